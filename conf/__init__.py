@@ -1,0 +1,1 @@
+"""The configuration groups of `unlearn`, shipped as the package `unlearn.conf`."""

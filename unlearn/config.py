@@ -1,0 +1,233 @@
+"""The typed configuration: what can be set, its default, its unit and its range.
+
+Imported by every command, `--help` and tab completion included, so nothing heavy is imported here.
+The parts that a configuration names by `_target_` (readers, objectives, weightings, schedulers)
+are dataclasses of their own rooms: their fields are their options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from unlearn.cache import cached_or
+from unlearn.help import config_groups
+from unlearn.tracking import TrackerConfig
+
+
+class Dtype(Enum):
+    """Precision of the weights that are trained and saved."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Autocast(Enum):
+    """Precision of the computation."""
+
+    auto = "auto"
+    bfloat16 = "bfloat16"
+    none = "none"
+
+
+class Attention(Enum):
+    """Attention implementation of transformers."""
+
+    sdpa = "sdpa"
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"
+
+
+class Template(Enum):
+    """How a question becomes a prompt."""
+
+    auto = "auto"
+    chat = "chat"
+    plain = "plain"
+
+
+@dataclass
+class TinyConfig:
+    """Shape of the embedded model, a Llama; used where `model.path` is null."""
+
+    hidden_size: int = 128
+    layers: int = 3
+    heads: int = 4
+    intermediate_size: int = 384
+    vocabulary: int = 2048
+    """Most entries of the byte-pair tokenizer, the 256 bytes included."""
+    seed: int = 0
+    """Seed of the initial weights."""
+
+
+@dataclass
+class FineTuningConfig:
+    """How a model that does not know the data yet learns it: the recipe of target and reference."""
+
+    lr: float = 1e-5
+    """Peak learning rate of AdamW; linear warm-up, then half a cosine to a twentieth."""
+    epochs: int = 5
+    """Most passes over the rows."""
+    batch_size: int = 32
+    """Rows a step."""
+    micro_batch_size: int | None = None
+    """Rows a forward pass; null = `batch_size`."""
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    """Share of the steps."""
+    accuracy: float = 0.999
+    """Stop once this share of answer tokens of an epoch was predicted."""
+    floor: float = 0.95
+    """A target that predicts less than this share of its answer tokens is reported as weak."""
+    seed: int = 0
+    """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
+
+
+@dataclass
+class ModelConfig:
+    """Which model, in which precision, on which device."""
+
+    path: str | None = None
+    """Hub id or folder of a causal language model; null = the embedded tiny model."""
+    tokenizer: str | None = None
+    """Hub id or folder of the tokenizer; null = `path`."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    dtype: Dtype = Dtype.float32
+    """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
+    autocast: Autocast = Autocast.auto
+    """auto = bfloat16 where the device computes it natively."""
+    attention: Attention = Attention.sdpa
+    gguf_file: str | None = None
+    """Name of a GGUF file inside `path`."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    template: Template = Template.auto
+    """auto = the tokenizer's chat template where it has one, else `Question: …\\nAnswer:`."""
+    max_length: int = 512
+    """Most tokens of prompt and answer; longer answers are cut."""
+    published_reference: dict[str, str] = field(default_factory=dict)
+    """Retain-only models that others have published, by the data's subset name."""
+    tiny: TinyConfig = field(default_factory=TinyConfig)
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+
+
+@dataclass
+class TrainingConfig:
+    """The unlearning loop."""
+
+    steps: int | None = None
+    """Optimizer steps; null = `epochs`."""
+    epochs: float | None = 10.0
+    """Passes over the forget set; used where `steps` is null."""
+    batch_size: int = 8
+    """Rows a task and step: so many forget rows and so many retain rows."""
+    micro_batch_size: int | None = None
+    """Rows a forward pass; null = `batch_size`. Changes memory, not results."""
+    clip: float | None = None
+    """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
+    1.0 would clip most of its steps."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints; 0 = none."""
+    keep_checkpoints: bool = False
+    """Leave `checkpoints/` in place at the end."""
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured, before, after and in between."""
+
+    every: int = 0
+    """Steps between evaluations during training; 0 = none. Never changes the training."""
+    max_new_tokens: int = 200
+    """Longest generated answer."""
+    generate_tokens: int = 16384
+    """Padded tokens of one generation batch, prompt and answer."""
+    score_tokens: int = 8192
+    """Padded tokens of one scoring batch."""
+    rows: int | None = None
+    """Most rows scored a split, for quick tries; null = all."""
+
+
+@dataclass
+class MethodConfig:
+    """A method is a forget objective × a retain objective × a weighting."""
+
+    forget: Any = None
+    retain: Any = None
+    weighting: Any = None
+
+
+@dataclass
+class AcceptConfig:
+    """When a result is good enough."""
+
+    conditions: list[Any] = field(default_factory=list)
+    """Each {metric, at_least | at_most | within, of: before | reference}."""
+    strict: bool = False
+    """End with exit status 3 where a condition is not met."""
+
+
+@dataclass
+class Config:
+    """The root of the configuration."""
+
+    data: Any = MISSING
+    model: ModelConfig = MISSING
+    method: MethodConfig | None = MISSING
+    scheduler: Any = MISSING
+    optimizer: Any = MISSING
+    training: TrainingConfig = MISSING
+    evaluation: EvaluationConfig = MISSING
+    tracker: TrackerConfig = MISSING
+    seed: int = 0
+    """Order of the batches, and every random draw of a method."""
+    reference: str = "auto"
+    """The retain-only model: auto (a published one, else train), train, none, or a path."""
+    accept: AcceptConfig = field(default_factory=AcceptConfig)
+
+
+SCHEMAS = {
+    "model": ModelConfig,
+    "method": MethodConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "tracker": TrackerConfig,
+}
+
+
+def rank_zero_else(first: str, other: str) -> str:
+    """Return `first` on the first process and `other` on the rest, so that only one writes."""
+    import os
+
+    return first if int(os.environ.get("RANK", "0")) == 0 else other
+
+
+def run_name(_root_: Any) -> str:
+    """Return method-data-model by their chosen names; `custom` where a group was deleted."""
+    names = [
+        OmegaConf.select(_root_, f"hydra.runtime.choices.{group}") or "custom"
+        for group in ("method", "data", "model")
+    ]
+    return "-".join(str(name).replace("/", "_") for name in names)
+
+
+def register() -> None:
+    """Tell Hydra the schemas and the resolvers; safe to call more than once.
+
+    The schemas live in a group of their own: as choices of their groups they would be swept over.
+    """
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config)
+    for group, schema in SCHEMAS.items():
+        store.store(group=f"schema/{group}", name="base", node=schema)
+    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
+    OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)

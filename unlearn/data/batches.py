@@ -1,0 +1,129 @@
+"""Batches: collation with masks from lengths, seeded pairing, and batches by length.
+
+Shapes: B rows, T tokens of the longest row.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn.data.tokens import Example
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows. The masks come from lengths, never from ids: pad is often also the end."""
+
+    input_ids: Tensor  # (B, T) int64
+    attention_mask: Tensor  # (B, T) int64, 1 = a real token
+    answer_mask: Tensor  # (B, T) bool, True at the tokens of the answer
+    rows: Tensor  # (B,) int64, index of each row in its set
+    answer_tokens: int
+    """Answer tokens of the batch, counted here so that no step waits for the device to count."""
+
+    @property
+    def size(self) -> int:
+        return self.input_ids.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = [t.to(device) for t in (self.input_ids, self.attention_mask, self.answer_mask)]
+        return Batch(*moved, rows=self.rows.to(device), answer_tokens=self.answer_tokens)
+
+
+def collate(examples: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
+    """Return one right-padded batch of `examples`, whose indices in their set are `rows`."""
+    longest = max(len(example) for example in examples)
+    ids = torch.full((len(examples), longest), pad, dtype=torch.long)
+    attention = torch.zeros((len(examples), longest), dtype=torch.long)
+    answer = torch.zeros((len(examples), longest), dtype=torch.bool)
+    for row, example in enumerate(examples):
+        ids[row, : len(example)] = torch.tensor(example.prompt + example.answer)
+        attention[row, : len(example)] = 1
+        answer[row, len(example.prompt) : len(example)] = True
+    tokens = sum(len(example.answer) for example in examples)
+    return Batch(ids, attention, answer, torch.tensor(list(rows)), tokens)
+
+
+class SeededOrder:
+    """An endless stream of row indices: every row once, shuffled, then every row again, reshuffled.
+
+    The batch of a step is a pure function of (seed, name, step): resuming needs no state, and no
+    global random generator is read or moved.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int, name: str) -> None:
+        self.rows, self.batch_size = rows, min(batch_size, rows)
+        self.seed, self.name = seed, name
+        self._pass: tuple[int, list[int]] = (-1, [])
+
+    def _order(self, number: int) -> list[int]:
+        if self._pass[0] != number:
+            order = list(range(self.rows))
+            random.Random(f"{self.name}/{self.seed}/{number}").shuffle(order)
+            self._pass = (number, order)
+        return self._pass[1]
+
+    def batch(self, step: int) -> list[int]:
+        """Row indices of step 0, 1, 2 …"""
+        first = step * self.batch_size
+        positions = range(first, first + self.batch_size)
+        return [self._order(p // self.rows)[p % self.rows] for p in positions]
+
+
+class PairedBatches:
+    """For every step a forget batch and a retain batch, each as a list of micro-batches.
+
+    Both sets are drawn without replacement until exhausted. Within a step the rows are sorted by
+    length before they are cut into micro-batches, which changes no loss and saves padding.
+    """
+
+    def __init__(
+        self,
+        forget: Sequence[Example],
+        retain: Sequence[Example],
+        batch_size: int,
+        micro_batch_size: int | None,
+        pad: int,
+        seed: int,
+    ) -> None:
+        self.sets = {"forget": forget, "retain": retain}
+        self.orders = {
+            name: SeededOrder(len(rows), batch_size, seed, name) for name, rows in self.sets.items()
+        }
+        self.micro_batch_size = micro_batch_size or batch_size
+        self.pad = pad
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that visit every forget row once; an epoch is a pass over the forget set."""
+        order = self.orders["forget"]
+        return -(-order.rows // order.batch_size)
+
+    def _micro_batches(self, name: str, step: int) -> list[Batch]:
+        examples = self.sets[name]
+        rows = sorted(self.orders[name].batch(step), key=lambda row: len(examples[row]))
+        size = self.micro_batch_size
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return [collate([examples[row] for row in part], part, self.pad) for part in parts]
+
+    def step(self, step: int) -> tuple[list[Batch], list[Batch]]:
+        """Return the (forget, retain) micro-batches of `step`."""
+        return self._micro_batches("forget", step), self._micro_batches("retain", step)
+
+
+def batches_by_length(lengths: Sequence[int], tokens: int, most_rows: int = 256) -> list[list[int]]:
+    """Cut rows into batches of at most `tokens` padded tokens, longest first, so padding is rare."""
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    batches: list[list[int]] = []
+    for row in order:
+        last = batches[-1] if batches else None
+        if last and (len(last) + 1) * lengths[last[0]] <= tokens and len(last) < most_rows:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches

@@ -1,0 +1,104 @@
+"""From a table to rows: which column holds what, and what a cell must be."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+
+from unlearn.data.checks import shown
+from unlearn.data.splits import Row
+from unlearn.data.tables import Record, Table
+from unlearn.errors import DataError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The column of each field of a row; None where the data has no such thing."""
+
+    question: str | None = "question"
+    """None for plain text, whose rows have no question."""
+    answer: str = "answer"
+    paraphrased_answer: str | None = None
+    perturbed_answer: str | None = None
+    """Holds a list of wrong answers; in CSV, a JSON list."""
+    paraphrased_question: str | None = None
+
+    def names(self) -> list[str]:
+        """The columns that a table must have."""
+        fields = (
+            self.question,
+            self.answer,
+            self.paraphrased_answer,
+            self.perturbed_answer,
+            self.paraphrased_question,
+        )
+        return [name for name in fields if name is not None]
+
+
+def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
+    """Turn records into rows; `advice` says what to do about a missing column.
+
+    Raises DataError that lists every missing column, or every kind of bad cell (null, not text,
+    blank) with its first place and record.
+    """
+    there = table.columns
+    missing = [name for name in columns.names() if name not in there]
+    if missing:
+        raise DataError(
+            f"{table.source} has no column {' and no column '.join(map(repr, missing))}; "
+            f"its columns are {', '.join(map(repr, there)) or 'none'}. {advice}"
+        )
+    rows: list[Row] = []
+    faults: dict[str, list[int]] = {}
+    for index, record in enumerate(table.records):
+        try:
+            rows.append(_row(record, columns))
+        except ValueError as fault:
+            faults.setdefault(str(fault), []).append(index)
+    if faults:
+        raise DataError([_told(table, fault, indices) for fault, indices in faults.items()])
+    return rows
+
+
+def _row(record: Record, columns: Columns) -> Row:
+    return Row(
+        question="" if columns.question is None else _text(record, columns.question),
+        answer=_text(record, columns.answer),
+        paraphrased_answer=_optional_text(record, columns.paraphrased_answer),
+        perturbed_answers=_texts(record, columns.perturbed_answer),
+        paraphrased_question=_optional_text(record, columns.paraphrased_question),
+    )
+
+
+def _text(record: Record, column: str) -> str:
+    cell = record.get(column)
+    if cell is None:
+        raise ValueError(f"{column!r} is null or absent")
+    if not isinstance(cell, str):
+        raise ValueError(f"{column!r} is not text but {type(cell).__name__}")
+    if not cell.strip():
+        raise ValueError(f"{column!r} is blank")
+    return cell
+
+
+def _optional_text(record: Record, column: str | None) -> str | None:
+    return None if column is None else _text(record, column)
+
+
+def _texts(record: Record, column: str | None) -> tuple[str, ...]:
+    if column is None:
+        return ()
+    cell = record.get(column)
+    if isinstance(cell, str):  # CSV has no lists: there the cell holds one written as JSON
+        with suppress(json.JSONDecodeError):
+            cell = json.loads(cell)
+    if not isinstance(cell, list) or not cell:
+        raise ValueError(f'{column!r} is not a list of wrong answers such as ["a", "b"]')
+    return tuple(_text({column: text}, column) for text in cell)
+
+
+def _told(table: Table, fault: str, indices: list[int]) -> str:
+    more = f" ({len(indices)} such rows)" if len(indices) > 1 else ""
+    first = indices[0]
+    return f"{table.places[first]}: {fault}: {shown(table.records[first], 160)}{more}."

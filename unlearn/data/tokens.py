@@ -1,0 +1,97 @@
+"""From text to ids: prompt and answer are tokenised separately, once, and then concatenated.
+
+A prompt tokenised alone and a prompt tokenised together with its answer can differ at the border;
+separate tokenisation keeps the answer's ids the same in training, scoring and generation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn.errors import DataError
+
+CHAT_DATE = "26 Jul 2024"
+"""Llama-3's chat template prints today's date into the prompt; results must not depend on the day."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of one question with one answer; the answer includes its end token."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+def choose_template(tokenizer: Any, wanted: str) -> tuple[str, str]:
+    """Return the template, `chat` or `plain`, and the reason for it."""
+    if wanted == "plain":
+        return "plain", "model.template=plain"
+    if getattr(tokenizer, "chat_template", None):
+        return "chat", "the tokenizer has a chat template"
+    if wanted == "chat":
+        raise DataError(
+            "model.template: 'chat', but the tokenizer has no chat template; "
+            "allowed here: auto, plain"
+        )
+    return "plain", "the tokenizer has no chat template"
+
+
+class Encoder:
+    """Turns question and answer into an :class:`Example` for one tokenizer and one template.
+
+    plain:  ``Question: …\\nAnswer:`` and the answer with its leading space;
+    chat:   the tokenizer's template with one user turn, a fixed date and no system turn of ours;
+    text (an empty question): the start token, where there is one, and the text.
+    """
+
+    def __init__(self, tokenizer: Any, template: str = "auto", max_length: int = 512) -> None:
+        if tokenizer.eos_token_id is None:
+            raise DataError("the tokenizer has no end token; a model must be able to end an answer")
+        self.tokenizer = tokenizer
+        self.template, self.reason = choose_template(tokenizer, template)
+        self.max_length = max_length
+        # SentencePiece tokenizers put the leading space in by themselves; two would be one too many.
+        first = tokenizer.convert_ids_to_tokens(tokenizer.encode("x", add_special_tokens=False))[0]
+        self._space = "" if first.startswith("▁") else " "
+        start = tokenizer.bos_token_id
+        adds_start = start is not None and tokenizer.encode("x")[0] == start
+        self._start = [start] if adds_start else []
+
+    def prompt(self, question: str) -> list[int]:
+        """Ids up to the point where the answer begins."""
+        if not question:
+            return list(self._start)
+        if self.template == "chat":
+            return self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": question}],
+                add_generation_prompt=True,
+                return_dict=False,
+                date_string=CHAT_DATE,
+            )
+        text = f"Question: {question}\nAnswer:"
+        return self._start + self.tokenizer.encode(text, add_special_tokens=False)
+
+    def encode(self, question: str, answer: str) -> Example:
+        """Return the ids; an answer over `max_length` loses its tail and with it the end token.
+
+        Raises DataError for an answer without tokens and for a prompt that fills `max_length`.
+        """
+        prompt = self.prompt(question)
+        plain = bool(question) and self.template == "plain"
+        text = self._space + answer if plain else answer
+        ids = self.tokenizer.encode(text, add_special_tokens=False) if answer.strip() else []
+        if not ids:
+            raise DataError(f"answer without tokens: question {question!r}, answer {answer!r}")
+        if not prompt:  # without a start token the first token of a text has nothing to be predicted from
+            prompt, ids = ids[:1], ids[1:]
+        if len(prompt) >= self.max_length:
+            raise DataError(
+                f"the prompt alone has {len(prompt)} tokens, model.max_length is {self.max_length}: "
+                f"question {question[:80]!r}; raise model.max_length or leave the row out"
+            )
+        answer_ids = [*ids, self.tokenizer.eos_token_id][: self.max_length - len(prompt)]
+        return Example(tuple(prompt), tuple(answer_ids))

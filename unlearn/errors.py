@@ -1,0 +1,34 @@
+"""The errors that people meet, each with the exit status that the command ends with."""
+
+
+class UnlearnError(Exception):
+    """A run that cannot go on; the message alone must tell what to do."""
+
+    exit_status = 1
+
+
+class ConfigurationError(UnlearnError):
+    """A wrong configuration or wrong data, found before any model loads.
+
+    Takes one problem or all of them: whoever mends a configuration wants the whole list at once.
+    """
+
+    exit_status = 2
+
+    def __init__(self, problems: str | list[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(ConfigurationError):
+    """Data that cannot be unlearned as it stands; the message shows the row."""
+
+
+class NumericalError(UnlearnError):
+    """A loss, norm or weight that is not finite."""
+
+
+class Rejected(UnlearnError):
+    """A completed run whose verdict is no, under ``accept.strict=true``."""
+
+    exit_status = 3

@@ -1,0 +1,1 @@
+"""Evaluation: one teacher-forced pass and one set of generations a stage feed every metric."""

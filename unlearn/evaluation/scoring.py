@@ -1,0 +1,93 @@
+"""The teacher-forced pass: every scored answer once, into one table.
+
+Batches hold rows of similar length and a fixed budget of padded tokens. A score depends on its row
+alone: padding stands to the right, where causal attention never looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from unlearn.data.batches import batches_by_length, collate
+from unlearn.data.splits import Row
+from unlearn.data.tokens import Encoder, Example
+from unlearn.forward import answer_logits
+from unlearn.progress import progress
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer to score: where it belongs, and its ids."""
+
+    split: str
+    index: int
+    kind: str
+    """answer, paraphrase or perturbed."""
+    number: int
+    example: Example
+
+
+def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[Scored]:
+    """Return every answer of every row of a split: the true, the paraphrased and the wrong ones."""
+    scored = []
+    for index, row in enumerate(rows):
+        answers = [("answer", 0, row.answer)]
+        if row.paraphrased_answer is not None:
+            answers.append(("paraphrase", 0, row.paraphrased_answer))
+        answers += [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
+        scored += [
+            Scored(split, index, kind, number, encoder.encode(row.question, text))
+            for kind, number, text in answers
+        ]
+    return scored
+
+
+@torch.no_grad()
+def score(
+    model: Any,
+    answers: Sequence[Scored],
+    pad: int,
+    autocast: AbstractContextManager,
+    tokens: int = 8192,
+    title: str = "scoring",
+) -> pd.DataFrame:
+    """Return the score table: one row per answer, in the order given.
+
+    Columns split, index, kind, number, `nll_sum` (nats, float32 losses summed in float64), `tokens`
+    (end token included), `hits` (answer tokens that are the argmax given the true prefix). `tokens`
+    is the budget of one batch in padded tokens.
+    """
+    sums, hits = [0.0] * len(answers), [0] * len(answers)
+    batches = batches_by_length([len(a.example) for a in answers], tokens)
+    with progress(title, len(batches)) as bar:
+        for rows in batches:
+            batch = collate([answers[row].example for row in rows], rows, pad).to(model.device)
+            with autocast:
+                logits, labels, owner = answer_logits(model, batch)
+            losses = F.cross_entropy(logits, labels, reduction="none").double()
+            right = logits.argmax(-1) == labels
+            row_sums = torch.zeros(len(rows), dtype=torch.float64, device=losses.device)
+            row_hits = torch.zeros(len(rows), dtype=torch.long, device=losses.device)
+            row_sums.index_add_(0, owner, losses)
+            row_hits.index_add_(0, owner, right.long())
+            for row, nll, hit in zip(rows, row_sums.tolist(), row_hits.tolist(), strict=True):
+                sums[row], hits[row] = nll, hit
+            bar.advance()
+    return pd.DataFrame(
+        {
+            "split": [a.split for a in answers],
+            "index": [a.index for a in answers],
+            "kind": [a.kind for a in answers],
+            "number": [a.number for a in answers],
+            "nll_sum": sums,
+            "tokens": [len(a.example.answer) for a in answers],
+            "hits": hits,
+        }
+    )

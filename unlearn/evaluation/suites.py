@@ -1,0 +1,190 @@
+"""Which split feeds which metric: TOFU's suite, for every data set of questions and answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unlearn.config import EvaluationConfig
+from unlearn.data.splits import Row
+from unlearn.data.tokens import Encoder
+from unlearn.evaluation.generation import generate
+from unlearn.evaluation.scoring import answers_to_score, score
+from unlearn.files import write_json_atomic, write_text_atomic
+from unlearn.metrics import (
+    RATIO_NAMES,
+    choice_probability,
+    exact_memorization,
+    forget_quality,
+    forget_truth_ratio,
+    kept_truth_ratio,
+    loss,
+    model_utility,
+    probability,
+    rouge_recall,
+    truth_ratio_rows,
+)
+
+CHOICE_SPLITS = ("real_authors", "world_facts")
+"""Splits whose wrong answers are choices to the question, and count in the probability."""
+UNANSWERED_SPLITS = ("holdout",)
+"""Splits that are scored only: nobody asks for an answer that was never learnt."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one model at one stage."""
+
+    scores: pd.DataFrame
+    generations: list[dict[str, Any]]
+    metrics: dict[str, float | None]
+    """Flat; null where a number is not finite."""
+    ratios: dict[str, pd.Series]
+    """Truth ratios of the forget rows by form, which a later stage is compared with."""
+    notes: list[str]
+    """What could not be measured, and why."""
+
+    def write(self, folder: Path) -> None:
+        """Write scores.parquet, generations.jsonl and metrics.json, the last as a sign of the rest."""
+        import json
+
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / ".scores.parquet.tmp"
+        self.scores.to_parquet(temporary)
+        temporary.replace(folder / "scores.parquet")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
+        write_text_atomic(folder / "generations.jsonl", "".join(lines))
+        write_json_atomic(folder / "metrics.json", self.metrics)
+
+
+class Suite:
+    """Measures models on one data set; the ids are made once and serve every stage."""
+
+    def __init__(
+        self,
+        evaluated: Mapping[str, Sequence[Row]],
+        encoder: Encoder,
+        config: EvaluationConfig,
+        autocast: AbstractContextManager,
+    ) -> None:
+        self.config, self.encoder, self.autocast = config, encoder, autocast
+        self.rows = {name: list(rows)[: config.rows] for name, rows in evaluated.items()}
+        self.answers = [
+            answer
+            for name, rows in self.rows.items()
+            for answer in answers_to_score(encoder, name, rows)
+        ]
+        self.asked = [
+            (name, index, row)
+            for name, rows in self.rows.items()
+            if name not in UNANSWERED_SPLITS
+            for index, row in enumerate(rows)
+        ]
+        self.prompts = [encoder.prompt(row.question) for _, _, row in self.asked]
+
+    def evaluate(self, model: Any, stage: str, reference: Evaluation | None) -> Evaluation:
+        """Measure `model`; forget quality needs the `reference`'s evaluation.
+
+        Draws nothing at random, so evaluating changes nothing in a training that goes on.
+        """
+        tokenizer = self.encoder.tokenizer
+        scores = score(
+            model,
+            self.answers,
+            tokenizer.pad_token_id,
+            self.autocast,
+            self.config.score_tokens,
+            f"{stage}: scoring",
+        )
+        texts = generate(
+            model,
+            tokenizer,
+            self.prompts,
+            self.autocast,
+            self.config.max_new_tokens,
+            self.config.generate_tokens,
+            f"{stage}: answering",
+        )
+        generations = []
+        for (split, index, row), text in zip(self.asked, texts, strict=True):
+            rouge_l, rouge_1 = rouge_recall(row.answer, text)
+            generations.append(
+                {
+                    "split": split,
+                    "index": index,
+                    "question": row.question,
+                    "truth": row.answer,
+                    "answer": text,
+                    "rougeL_recall": rouge_l,
+                    "rouge1_recall": rouge_1,
+                }
+            )
+        return summarise(scores, generations, reference)
+
+
+def summarise(
+    scores: pd.DataFrame, generations: list[dict[str, Any]], reference: Evaluation | None
+) -> Evaluation:
+    """Compute every metric that the tables allow: a pure function of them."""
+    metrics: dict[str, float | None] = {}
+    notes: list[str] = []
+    ratios: dict[str, pd.Series] = {}
+    for split, table in scores.groupby("split", sort=False):
+        has_wrong = has_wrong_answers(table)
+        metrics[f"{split}/loss"] = loss(table)
+        if split in CHOICE_SPLITS and has_wrong:
+            metrics[f"{split}/probability"] = choice_probability(table)
+        else:
+            metrics[f"{split}/probability"] = probability(table)
+        metrics[f"{split}/exact_memorization"] = exact_memorization(table)
+        if not has_wrong:
+            notes.append(f"{split}: no truth ratio, as its rows have no wrong answers")
+            continue
+        for form, name in RATIO_NAMES.items():
+            rows = truth_ratio_rows(table, form)
+            if split == "forget":
+                metrics[f"{split}/{name}"] = forget_truth_ratio(rows)
+                ratios[form] = rows
+            else:
+                metrics[f"{split}/{name}"] = kept_truth_ratio(rows)
+    answers = pd.DataFrame(generations)
+    if len(answers):
+        for split, rows in answers.groupby("split", sort=False):
+            metrics[f"{split}/rougeL_recall"] = float(rows["rougeL_recall"].mean())
+            metrics[f"{split}/rouge1_recall"] = float(rows["rouge1_recall"].mean())
+    for form, name in (("geometric", "model_utility"), ("arithmetic", "model_utility_arithmetic")):
+        value, left_out = model_utility(metrics, form)
+        metrics[name] = value
+        if left_out:
+            notes.append(f"{name}: without {', '.join(left_out)}")
+    metrics |= compare_with_reference(ratios, reference, notes)
+    finite = {k: v if v is not None and math.isfinite(v) else None for k, v in metrics.items()}
+    broken = [name for name, value in metrics.items() if value is not None and finite[name] is None]
+    if broken:
+        notes.append(f"not finite, so null: {', '.join(broken)}")
+    return Evaluation(scores, generations, finite, ratios, notes)
+
+
+def has_wrong_answers(table: pd.DataFrame) -> bool:
+    """Return whether every row of a split has wrong answers to compare its right one with."""
+    wrong = table.loc[table["kind"] == "perturbed", "index"]
+    return set(wrong) == set(table["index"])
+
+
+def compare_with_reference(
+    ratios: dict[str, pd.Series], reference: Evaluation | None, notes: list[str]
+) -> dict[str, float]:
+    """Return forget quality, p and D, where there is a reference to compare with."""
+    if "geometric" not in ratios:
+        return {}
+    if reference is None:
+        notes.append("forget_quality: not measured, as there is no reference model")
+        return {}
+    p, distance = forget_quality(ratios["geometric"], reference.ratios["geometric"])
+    return {"forget_quality": p, "forget_quality_D": distance}

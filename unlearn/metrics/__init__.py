@@ -1,0 +1,38 @@
+"""Metrics: pure functions on score tables and on generated answers.
+
+`tofu` holds the measures of the TOFU benchmark, `memorization` what a model can recite, `text` what
+its generated answers share with the true ones; `table` is how they all read a score table. Nothing
+here knows of models, files or configurations: the evaluation room writes the tables and names the
+results.
+"""
+
+from unlearn.metrics.memorization import exact_memorization
+from unlearn.metrics.text import rouge_recall, rouge_recalls
+from unlearn.metrics.tofu import (
+    RATIO_NAMES,
+    UTILITY_SPLITS,
+    choice_probability,
+    forget_quality,
+    forget_truth_ratio,
+    kept_truth_ratio,
+    loss,
+    model_utility,
+    probability,
+    truth_ratio_rows,
+)
+
+__all__ = [
+    "RATIO_NAMES",
+    "UTILITY_SPLITS",
+    "choice_probability",
+    "exact_memorization",
+    "forget_quality",
+    "forget_truth_ratio",
+    "kept_truth_ratio",
+    "loss",
+    "model_utility",
+    "probability",
+    "rouge_recall",
+    "rouge_recalls",
+    "truth_ratio_rows",
+]

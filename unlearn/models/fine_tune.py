@@ -1,0 +1,127 @@
+"""Teach a model the rows of a data set: the recipe of target and reference."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from unlearn.config import FineTuningConfig
+from unlearn.data.batches import batches_by_length, collate
+from unlearn.data.tokens import Example
+from unlearn.errors import NumericalError
+from unlearn.forward import answer_logits
+from unlearn.progress import progress
+
+WINDOW = 50
+"""Batches that are sorted by length together: nearly no padding, and still a fresh order a pass."""
+LARGEST_NORM = 1.0
+"""Gradient clipping of the recipe."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How well a model knows its rows."""
+
+    accuracy: float
+    """Share of answer tokens that are the argmax given the true prefix."""
+    epochs: int
+    steps: int
+
+
+def epoch_batches(
+    lengths: Sequence[int], batch_size: int, generator: random.Random
+) -> list[list[int]]:
+    """Return every row once, in shuffled batches of rows of similar length."""
+    order = list(range(len(lengths)))
+    generator.shuffle(order)
+    window = batch_size * WINDOW
+    batches = []
+    for start in range(0, len(order), window):
+        rows = sorted(order[start : start + window], key=lambda row: lengths[row])
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    generator.shuffle(batches)
+    return batches
+
+
+def rate(recipe: FineTuningConfig, step: int, steps: int) -> float:
+    """Return the rate at `step`: a linear warm-up, then half a cosine down to a twentieth."""
+    warm = max(1, int(recipe.warmup * steps))
+    if step < warm:
+        return recipe.lr * (step + 1) / warm
+    progress_made = (step - warm) / max(1, steps - warm)
+    return recipe.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress_made)))
+
+
+@torch.no_grad()
+def answer_accuracy(
+    model: Any, examples: Sequence[Example], pad: int, autocast: AbstractContextManager
+) -> float:
+    """Return the share of answer tokens that are the argmax given the true prefix."""
+    hits = tokens = 0
+    for rows in batches_by_length([len(e) for e in examples], tokens=8192):
+        batch = collate([examples[row] for row in rows], rows, pad).to(model.device)
+        with autocast:
+            logits, labels, _ = answer_logits(model, batch)
+        hits += int((logits.argmax(-1) == labels).sum())
+        tokens += batch.answer_tokens
+    return hits / tokens
+
+
+def fine_tune(
+    model: Any,
+    examples: Sequence[Example],
+    pad: int,
+    recipe: FineTuningConfig,
+    autocast: AbstractContextManager,
+    name: str,
+) -> Learned:
+    """Train `model` on `examples` until it knows them, by the recipe; AdamW, token-mean NLL.
+
+    Stops after the pass over which the model predicted `recipe.accuracy` of all answer tokens, or
+    after `recipe.epochs`. Raises NumericalError where the loss is not finite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    generator = random.Random(recipe.seed)
+    lengths = [len(example) for example in examples]
+    steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
+    micro = recipe.micro_batch_size or recipe.batch_size
+    step = epoch = 0
+    with progress(f"learning the {name}", steps) as bar:
+        for epoch in range(1, recipe.epochs + 1):
+            hits = tokens = 0
+            for rows in epoch_batches(lengths, recipe.batch_size, generator):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(recipe, step, steps)
+                count = sum(len(examples[row].answer) for row in rows)
+                for start in range(0, len(rows), micro):
+                    part = rows[start : start + micro]
+                    batch = collate([examples[row] for row in part], part, pad).to(model.device)
+                    with autocast:
+                        logits, labels, _ = answer_logits(model, batch)
+                        loss = F.cross_entropy(logits, labels, reduction="sum") / count
+                    loss.backward()
+                    hits += int((logits.detach().argmax(-1) == labels).sum())
+                norm = torch.nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
+                if not torch.isfinite(norm):
+                    raise NumericalError(
+                        f"learning the {name}: the gradient is not finite at step {step} "
+                        f"(model.fine_tuning.lr={recipe.lr}); try a smaller rate"
+                    )
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                tokens += count
+                step += 1
+                bar.advance(f"pass {epoch}, {hits / tokens:.1%} of answer tokens right")
+            if hits / tokens >= recipe.accuracy:
+                break
+    return Learned(answer_accuracy(model, examples, pad, autocast), epoch, step)

@@ -1,0 +1,124 @@
+"""Load any causal language model, and say which device and precision it runs in, and why."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unlearn.config import Autocast, Dtype, ModelConfig
+from unlearn.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+
+def is_folder_name(path: str) -> bool:
+    """Return whether `path` can only mean a folder: a hub id has at most one slash and no dots ahead."""
+    return path.startswith((".", "/", "~")) or path.count("/") > 1 or Path(path).exists()
+
+
+def check_path(field: str, path: str) -> list[str]:
+    """Return the problem with a path that cannot be a model, before any library is asked."""
+    folder = Path(path).expanduser()
+    if not is_folder_name(path) or (folder / "config.json").is_file():
+        return []
+    if not folder.exists():
+        return [f"{field}: {path!r} does not exist; give a folder with a saved model, or a hub id"]
+    if any(folder.glob("*.gguf")):
+        return []
+    return [f"{field}: {path!r} holds no config.json, so no saved model; what save_pretrained wrote?"]
+
+
+def resolve_device(wanted: str) -> tuple[torch.device, str]:
+    """Return the device and the reason for it."""
+    if wanted != "auto":
+        return torch.device(wanted), f"model.device={wanted}"
+    if torch.cuda.is_available():
+        return torch.device("cuda"), f"a GPU is there: {torch.cuda.get_device_name()}"
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), "Apple's GPU is there"
+    return torch.device("cpu"), "no GPU was found"
+
+
+def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]:
+    """Return whether computation runs in bfloat16, and the reason."""
+    if wanted is not Autocast.auto:
+        return wanted is Autocast.bfloat16, f"model.autocast={wanted.value}"
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return native, f"the {device.type} {'computes' if native else 'does not compute'} it natively"
+
+
+def autocast_context(bfloat16: bool, device: torch.device) -> AbstractContextManager:
+    """Return the context of every forward pass; it can be entered again and again.
+
+    The cache of cast weights is off: a probe moves the weights between two forward passes without
+    gradient, and a stale cast copy would answer for them.
+    """
+    if not bfloat16:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def load_model(config: ModelConfig, path: str | Path | None = None) -> tuple[Any, Any]:
+    """Return (model, tokenizer) on the CPU, from `path` or `config.path`, in the configured dtype.
+
+    The dtype is always given: by default transformers loads in the checkpoint's own, and updates
+    of bfloat16 weights at small rates are lost to rounding. Dropout is switched off: the automatic
+    rate compares losses of one batch at different weights, which noise would drown.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    own = path is None or str(path) == config.path
+    source = str(Path(path or config.path).expanduser()) if is_folder_name(str(path or config.path)) else path or config.path
+    options: dict[str, Any] = {"gguf_file": config.gguf_file} if own and config.gguf_file else {}
+    if own and config.revision:
+        options["revision"] = config.revision
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            config.tokenizer if own and config.tokenizer else source, **options
+        )
+        model = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=getattr(torch, config.dtype.value),
+            attn_implementation=config.attention.value,
+            **options,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigurationError(
+            f"model.path: {str(source)!r} cannot be loaded: {str(error).strip().splitlines()[0]} "
+            "(offline? HF_HUB_OFFLINE=1 allows local folders and cached models only)"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def ready(model: Any, config: ModelConfig, device: torch.device) -> Any:
+    """Move the model to the device, switch dropout off, and prepare it for training."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout", "attn_dropout", "hidden_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train(config.gradient_checkpointing)  # transformers recomputes in training mode only
+    return model.to(device)
+
+
+def weights_problem(config: ModelConfig) -> str | None:
+    """Return why the configured precision cannot work, if so."""
+    if config.dtype is Dtype.bfloat16:
+        return (
+            "model.dtype: bfloat16 weights lose most updates of a small learning rate to rounding; "
+            "use model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
+            "keeps float32 masters"
+        )
+    return None

@@ -1,0 +1,264 @@
+"""Target and reference: found in the cache, or trained once and put there.
+
+The *target* knows the forget and the retain rows: it is what unlearning starts from. The
+*reference* is the same base that learnt the retain rows only: what unlearning would ideally give.
+An entry of the cache is named by the hash of everything that made it. It is written to a
+neighbouring folder and renamed, under a file lock, so that parallel jobs train once and nobody
+ever reads half an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from unlearn.cache import cache_root
+from unlearn.config import ModelConfig
+from unlearn.data.splits import Row, Splits
+from unlearn.data.tokens import Encoder, Example
+from unlearn.errors import ConfigurationError
+from unlearn.files import write_json_atomic
+from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
+from unlearn.models.load import is_folder_name, load_model, ready
+from unlearn.models.tiny import tiny_model, tiny_tokenizer
+
+log = logging.getLogger(__name__)
+
+RECORD = "preparation.json"
+FORMAT = 1
+"""Raised whenever the recipe's code changes its results, so that old entries are not mistaken."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model on disk with its origin."""
+
+    folder: str
+    """Folder, or hub id of a model that somebody else made."""
+    sha256: str | None
+    """Hash of the weights; None for a hub id that is used as it is."""
+    accuracy: float | None
+    """Share of answer tokens that it predicts of the rows it was to learn."""
+    seconds: float
+    """Seconds of training, 0 where it was found."""
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(folder: Path) -> str:
+    """Return one SHA-256 over all weight files of a saved model."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")])
+    return hashlib.sha256("".join(hash_file(file) for file in files).encode()).hexdigest()
+
+
+def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
+    """Return (model, tokenizer) before it learns the data."""
+    if config.path is not None:
+        return load_model(config)
+    # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
+    rows = in_order([*splits.general, *splits.retain, *splits.forget])
+    tokenizer = tiny_tokenizer(
+        [text for row in rows for text in (row.question, row.answer)], config.tiny.vocabulary
+    )
+    return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
+
+
+def describe_base(config: ModelConfig) -> dict[str, Any]:
+    """Return what the base is made of, for the name of a cache entry."""
+    common = {
+        "dtype": config.dtype.value,
+        "template": config.template.value,
+        "max_length": config.max_length,
+        "fine_tuning": asdict(config.fine_tuning),
+    }
+    if config.path is None:
+        return {**common, "tiny": asdict(config.tiny)}
+    if is_folder_name(config.path):
+        weights = hash_weights(Path(config.path).expanduser())
+        return {**common, "weights": weights, "gguf_file": config.gguf_file}
+    return {**common, "path": config.path, "revision": config.revision}
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Return the rows sorted by their text."""
+    return sorted(rows, key=lambda row: (row.question, row.answer))
+
+
+def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:
+    """Return the ids of every row's question and answer."""
+    return [encoder.encode(row.question, row.answer) for row in rows]
+
+
+class Preparation:
+    """Prepares the models of one run."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        splits: Splits,
+        device: torch.device,
+        autocast: AbstractContextManager,
+    ) -> None:
+        self.config, self.splits = config, splits
+        self.device, self.autocast = device, autocast
+        # A base without pretraining learns the general knowledge along with the rest.
+        self.general = list(splits.general) if config.path is None else []
+
+    def target(self) -> Prepared:
+        """Return the model to unlearn from: the given one if it knows the rows, else a trained one."""
+        rows = [*self.general, *self.splits.retain, *self.splits.forget]
+        if self.config.path is not None:
+            model, tokenizer = self._ready(*load_model(self.config))
+            accuracy = self._accuracy(model, tokenizer, [*self.splits.retain, *self.splits.forget])
+            if accuracy >= self.config.fine_tuning.floor:
+                log.info("target: %s knows the data (%.1f %%)", self.config.path, 100 * accuracy)
+                return self._as_it_is(self.config.path, accuracy)
+            log.info(
+                "target: %s predicts %.1f %% of the answer tokens, less than "
+                "model.fine_tuning.floor; it learns the data first",
+                self.config.path,
+                100 * accuracy,
+            )
+            del model
+        return self._cached("target", rows)
+
+    def reference(self, wanted: str, subset: str | None, target: Prepared) -> Prepared | None:
+        """Return the retain-only model, or None where there is none."""
+        published = self.config.published_reference.get(subset or "")
+        already_target = self.config.path is not None and target.folder == self.config.path
+        if wanted == "none":
+            return None
+        if wanted == "auto":
+            if published:
+                log.info("reference: %s, named by the model preset", published)
+                return self._as_it_is(published, None)
+            if already_target:
+                log.info(
+                    "reference: none; %s has seen the forget rows, so none can be trained from it "
+                    "(reference=PATH names a retain-only model)",
+                    self.config.path,
+                )
+                return None
+        if wanted in ("auto", "train"):
+            if already_target:
+                raise ConfigurationError(
+                    f"reference: train, but model.path={self.config.path} has already learnt the "
+                    "forget rows; allowed here: none, or the path of a retain-only model"
+                )
+            return self._cached("reference", [*self.general, *self.splits.retain])
+        return self._as_it_is(wanted, None)
+
+    def load(self, prepared: Prepared) -> tuple[Any, Any]:
+        """Return (model, tokenizer) on the device."""
+        return self._ready(*load_model(self.config, prepared.folder))
+
+    def _ready(self, model: Any, tokenizer: Any) -> tuple[Any, Any]:
+        return ready(model, self.config, self.device), tokenizer
+
+    def _as_it_is(self, path: str, accuracy: float | None) -> Prepared:
+        local = is_folder_name(path)
+        sha256 = hash_weights(Path(path).expanduser()) if local else None
+        return Prepared(path, sha256, accuracy, 0.0)
+
+    def _encoder(self, tokenizer: Any) -> Encoder:
+        return Encoder(tokenizer, self.config.template.value, self.config.max_length)
+
+    def _accuracy(self, model: Any, tokenizer: Any, rows: list[Row]) -> float:
+        examples = encode_rows(self._encoder(tokenizer), rows)
+        return answer_accuracy(model, examples, tokenizer.pad_token_id, self.autocast)
+
+    def _cached(self, name: str, rows: list[Row]) -> Prepared:
+        """Return the entry for the base that learnt `rows`, training it if it is not there."""
+        made_of = {
+            "format": FORMAT,
+            "base": describe_base(self.config),
+            "rows": [(row.question, row.answer) for row in in_order(rows)],
+            "tokenizer": self._tokenizer_rows(),
+        }
+        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+        folder = cache_root() / "prepared" / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            found = self._read(name, folder)
+            return found or self._make(name, folder, rows)
+
+    def _tokenizer_rows(self) -> list[tuple[str, str]] | None:
+        """Return what the tiny model's tokenizer is trained on, the forget rows included."""
+        if self.config.path is not None:
+            return None
+        rows = in_order([*self.splits.general, *self.splits.retain, *self.splits.forget])
+        return [(row.question, row.answer) for row in rows]
+
+    def _read(self, name: str, folder: Path) -> Prepared | None:
+        """Return the entry if it is whole; a broken one is removed."""
+        if not folder.exists():
+            return None
+        try:
+            record = json.loads((folder / RECORD).read_text())
+            if hash_weights(folder) != record["sha256"]:
+                raise ValueError("the weights are not those that were written")
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("%s: the cached one is broken (%s) and is made anew", name, error)
+            shutil.rmtree(folder)
+            return None
+        log.info(
+            "%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"]
+        )
+        return Prepared(str(folder), record["sha256"], record["accuracy"], 0.0)
+
+    def _make(self, name: str, folder: Path, rows: list[Row]) -> Prepared:
+        log.info("%s: learns %d rows; kept for later runs in %s", name, len(rows), folder)
+        started = time.monotonic()
+        model, tokenizer = self._ready(*load_base(self.config, self.splits))
+        examples = encode_rows(self._encoder(tokenizer), in_order(rows))
+        recipe = self.config.fine_tuning
+        learned = fine_tune(
+            model, examples, tokenizer.pad_token_id, recipe, self.autocast, name
+        )
+        seconds = time.monotonic() - started
+        self._report(name, learned, seconds)
+        self._write(folder, lambda new: save_model(model, tokenizer, new), learned, seconds)
+        return Prepared(str(folder), hash_weights(folder), learned.accuracy, seconds)
+
+    def _report(self, name: str, learned: Learned, seconds: float) -> None:
+        text = "%s: predicts %.1f %% of its answer tokens after %d passes, %.0f s"
+        values = (name, 100 * learned.accuracy, learned.epochs, seconds)
+        if learned.accuracy < self.config.fine_tuning.floor:
+            log.warning(
+                text + ": less than model.fine_tuning.floor=%s; raise model.fine_tuning.epochs",
+                *values,
+                self.config.fine_tuning.floor,
+            )
+        else:
+            log.info(text, *values)
+
+    def _write(
+        self, folder: Path, save: Callable[[Path], None], learned: Learned, seconds: float
+    ) -> None:
+        new = folder.with_name(folder.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        save(new)
+        record = {"sha256": hash_weights(new), "seconds": seconds, **asdict(learned)}
+        write_json_atomic(new / RECORD, record)
+        new.rename(folder)
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write model and tokenizer as `save_pretrained` does: safetensors, never a pickle."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

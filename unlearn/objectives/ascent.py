@@ -1,0 +1,21 @@
+"""Gradient ascent: unlearn by raising the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from unlearn.data.batches import Batch
+from unlearn.forward import answer_losses
+from unlearn.objectives.base import Objective
+
+
+@dataclass
+class Ascent(Objective):
+    """Negative mean NLL of the answer tokens: −mean ℓ. It has no floor."""
+
+    def sum(self, model: Any, batch: Batch) -> Tensor:
+        losses, _ = answer_losses(model, batch)
+        return -losses.sum()

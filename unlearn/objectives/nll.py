@@ -1,0 +1,21 @@
+"""Token cross-entropy: learn, or keep, the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from unlearn.data.batches import Batch
+from unlearn.forward import answer_losses
+from unlearn.objectives.base import Objective
+
+
+@dataclass
+class NegativeLogLikelihood(Objective):
+    """Mean NLL of the answer tokens, the end token included: mean ℓ."""
+
+    def sum(self, model: Any, batch: Batch) -> Tensor:
+        losses, _ = answer_losses(model, batch)
+        return losses.sum()

@@ -1,0 +1,62 @@
+"""Where a result comes from: the choices, the versions, the commit, and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+PACKAGES = ("unlearn", "torch", "transformers", "datasets", "hydra-core", "wandb", "rouge-score")
+
+
+def describe_choices(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """Return, for each of method, data, model and scheduler, its chosen name and resolved options."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    described = {}
+    for group in ("method", "data", "model", "scheduler"):
+        options = OmegaConf.to_container(OmegaConf.create({"_": cfg[group]})._, resolve=False)
+        if OmegaConf.is_config(cfg[group]):
+            options = OmegaConf.to_container(cfg[group], resolve=True, enum_to_str=True)
+        described[group] = {"name": choices.get(group, "custom"), **(options or {})}
+    return described
+
+
+def provenance(config: dict[str, Any]) -> dict[str, Any]:
+    """Return versions, git state of the working folder, and the hash of the resolved configuration."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    text = json.dumps(config, sort_keys=True, default=str)
+    return {
+        "versions": versions,
+        "git": git_state(),
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and cleanness of the repository that holds this package, or None outside one."""
+    folder = Path(__file__).parent
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        if not ask("ls-files", "--", __file__):
+            return None
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,8 @@
+"""What a person reads of a run, made from nothing but the run's folder."""
+
+from unlearn.report.figures import draw_figures
+from unlearn.report.page import write_report
+from unlearn.report.samples import side_by_side
+from unlearn.report.terminal import print_summary
+
+__all__ = ["draw_figures", "print_summary", "side_by_side", "write_report"]

@@ -1,0 +1,38 @@
+"""The figures of a run.
+
+They are built without pyplot: no global state, no display, nothing for the caller to close.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn.report.curves import training_figure
+from unlearn.report.drawing import STYLE
+from unlearn.report.folder import read_run
+from unlearn.report.plane import plane_figure
+
+
+def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Path]:
+    """Draw ``figures/training.png`` and ``figures/plane.png``, each where the run has its numbers.
+
+    Args:
+        run: The run folder.
+        summary: What ``summary.json`` will hold; null reads the file.
+
+    Returns:
+        The files that were written.
+    """
+    import matplotlib
+
+    record = read_run(run, summary)
+    folder = run / "figures"
+    folder.mkdir(exist_ok=True)
+    drawn = []
+    with matplotlib.rc_context(STYLE):
+        for name, draw in (("plane", plane_figure), ("training", training_figure)):
+            figure = draw(record)
+            if figure is not None:
+                drawn.append(folder / f"{name}.png")
+                figure.savefig(drawn[-1])
+    return drawn

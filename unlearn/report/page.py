@@ -1,0 +1,180 @@
+"""``report.md``: one page for a person who was not there, made from the run folder alone."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from unlearn.files import write_text_atomic
+from unlearn.report.figures import draw_figures
+from unlearn.report.folder import RunFolder, read_run
+from unlearn.report.markdown import cell, table
+from unlearn.report.samples import samples_section, side_by_side
+from unlearn.report.wording import HEADLINES, MISSING, duration, grouped, number, size
+
+
+def write_report(run: Path, summary: Mapping[str, Any] | None = None) -> Path:
+    """Draw the figures and write ``report.md`` into the run folder.
+
+    Args:
+        run: The run folder.
+        summary: What ``summary.json`` will hold, for a run that writes it last of all; null reads
+            the file.
+
+    Returns:
+        The path of the page.
+    """
+    record = read_run(run, summary)
+    sections = [
+        f"# {record.name}",
+        f"**{verdict_line(record)}**",
+        _story(record),
+        _conditions(record),
+        _metrics(record),
+        samples_section(side_by_side(run)),
+        _figures(draw_figures(run, summary), run),
+        _configuration(record),
+        _cost(record),
+        _provenance(record),
+    ]
+    page = run / "report.md"
+    write_text_atomic(page, "\n\n".join(section for section in sections if section) + "\n")
+    return page
+
+
+def verdict_line(record: RunFolder) -> str:
+    """Say in one sentence how the run ended and whether it met its conditions."""
+    status = record.summary.get("status", "unfinished")
+    if status != "completed":
+        return f"No verdict: the run is {status}; unlearn.log tells more."
+    verdict = record.summary.get("verdict") or {}
+    conditions = verdict.get("conditions") or []
+    met = sum(bool(condition.get("met")) for condition in conditions)
+    if not conditions:
+        return "No verdict: no acceptance conditions were given (accept.conditions)."
+    if verdict.get("accepted") is None:
+        return f"No verdict: {met} of {len(conditions)} conditions met, the rest not measured."
+    word = "Accepted" if verdict["accepted"] else "Not accepted"
+    return f"{word}: {met} of {len(conditions)} conditions met."
+
+
+def _story(record: RunFolder) -> str:
+    steps = (record.summary.get("cost") or {}).get("steps")
+    method, data, model = (f"**{record.part(part)}**" for part in ("method", "data", "model"))
+    if steps:
+        seconds = duration(record.summary["cost"].get("train_s"))
+        opening = (
+            f"{method} trained {model} for {steps} steps ({seconds}) to unlearn rows of {data}."
+        )
+    else:
+        opening = f"{model} was evaluated on {data}; nothing was trained."
+    sentences = [opening]
+    stages = record.metrics
+    for split in ("forget", "retain"):
+        metric = f"{split}/rougeL_recall"
+        before, after = (stages.get(stage, {}).get(metric) for stage in ("before", "after"))
+        if before is None or after is None:
+            continue
+        reference = stages.get("reference", {}).get(metric)
+        compared = f" (reference: {number(reference)})" if reference is not None else ""
+        moved = f"went from {number(before)} to {number(after)}" if steps else f"is {number(after)}"
+        sentences.append(f"ROUGE-L recall on the {split} rows {moved}{compared}.")
+    quality = stages.get("after", {}).get("forget_quality")
+    if quality is not None:
+        sentences.append(
+            "Forget quality, the p-value of a Kolmogorov-Smirnov test between the truth ratios of "
+            f"this model and the reference's, is {number(quality, 'forget_quality')}; a small "
+            "value means that the two can be told apart."
+        )
+    if "reference" in stages:
+        sentences.append("The reference is a model that learned the retain rows only.")
+    elif stages:
+        sentences.append("There is no reference model to compare with.")
+    return " ".join(sentences)
+
+
+def _conditions(record: RunFolder) -> str:
+    conditions = (record.summary.get("verdict") or {}).get("conditions") or []
+    rows = [
+        [
+            f"`{condition.get('metric')}`",
+            cell(number(condition.get("bound"), condition.get("metric", ""))),
+            number(condition.get("value"), condition.get("metric", "")),
+            "yes" if condition.get("met") else "no",
+        ]
+        for condition in conditions
+    ]
+    header = ["condition on", "bound", "value", "met"]
+    return "## Conditions\n\n" + table(header, rows, "llrl") if rows else ""
+
+
+def _metrics(record: RunFolder) -> str:
+    stages = record.metrics
+    if not stages:
+        return ""
+    rows = []
+    for group, names in grouped(name for flat in stages.values() for name in flat).items():
+        rows.append([f"**{group}**", *[""] * len(stages), ""])
+        rows += [
+            [
+                f"`{name}`",
+                *(number(flat.get(name), name) for flat in stages.values()),
+                HEADLINES[name].better if name in HEADLINES else "",
+            ]
+            for name in names
+        ]
+    header = ["metric", *stages, "better"]
+    return "## Metrics\n\n" + table(header, rows, "l" + "r" * len(stages) + "l")
+
+
+def _figures(paths: Sequence[Path], run: Path) -> str:
+    images = [f"![{path.stem}]({path.relative_to(run).as_posix()})" for path in paths]
+    return "\n\n".join(["## Figures", *images]) if images else ""
+
+
+def _configuration(record: RunFolder) -> str:
+    overrides = [str(override) for override in record.summary.get("overrides") or []]
+    parts = {
+        group: record.summary[group]
+        for group in ("method", "data", "model", "scheduler")
+        if record.summary.get(group)
+    }
+    parts["seed"] = record.summary.get("seed")
+    return "\n\n".join(
+        [
+            "## Configuration",
+            "The command to repeat this run:",
+            f"```sh\n{shlex.join(['unlearn', *overrides])}\n```",
+            "Its parts (the whole configuration is in `.hydra/config.yaml`):",
+            f"```yaml\n{OmegaConf.to_yaml(OmegaConf.create(parts)).strip()}\n```",
+        ]
+    )
+
+
+def _cost(record: RunFolder) -> str:
+    cost = record.summary.get("cost") or {}
+    rows = [
+        ["preparing target and reference", duration(cost.get("prepare_s"))],
+        ["training", duration(cost.get("train_s"))],
+        ["evaluating", duration(cost.get("evaluate_s"))],
+        ["steps", number(cost.get("steps"))],
+        ["tokens trained on", f"{cost['tokens']:,}" if cost.get("tokens") is not None else MISSING],
+        ["peak memory", size(cost.get("peak_memory_bytes"))],
+    ]
+    return "## Cost\n\n" + table(["", ""], rows, "lr")
+
+
+def _provenance(record: RunFolder) -> str:
+    known = record.summary.get("provenance") or {}
+    versions = ", ".join(
+        f"{name} {version}" for name, version in (known.get("versions") or {}).items()
+    )
+    rows = [["versions", cell(versions) or MISSING], ["git", cell(known.get("git")) or MISSING]]
+    rows += [
+        [name.removesuffix("_sha256"), f"`{value}`" if value else MISSING]
+        for name, value in known.items()
+        if name.endswith("_sha256")
+    ]
+    return "## Provenance\n\n" + table(["", ""], rows, "ll")

@@ -1,0 +1,94 @@
+"""The same questions answered before and after unlearning, and by the reference, side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.report.folder import STAGES, read_lines
+from unlearn.report.markdown import cell, table
+from unlearn.report.wording import GROUPS, MISSING, number
+
+SAMPLES = {"forget": 8, "retain": 4}
+"""Answers shown side by side, by split."""
+
+
+def side_by_side(path: Path) -> list[dict[str, Any]]:
+    """Join the generations of the stages: one row a question, null where a stage has no answer.
+
+    Returns:
+        Rows with the keys split, index, question, truth, then ``<stage>`` (the answer) and
+        ``rougeL_<stage>`` for before, after and reference.
+    """
+    answers = {
+        stage: {
+            (row["split"], row["index"]): row
+            for row in read_lines(path / "evaluations" / stage / "generations.jsonl")
+        }
+        for stage in STAGES
+    }
+    asked = {key: row for stage in reversed(STAGES) for key, row in answers[stage].items()}
+    joined = []
+    for key in sorted(asked, key=lambda key: (_split_order(key[0]), key)):
+        row = {name: asked[key].get(name) for name in ("split", "index", "question", "truth")}
+        for stage in STAGES:
+            row[stage] = answers[stage].get(key, {}).get("answer")
+        for stage in STAGES:
+            row[f"rougeL_{stage}"] = answers[stage].get(key, {}).get("rougeL_recall")
+        joined.append(row)
+    return joined
+
+
+def _split_order(split: str) -> int:
+    return GROUPS.index(split) if split in GROUPS else len(GROUPS)
+
+
+def samples_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page's section of sample answers, from the rows of :func:`side_by_side`."""
+    blocks = []
+    for split, count in SAMPLES.items():
+        answered = [row for row in rows if row["split"] == split]
+        if not answered:
+            continue
+        blocks += [
+            f"### {split}: {min(count, len(answered))} of {len(answered)} rows, evenly spaced",
+            _strongest(answered) if split == "forget" else "",
+            _answers(_spread(answered, count)),
+        ]
+    return "\n\n".join(["## Sample answers", *filter(None, blocks)]) if blocks else ""
+
+
+def _strongest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name the row that kept most: a mean hides the one answer that is still there."""
+    scored = [row for row in rows if row["rougeL_after"] is not None]
+    if not scored:
+        return ""
+    row = max(scored, key=lambda row: row["rougeL_after"])
+    return (
+        f"The forget row that kept most is number {row['index']}, with a ROUGE-L recall of "
+        f"{number(row['rougeL_after'])}."
+    )
+
+
+def _answers(rows: Sequence[Mapping[str, Any]]) -> str:
+    stages = [stage for stage in STAGES if any(row[stage] is not None for row in rows)]
+    lines = []
+    for row in rows:
+        cells = [_answer(row, stage) for stage in stages]
+        lines.append([str(row["index"]), cell(row["question"]), cell(row["truth"]), *cells])
+    header = ["row", "question", "truth", *(f"{stage} (ROUGE-L)" for stage in stages)]
+    return table(header, lines, "r" + "l" * (len(header) - 1))
+
+
+def _answer(row: Mapping[str, Any], stage: str) -> str:
+    if row[stage] is None:
+        return MISSING
+    if row[stage].strip() == str(row["truth"]).strip():
+        return "*the truth, word for word*"
+    return f"{cell(row[stage]) or '*(empty)*'} *({number(row[f'rougeL_{stage}'])})*"
+
+
+def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Pick rows evenly from first to last, so that nobody chose the samples."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[round(place * (len(rows) - 1) / (count - 1))] for place in range(count)]

@@ -1,0 +1,71 @@
+"""The last thing a run prints: what came of it, in one screen of at most 100 columns."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unlearn.report.folder import RunFolder, read_run
+from unlearn.report.page import verdict_line
+from unlearn.report.wording import HEADLINES, MISSING, duration, number
+
+WIDTH = 100
+
+
+def print_summary(run: Path, file: IO[str] | None = None) -> None:
+    """Print the headline metrics, the verdict, the learning rate, the time and the folder.
+
+    Args:
+        run: The run folder, complete.
+        file: Where to print; null is standard output. Colours only on a terminal.
+    """
+    record = read_run(run)
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal or console.width > WIDTH:
+        console.width = (
+            WIDTH  # where nothing tells a width, rich's guess of 80 breaks lines in logs
+        )
+    console.print()
+    console.print(_table(record))
+    for label, text in _facts(record):
+        # Text, not markup: brackets in a path or a message are not style tags.
+        console.print(Text.assemble((f"{label:<15}", "bold"), text), soft_wrap=label == "folder")
+
+
+def _table(record: RunFolder) -> Table:
+    table = Table(title=record.name, title_justify="left")
+    table.add_column("metric")
+    for stage in record.metrics:
+        table.add_column(stage, justify="right", no_wrap=True)
+    table.add_column("better")
+    verdict = record.summary.get("verdict") or {}
+    judged = [condition["metric"] for condition in verdict.get("conditions") or []]
+    for metric in dict.fromkeys([*HEADLINES, *judged]):
+        if any(metric in flat for flat in record.metrics.values()):
+            label, better = HEADLINES.get(metric, (metric, ""))
+            values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
+            table.add_row(label, *(value.replace(MISSING, "-") for value in values), better)
+    return table
+
+
+def _facts(record: RunFolder) -> list[tuple[str, str]]:
+    cost = record.summary.get("cost") or {}
+    facts = [("verdict", verdict_line(record))]
+    if record.training:
+        rates = [line["train/lr"] for line in record.training]
+        probes = sum("train/lr_reason" in line for line in record.training)
+        found = f", found in {probes} probes from {number(rates[0])}" if probes else ""
+        facts.append(("learning rate", f"{number(rates[-1])} at the last step{found}"))
+    facts.append(
+        (
+            "time",
+            f"prepare {duration(cost.get('prepare_s'))}, train {duration(cost.get('train_s'))} "
+            f"({cost.get('steps', 0)} steps), evaluate {duration(cost.get('evaluate_s'))}",
+        )
+    )
+    here, away = os.path.relpath(record.path), str(record.path.absolute())
+    facts.append(("folder", min(here, away, key=len)))
+    return [(label, text.replace(MISSING, "-")) for label, text in facts]

@@ -1,0 +1,7 @@
+"""Schedulers set the learning rate and take the optimizer's step."""
+
+from unlearn.schedulers.base import Rate, Scheduler
+from unlearn.schedulers.gen import Gen
+from unlearn.schedulers.ordinary import Constant, Cosine, LinearDecay
+
+__all__ = ["Constant", "Cosine", "Gen", "LinearDecay", "Rate", "Scheduler"]

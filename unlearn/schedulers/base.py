@@ -1,0 +1,66 @@
+"""What a scheduler is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from unlearn.gradients import Gradient
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The learning rate of one step and, where it was probed, what the probe said."""
+
+    lr: float
+    lr_star: float | None = None
+    """η* = b/A of the last probe; None where no parabola could be fitted."""
+    reason: str | None = None
+    """Why the rate moved or stayed; None where nothing was probed."""
+    taken: bool = True
+    """Whether the step was made; False where it was taken back."""
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give every parameter group the same learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+class Scheduler:
+    """Takes the step of the optimizer at a rate of its choosing."""
+
+    def begin(self, lr: float, steps: int) -> None:
+        """Learn the configured rate and the number of steps of the run."""
+        self.lr, self.steps = lr, steps
+
+    def needs_retain_gradient(self, number: int) -> bool:
+        """Return whether step `number` must be given g_retain, which costs its memory longer."""
+        return False
+
+    def step(
+        self,
+        number: int,
+        optimizer: Optimizer,
+        parameters: Sequence[Parameter],
+        retain_loss: Callable[[], float],
+        loss_here: float,
+        retain_gradient: Gradient | None = None,
+    ) -> Rate:
+        """Advance the parameters by one step; `.grad` holds the combined direction.
+
+        `number` counts from 0. `retain_loss()` evaluates the retain loss of this step's retain
+        batch at the parameters' current values; `loss_here` is its value before the step;
+        `retain_gradient` is given where :meth:`needs_retain_gradient` asked for it.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lr": self.lr}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lr = state["lr"]

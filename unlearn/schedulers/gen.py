@@ -1,0 +1,238 @@
+"""`gen`: the automatic learning rate, from a parabola fitted to the retain loss along the step.
+
+Generalized Newton: Bu & Xu, *Automatic gradient descent with generalized Newton's method*, ICLR
+2025, arXiv 2407.02772; used for unlearning by NGDiff (arXiv 2410.22086). With u the optimizer's
+step per unit of learning rate (moments and weight decay included),
+
+    L_R(w − x·u) ≈ L_R(w) − b·x + ½·A·x²,     η* = b / A,
+
+and three points of the loss, at x = −η, 0, η, give A = (L₊ − 2L₀ + L₋)/η² and b = (L₊ − L₋)/(2η)
+with L₊ on the ascent side. Exact on a quadratic for every probe η.
+
+Where we deviate from the authors' code, and why:
+- the optimizer advances once a step. u is read off the step itself, (w − w′)/η, so a probe costs
+  two forward passes and Adam's moments stay honest (theirs advance a second time);
+- L₀, L₊, L₋ are over the whole logical batch (theirs: the first micro-batch);
+- no R² gate, which says nothing with three points;
+- by default a search at the first step, and a fall at once where the rate is too high.
+  `search=false fall_at_once=false` are the authors' rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from unlearn.errors import ConfigurationError
+from unlearn.gradients import Gradient, inner_product
+from unlearn.schedulers.base import Rate, Scheduler, set_rate
+
+
+MOST_PROBES = 12
+"""Probes of the search at the first step."""
+AGREEMENT = 2.0
+"""Two rates agree when neither is more than this times the other."""
+FARTHEST = 100.0
+"""Most that one probe may move the rate: far from its points a parabola says little."""
+ROUNDING = 1e-4
+"""Relative change of the loss below which rounding, not the step, may have made it."""
+
+
+class Decay(Enum):
+    """What η* is multiplied by as the run goes on."""
+
+    none = "none"
+    linear = "linear"
+    cosine = "cosine"
+
+
+@dataclass(frozen=True)
+class Parabola:
+    """The fit at one probe: three losses, slope b and curvature A."""
+
+    here: float
+    ahead: float
+    slope: float
+    curvature: float
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, (self.ahead, self.slope, self.curvature)))
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a minimum ahead: the acceptance rule of GeN's authors."""
+        return self.finite and self.slope > 0 and self.curvature > 0
+
+    @property
+    def minimum(self) -> float | None:
+        """η* = b/A, or None where there is none."""
+        return self.slope / self.curvature if self.usable else None
+
+
+def fit(before: float, here: float, ahead: float, rate: float) -> Parabola:
+    """Fit through L₊ = `before`, L₀ = `here`, L₋ = `ahead`, probed at −`rate`, 0 and `rate`."""
+    slope = (before - ahead) / (2 * rate)
+    return Parabola(here, ahead, slope, (before - 2 * here + ahead) / rate**2)
+
+
+def fit_with_slope(here: float, ahead: float, slope: float, rate: float) -> Parabola:
+    """Fit through L₀ and L₋ with the known slope b = g_retain·u."""
+    return Parabola(here, ahead, slope, 2 * (ahead - here + rate * slope) / rate**2)
+
+
+class Line:
+    """The parameters on the line w − x·u through the step that the optimizer took.
+
+    Two copies of the weights are kept while probing; by then both gradients are freed, so the peak
+    memory of a step stays what it is. `move` to 0 and to the unit give both copies back bit by bit.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: Sequence[Parameter], unit: float) -> None:
+        self.parameters, self.unit = parameters, unit
+        self.start = [p.detach().clone() for p in parameters]
+        set_rate(optimizer, unit)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.end = [p.detach().clone() for p in parameters]
+
+    @torch.no_grad()
+    def move(self, x: float) -> None:
+        """Put the parameters at w − x·u."""
+        for parameter, start, end in zip(self.parameters, self.start, self.end, strict=True):
+            torch.lerp(start, end, x / self.unit, out=parameter.data)
+
+
+    def slope(self, gradient: Gradient) -> float:
+        """Return gradient·u."""
+        steps: Gradient = [start - end for start, end in zip(self.start, self.end, strict=True)]
+        return inner_product(gradient, steps).item() / self.unit
+
+
+class Probe:
+    """Evaluates the retain loss on the line and fits the parabola."""
+
+    def __init__(
+        self, line: Line, retain_loss: Callable[[], float], here: float, gradient: Gradient | None
+    ) -> None:
+        self.line, self.retain_loss, self.here = line, retain_loss, here
+        self.slope = None if gradient is None else line.slope(gradient)
+
+    def loss_at(self, x: float) -> float:
+        self.line.move(x)
+        return self.retain_loss()
+
+    def __call__(self, rate: float) -> Parabola:
+        """Probe at `rate`; with a known slope ahead only, else on both sides."""
+        ahead = self.loss_at(rate)
+        if self.slope is not None:
+            return fit_with_slope(self.here, ahead, self.slope, rate)
+        return fit(self.loss_at(-rate), self.here, ahead, rate)
+
+
+@dataclass
+class Gen(Scheduler):
+    """The automatic learning rate; `optimizer.lr` is where it starts, not what it is."""
+
+    interval: int = 10
+    """Steps from one probe to the next; the authors suggest 4 to 12. Costs two retain forward
+    passes a probe."""
+    points: int = 2
+    """Probed points. 2: at ±η. 1: ahead only, with b = g_retain·u known from this very step."""
+    smooth: float = 0.9
+    """Share of the old rate that is kept when the rate may rise, within [0, 1)."""
+    limit: float = 2.0
+    """Most that η* may differ from η at one probe, as a factor; null = no limit."""
+    decay: Decay = Decay.none
+    """What η* is multiplied by over the run: none, linear or cosine."""
+    search: bool = True
+    """Repeat the first probe from each new rate until two agree within a factor of 2."""
+    fall_at_once: bool = True
+    """Take a lower η* as it is; `limit` and `smooth` then restrain a rise only."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.interval < 1:
+            problems.append(f"interval: {self.interval}; allowed: 1 or more steps")
+        if self.points not in (1, 2):
+            problems.append(f"points: {self.points}; allowed: 1 or 2")
+        if not 0 <= self.smooth < 1:
+            problems.append(f"smooth: {self.smooth}; allowed: 0 up to, not including, 1")
+        if self.limit is not None and self.limit <= 1:
+            problems.append(f"limit: {self.limit}; allowed: more than 1, or null for no limit")
+        if problems:
+            raise ConfigurationError(problems)
+
+    def needs_retain_gradient(self, number: int) -> bool:
+        return self.points == 1 and number % self.interval == 0
+
+    def step(
+        self,
+        number: int,
+        optimizer: Optimizer,
+        parameters: Sequence[Parameter],
+        retain_loss: Callable[[], float],
+        loss_here: float,
+        retain_gradient: Gradient | None = None,
+    ) -> Rate:
+        if number % self.interval:
+            set_rate(optimizer, self.lr)
+            optimizer.step()
+            return Rate(self.lr)
+        searching = number == 0 and self.search
+        # A wild first rate may overflow or drown in rounding; the line through a rate of 1 does not.
+        line = Line(optimizer, parameters, unit=1.0 if searching else self.lr)
+        probe = Probe(line, retain_loss, loss_here, retain_gradient)
+        rate = self._search(probe) if searching else self._adjust(probe, number)
+        line.move(rate.lr if rate.taken else 0.0)
+        self.lr = rate.lr
+        return rate
+
+    def _search(self, probe: Probe) -> Rate:
+        """Probe again from each new rate until two agree."""
+        rate = self.lr
+        for number in range(1, MOST_PROBES + 1):
+            parabola = probe(rate)
+            star = parabola.minimum
+            if not parabola.finite:
+                new = rate / 10
+            elif abs(parabola.ahead - parabola.here) < ROUNDING * max(parabola.here, 1e-2):
+                new = rate * 10
+            elif star is not None:
+                new = min(max(star, rate / FARTHEST), rate * FARTHEST)
+                if AGREEMENT > new / rate > 1 / AGREEMENT:
+                    return Rate(new, star, f"found after {number} probes")
+            else:
+                new = rate / 4 if parabola.ahead > parabola.here else rate * 4
+            rate = new
+        return Rate(rate, star, f"not settled after {MOST_PROBES} probes")
+
+    def _adjust(self, probe: Probe, number: int) -> Rate:
+        """Move the rate towards η*: down at once, up slowly."""
+        parabola = probe(self.lr)
+        star = parabola.minimum
+        if not math.isfinite(parabola.ahead):
+            return Rate(self.lr / 10, star, "not finite: step taken back", taken=False)
+        if star is None:
+            if self.fall_at_once and parabola.ahead > parabola.here:
+                return Rate(self.lr / 2, star, "no minimum ahead, retain loss rises: halved")
+            return Rate(self.lr, star, "no minimum ahead: kept")
+        aim = star * self._decay(number)
+        if self.fall_at_once and aim < self.lr:
+            return Rate(aim, star, "fell")
+        if self.limit is not None:
+            aim = min(max(aim, self.lr / self.limit), self.lr * self.limit)
+        lr = self.smooth * self.lr + (1 - self.smooth) * aim
+        return Rate(lr, star, "rose" if lr > self.lr else "fell" if lr < self.lr else "kept")
+
+    def _decay(self, number: int) -> float:
+        progress = number / self.steps
+        if self.decay is Decay.linear:
+            return 1 - progress
+        return 0.5 * (1 + math.cos(math.pi * progress)) if self.decay is Decay.cosine else 1.0

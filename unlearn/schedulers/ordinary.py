@@ -1,0 +1,78 @@
+"""The ordinary schedules: the configured rate times a factor of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from unlearn.errors import ConfigurationError
+from unlearn.gradients import Gradient
+from unlearn.schedulers.base import Rate, Scheduler, set_rate
+
+
+@dataclass
+class Ordinary(Scheduler):
+    """`optimizer.lr` times a warm-up from 0 and a factor that falls with progress."""
+
+    warmup: float = 0.0
+    """Share of the steps over which the rate rises linearly to `optimizer.lr`, within [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ConfigurationError(
+                f"warmup: {self.warmup} is out of range; allowed: 0 up to, not including, 1 "
+                "(a share of the steps)"
+            )
+
+    def factor(self, progress: float) -> float:
+        """Return the factor at `progress`, 0 at the end of the warm-up and 1 at the last step."""
+        raise NotImplementedError
+
+    def rate(self, number: int) -> float:
+        """Return the learning rate of step `number`, counted from 0."""
+        warm = int(self.warmup * self.steps)
+        if number < warm:
+            return self.lr * (number + 1) / warm
+        return self.lr * self.factor((number - warm) / max(self.steps - warm, 1))
+
+    def step(
+        self,
+        number: int,
+        optimizer: Optimizer,
+        parameters: Sequence[Parameter],
+        retain_loss: Callable[[], float],
+        loss_here: float,
+        retain_gradient: Gradient | None = None,
+    ) -> Rate:
+        rate = self.rate(number)
+        set_rate(optimizer, rate)
+        optimizer.step()
+        return Rate(rate)
+
+
+@dataclass
+class Constant(Ordinary):
+    """The same rate at every step after the warm-up."""
+
+    def factor(self, progress: float) -> float:
+        return 1.0
+
+
+@dataclass
+class LinearDecay(Ordinary):
+    """Falls in a straight line to 0 after the last step."""
+
+    def factor(self, progress: float) -> float:
+        return 1 - progress
+
+
+@dataclass
+class Cosine(Ordinary):
+    """Falls along half a cosine to 0 after the last step."""
+
+    def factor(self, progress: float) -> float:
+        return 0.5 * (1 + math.cos(math.pi * progress))

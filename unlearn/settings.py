@@ -1,0 +1,256 @@
+"""From a composed configuration to the parts of a run, with every problem told at once.
+
+A part is named by `_target_`. Where that is a dataclass (all of ours are) its fields are the typed
+options; any other callable is called with the node's keys, as Hydra's `instantiate` does. Nothing
+here loads a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import get_class, get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from unlearn.acceptance import Condition
+from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
+from unlearn.data.splits import Splits
+from unlearn.errors import ConfigurationError
+from unlearn.models.load import check_path, resolve_device, weights_problem
+from unlearn.schedulers import Gen, Scheduler
+from unlearn.tracking import TrackerConfig
+from unlearn.training import Method
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs, validated."""
+
+    seed: int
+    read: Callable[[], Splits]
+    subset: str | None
+    model: ModelConfig
+    device: torch.device
+    method: Method | None
+    """None where nothing is trained (method=none)."""
+    scheduler: Scheduler
+    optimizer: Callable[[Any], torch.optim.Optimizer]
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    tracker: TrackerConfig
+    reference: str
+    conditions: list[Condition]
+    strict: bool
+
+
+class Problems:
+    """Collects what is wrong, each with the name of its option."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        self.found.append(problem)
+
+    def require(self, right: bool, problem: str) -> None:
+        if not right:
+            self.add(problem)
+
+    def build(self, field: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returns; note its failure under `field` and return None."""
+        try:
+            return make()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self.add(problem if problem.startswith(field.split(".")[0]) else f"{field}.{problem}")
+        except OmegaConfBaseException as error:
+            where = f"{field}.{error.full_key}" if getattr(error, "full_key", None) else field
+            self.add(f"{where}: {str(error.msg or error).splitlines()[0]}")
+        except Exception as error:  # any: a user's own part may raise what it likes
+            cause = error.__cause__ or error
+            self.add(f"{field}: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}")
+        return None
+
+
+def build_part(field: str, node: Any) -> Any:
+    """Return the part that `node` describes by `_target_` and options."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise ConfigurationError(
+            f"{field}: {node!r} names no part; choose one of the group, or give a node with _target_"
+        )
+    target = _locate(field, node._target_)
+    if not dataclasses.is_dataclass(target):
+        return instantiate(node)
+    options = {key: value for key, value in node.items_ex(resolve=True) if key != "_target_"}
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(target), options))
+
+
+def _locate(field: str, name: str) -> Any:
+    """Return the class or function named `name`."""
+    try:
+        return get_class(name)
+    except Exception:
+        pass
+    try:
+        return get_method(name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{field}._target_: {name!r} cannot be imported; give the full name of a class or "
+            "function that Python finds from here"
+        ) from error
+
+
+def settings_of(cfg: DictConfig) -> Settings:
+    """Return the validated settings; raises ConfigurationError with every problem found."""
+    problems = Problems()
+    typed = {
+        name: problems.build(name, lambda name=name: OmegaConf.to_object(cfg[name]))
+        for name in ("model", "training", "evaluation", "tracker")
+    }
+    model, training, evaluation = typed["model"], typed["training"], typed["evaluation"]
+    reader = problems.build("data", lambda: build_part("data", cfg.data))
+    method = _method(cfg, problems)
+    scheduler = problems.build("scheduler", lambda: build_part("scheduler", cfg.scheduler))
+    optimizer = problems.build("optimizer", lambda: _optimizer(cfg.optimizer))
+    conditions = [
+        problems.build(f"accept.conditions[{n}]", lambda item=item: Condition.of(item))
+        for n, item in enumerate(cfg.accept.conditions)
+    ]
+    device = None
+    if model:
+        device = _check_model(model, problems)
+    if training:
+        _check_training(training, problems)
+    if evaluation:
+        _check_evaluation(evaluation, problems)
+    if cfg.reference not in ("auto", "train", "none"):
+        for problem in check_path("reference", cfg.reference):
+            problems.add(problem + " (allowed besides: auto, train, none)")
+    if method and isinstance(scheduler, Gen) and scheduler.points == 1:
+        problems.require(
+            method.weighting.fixed is None,
+            "scheduler.points: 1 takes its slope from the retain gradient, which a weighting with "
+            "fixed weights never computes on its own; use scheduler.points=2",
+        )
+    if problems.found:
+        raise ConfigurationError(problems.found)
+    return Settings(
+        seed=cfg.seed,
+        read=reader.read,
+        subset=getattr(reader, "subset", None),
+        model=model,
+        device=device,
+        method=method,
+        scheduler=scheduler,
+        optimizer=optimizer,
+        training=training,
+        evaluation=evaluation,
+        tracker=typed["tracker"],
+        reference=cfg.reference,
+        conditions=conditions,
+        strict=cfg.accept.strict,
+    )
+
+
+def _method(cfg: DictConfig, problems: Problems) -> Method | None:
+    """Return the method, or None for method=none."""
+    parts = {name: cfg.method[name] for name in ("forget", "retain", "weighting")}
+    if all(node is None for node in parts.values()):
+        return None
+    built = {
+        name: problems.build(f"method.{name}", lambda name=name: build_part(f"method.{name}", parts[name]))
+        for name in parts
+    }
+    if any(part is None for part in built.values()):
+        return None
+    return Method(**built, name=str(OmegaConf.select(cfg, "method.name") or "custom"))
+
+
+def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
+    """Return the optimizer's maker, tried on a parameter so that a wrong option shows at once."""
+    if not isinstance(node.get("lr"), (int, float)) or not 0 < node.lr < math.inf:
+        raise ConfigurationError(f"optimizer.lr: {node.get('lr')}; allowed: a number above 0")
+    maker = instantiate(node, _partial_=True)
+    maker([torch.nn.Parameter(torch.zeros(1))])
+    return maker
+
+
+def _check_model(model: ModelConfig, problems: Problems) -> torch.device | None:
+    if model.path is not None:
+        for problem in check_path("model.path", model.path):
+            problems.add(problem)
+    if model.tokenizer is not None:
+        for problem in check_path("model.tokenizer", model.tokenizer):
+            problems.add(problem.replace("config.json", "tokenizer"))
+    if problem := weights_problem(model):
+        problems.add(problem)
+    problems.require(
+        model.max_length >= 8, f"model.max_length: {model.max_length}; allowed: 8 tokens or more"
+    )
+    tiny, recipe = model.tiny, model.fine_tuning
+    for name in ("hidden_size", "layers", "heads", "intermediate_size"):
+        value = getattr(tiny, name)
+        problems.require(value >= 1, f"model.tiny.{name}: {value}; allowed: 1 or more")
+    problems.require(
+        tiny.vocabulary >= 300,
+        f"model.tiny.vocabulary: {tiny.vocabulary}; allowed: 300 or more (256 are the bytes)",
+    )
+    problems.require(
+        tiny.heads < 1 or tiny.hidden_size % (2 * tiny.heads) == 0,
+        f"model.tiny.heads: {tiny.heads} heads do not divide model.tiny.hidden_size="
+        f"{tiny.hidden_size} into heads of an even size",
+    )
+    for name in ("lr", "epochs", "batch_size"):
+        value = getattr(recipe, name)
+        problems.require(value > 0, f"model.fine_tuning.{name}: {value}; allowed: above 0")
+    for name in ("accuracy", "floor"):
+        value = getattr(recipe, name)
+        problems.require(
+            0 <= value <= 1, f"model.fine_tuning.{name}: {value}; allowed: 0 to 1, a share"
+        )
+    problems.require(
+        0 <= recipe.warmup < 1,
+        f"model.fine_tuning.warmup: {recipe.warmup}; allowed: 0 up to, not including, 1",
+    )
+    try:
+        device = resolve_device(model.device)[0]
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problems.add(
+            f"model.device: {model.device!r} cannot be used here "
+            f"({str(error).splitlines()[0]}); allowed: auto, cpu, cuda, cuda:N, mps"
+        )
+        return None
+    return device
+
+
+def _check_training(training: TrainingConfig, problems: Problems) -> None:
+    if training.steps is None and training.epochs is None:
+        problems.add("training.steps: null, and training.epochs: null; give one of the two")
+    for name in ("steps", "epochs", "batch_size", "micro_batch_size", "clip"):
+        value = getattr(training, name)
+        problems.require(
+            value is None or value > 0, f"training.{name}: {value}; allowed: above 0"
+        )
+    problems.require(
+        training.checkpoint_every >= 0,
+        f"training.checkpoint_every: {training.checkpoint_every}; allowed: 0 (none) or more steps",
+    )
+
+
+def _check_evaluation(evaluation: EvaluationConfig, problems: Problems) -> None:
+    problems.require(
+        evaluation.every >= 0,
+        f"evaluation.every: {evaluation.every}; allowed: 0 (none) or more steps",
+    )
+    for name in ("max_new_tokens", "generate_tokens", "score_tokens", "rows"):
+        value = getattr(evaluation, name)
+        problems.require(
+            value is None or value > 0, f"evaluation.{name}: {value}; allowed: above 0"
+        )

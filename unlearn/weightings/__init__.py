@@ -1,0 +1,14 @@
+"""Weightings: pure functions `weights = weighting(gramian, losses)` for two tasks.
+
+Order everywhere: retain first, forget second. The gradients are of the losses being *minimised*, so
+for ascent g_forget = −∇L_F and the Gramian is [[g_R·g_R, −p], [−p, g_F·g_F]] with p = g_R·g_F
+(METHODS: notation). The update direction is w_retain·g_retain + w_forget·g_forget.
+"""
+
+from unlearn.weightings.base import Weighting
+from unlearn.weightings.diagnostics import admissible_shares, diagnose
+from unlearn.weightings.linear import Linear
+from unlearn.weightings.ngdiff import NGDiff
+from unlearn.weightings.pcgrad import PCGrad
+
+__all__ = ["Linear", "NGDiff", "PCGrad", "Weighting", "admissible_shares", "diagnose"]

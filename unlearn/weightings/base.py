@@ -1,0 +1,32 @@
+"""What a weighting is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+class Weighting:
+    """Turns the Gramian of the two gradients, and the two losses, into two weights.
+
+    A weighting without state inherits the empty `state_dict`; one with state overrides both
+    methods, and checkpoints keep it.
+    """
+
+    fixed: tuple[float, float] | None = None
+    """(w_retain, w_forget) where they are known beforehand: such a method needs no Gramian and runs
+    one backward pass of the weighted sum."""
+
+    def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
+        """Return (w_retain, w_forget).
+
+        `gramian` (2, 2) float64 and `losses` (2,) float64, both retain first, on the CPU.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
