@@ -224,8 +224,7 @@ def test_answers_are_joined_by_question(run: Path) -> None:
 # --- the figures -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [1, 8, 150])
-@pytest.mark.parametrize("gramian", [True, False])
+@pytest.mark.parametrize(("steps", "gramian"), [(1, True), (1, False), (150, True), (150, False)])
 def test_figures_of_any_length_with_and_without_gradients(
     steps: int, gramian: bool, tmp_path: Path
 ) -> None:

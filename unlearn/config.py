@@ -122,11 +122,11 @@ class ModelConfig:
 class TrainingConfig:
     """The unlearning loop."""
 
-    steps: int | None = None
-    """Optimizer steps; null = `epochs`."""
-    epochs: float | None = 10.0
+    steps: int | None = 150
+    """Optimizer steps; null = `epochs`. Forgetting needs a number of steps more than of passes."""
+    epochs: float | None = None
     """Passes over the forget set; used where `steps` is null."""
-    batch_size: int = 8
+    batch_size: int = 16
     """Rows a task and step: so many forget rows and so many retain rows."""
     micro_batch_size: int | None = None
     """Rows a forward pass; null = `batch_size`. Changes memory, not results."""

@@ -14,15 +14,20 @@ Where we deviate from the authors' code, and why:
   two forward passes and Adam's moments stay honest (theirs advance a second time);
 - L₀, L₊, L₋ are over the whole logical batch (theirs: the first micro-batch);
 - no R² gate, which says nothing with three points;
-- by default a search at the first step, and a fall at once where the rate is too high.
-  `search=false fall_at_once=false` are the authors' rules.
+- a search at the first step, so that it does not matter where the rate starts: a parabola through
+  points far outside its range misleads every rule that moves by a bounded factor;
+- η* differs from batch to batch by a factor of three and more, and errors in a rate are factors:
+  the rate is the geometric mean of what the probes said, and the first steps are all probed;
+- a probe without a minimum ahead whose loss rises asks for a quarter of the rate;
+- by default the rate falls linearly to zero over the run, which gives the retain task the last word.
+`scheduler=gen_authors` sets the authors' rules.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -36,20 +41,29 @@ from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
 MOST_PROBES = 12
 """Probes of the search at the first step."""
-AGREEMENT = 2.0
-"""Two rates agree when neither is more than this times the other."""
+AGREEMENT = 1.15
+"""The search ends when a probe moves the rate by less than this factor."""
 FARTHEST = 100.0
-"""Most that one probe may move the rate: far from its points a parabola says little."""
+"""Most that one probe of the search may move the rate: far from its points a parabola says little."""
 ROUNDING = 1e-4
 """Relative change of the loss below which rounding, not the step, may have made it."""
+RETREAT = 4.0
+"""What a rate is divided by where the loss rises and no minimum lies ahead."""
 
 
 class Decay(Enum):
-    """What η* is multiplied by as the run goes on."""
+    """What the rate is multiplied by as the run goes on."""
 
     none = "none"
     linear = "linear"
     cosine = "cosine"
+
+
+class Average(Enum):
+    """How an old rate and a new one are averaged."""
+
+    geometric = "geometric"
+    arithmetic = "arithmetic"
 
 
 @dataclass(frozen=True)
@@ -145,16 +159,20 @@ class Gen(Scheduler):
     passes a probe."""
     points: int = 2
     """Probed points. 2: at ±η. 1: ahead only, with b = g_retain·u known from this very step."""
-    smooth: float = 0.9
-    """Share of the old rate that is kept when the rate may rise, within [0, 1)."""
-    limit: float = 2.0
-    """Most that η* may differ from η at one probe, as a factor; null = no limit."""
-    decay: Decay = Decay.none
-    """What η* is multiplied by over the run: none, linear or cosine."""
+    smooth: float = 0.7
+    """Weight of the old rate in the average with η*, within [0, 1)."""
+    limit: float | None = 10.0
+    """Most that η* may differ from the rate at one probe, as a factor; null = no limit."""
+    average: Average = Average.geometric
+    """geometric, or arithmetic as the authors have it."""
+    decay: Decay = Decay.linear
+    """What the averaged rate is multiplied by over the run: none, linear or cosine."""
     search: bool = True
-    """Repeat the first probe from each new rate until two agree within a factor of 2."""
-    fall_at_once: bool = True
-    """Take a lower η* as it is; `limit` and `smooth` then restrain a rise only."""
+    """Repeat the first probe from each new rate until two agree."""
+    first_probes: int = 5
+    """Steps at the start that are all probed, at least 1."""
+    retreat: bool = True
+    """Lower the rate where the loss rises and no minimum lies ahead; else such a probe is ignored."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -166,11 +184,17 @@ class Gen(Scheduler):
             problems.append(f"smooth: {self.smooth}; allowed: 0 up to, not including, 1")
         if self.limit is not None and self.limit <= 1:
             problems.append(f"limit: {self.limit}; allowed: more than 1, or null for no limit")
+        if self.first_probes < 1:
+            problems.append(f"first_probes: {self.first_probes}; allowed: 1 or more steps")
         if problems:
             raise ConfigurationError(problems)
 
+    def probes(self, number: int) -> bool:
+        """Return whether step `number`, counted from 0, is probed."""
+        return number < self.first_probes or number % self.interval == 0
+
     def needs_retain_gradient(self, number: int) -> bool:
-        return self.points == 1 and number % self.interval == 0
+        return self.points == 1 and self.probes(number)
 
     def step(
         self,
@@ -181,21 +205,22 @@ class Gen(Scheduler):
         loss_here: float,
         retain_gradient: Gradient | None = None,
     ) -> Rate:
-        if number % self.interval:
-            set_rate(optimizer, self.lr)
+        decay = self._decay(number)
+        if not self.probes(number):
+            set_rate(optimizer, self.lr * decay)
             optimizer.step()
-            return Rate(self.lr)
+            return Rate(self.lr * decay)
         searching = number == 0 and self.search
         # A wild first rate may overflow or drown in rounding; the line through a rate of 1 does not.
-        line = Line(optimizer, parameters, unit=1.0 if searching else self.lr)
+        line = Line(optimizer, parameters, unit=1.0 if searching else self.lr * decay)
         probe = Probe(line, retain_loss, loss_here, retain_gradient)
-        rate = self._search(probe) if searching else self._adjust(probe, number)
-        line.move(rate.lr if rate.taken else 0.0)
+        rate = self._search(probe) if searching else self._adjust(probe, self.lr * decay)
         self.lr = rate.lr
-        return rate
+        line.move(self.lr * decay if rate.taken else 0.0)
+        return replace(rate, lr=self.lr * decay)
 
     def _search(self, probe: Probe) -> Rate:
-        """Probe again from each new rate until two agree."""
+        """Probe again from each new rate until the rate stays."""
         rate = self.lr
         for number in range(1, MOST_PROBES + 1):
             parabola = probe(rate)
@@ -207,29 +232,32 @@ class Gen(Scheduler):
             elif star is not None:
                 new = min(max(star, rate / FARTHEST), rate * FARTHEST)
                 if AGREEMENT > new / rate > 1 / AGREEMENT:
-                    return Rate(new, star, f"found after {number} probes")
+                    return Rate(new, star, f"found (after {number} probes)")
             else:
-                new = rate / 4 if parabola.ahead > parabola.here else rate * 4
+                new = rate / RETREAT if parabola.ahead > parabola.here else rate * RETREAT
             rate = new
-        return Rate(rate, star, f"not settled after {MOST_PROBES} probes")
+        return Rate(rate, star, f"not settled (after {MOST_PROBES} probes)")
 
-    def _adjust(self, probe: Probe, number: int) -> Rate:
-        """Move the rate towards η*: down at once, up slowly."""
-        parabola = probe(self.lr)
+    def _adjust(self, probe: Probe, probed: float) -> Rate:
+        """Return the undecayed rate after one probe at the rate `probed`."""
+        parabola = probe(probed)
         star = parabola.minimum
         if not math.isfinite(parabola.ahead):
-            return Rate(self.lr / 10, star, "not finite: step taken back", taken=False)
-        if star is None:
-            if self.fall_at_once and parabola.ahead > parabola.here:
-                return Rate(self.lr / 2, star, "no minimum ahead, retain loss rises: halved")
-            return Rate(self.lr, star, "no minimum ahead: kept")
-        aim = star * self._decay(number)
-        if self.fall_at_once and aim < self.lr:
-            return Rate(aim, star, "fell")
+            return Rate(self.lr / 10, None, "not finite: step taken back", taken=False)
+        if star is None and not (self.retreat and parabola.ahead > parabola.here):
+            return Rate(self.lr, None, "no minimum ahead: kept")
+        aim = self.lr / RETREAT if star is None else star
         if self.limit is not None:
             aim = min(max(aim, self.lr / self.limit), self.lr * self.limit)
-        lr = self.smooth * self.lr + (1 - self.smooth) * aim
+        lr = self._averaged(aim)
+        if star is None:
+            return Rate(lr, None, "no minimum ahead, loss rises: fell")
         return Rate(lr, star, "rose" if lr > self.lr else "fell" if lr < self.lr else "kept")
+
+    def _averaged(self, aim: float) -> float:
+        if self.average is Average.arithmetic:
+            return self.smooth * self.lr + (1 - self.smooth) * aim
+        return math.exp(self.smooth * math.log(self.lr) + (1 - self.smooth) * math.log(aim))
 
     def _decay(self, number: int) -> float:
         progress = number / self.steps
