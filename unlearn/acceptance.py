@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from unlearn.errors import ConfigurationError
 
 KINDS = ("at_least", "at_most", "within")
@@ -31,15 +29,22 @@ class Condition:
     of: str | None = None
 
     @staticmethod
-    def of_mapping(item: Mapping[str, Any]) -> Condition:
+    def read(item: Any) -> Condition:
         """Read {metric, at_least | at_most | within, of}; raises ConfigurationError."""
+        if not isinstance(item, Mapping):
+            raise ConfigurationError(
+                f"{item!r} is no condition; write {{metric: NAME, at_least: NUMBER}}"
+            )
         problems = []
         kinds = [kind for kind in KINDS if kind in item]
         unknown = set(item) - {"metric", "of", *KINDS}
         if unknown:
-            problems.append(f"unknown key {', '.join(sorted(unknown))}; allowed: metric, of, {KINDS}")
+            keys = ", ".join(sorted(map(str, unknown)))
+            problems.append(f"unknown key {keys}; allowed: metric, of, {', '.join(KINDS)}")
         if not isinstance(item.get("metric"), str):
-            problems.append(f"metric: {item.get('metric')!r}; give a name such as retain/rougeL_recall")
+            problems.append(
+                f"metric: {item.get('metric')!r}; give a name such as retain/rougeL_recall"
+            )
         if len(kinds) != 1:
             problems.append(f"give exactly one of {', '.join(KINDS)}; found {kinds or 'none'}")
         elif isinstance(item[kinds[0]], bool) or not isinstance(item[kinds[0]], (int, float)):
@@ -51,13 +56,6 @@ class Condition:
         if problems:
             raise ConfigurationError(problems)
         return Condition(item["metric"], kinds[0], float(item[kinds[0]]), item.get("of"))
-
-    @staticmethod
-    def of(item: Any) -> Condition:
-        """Read a condition out of a configuration."""
-        if not isinstance(item, DictConfig):
-            raise ConfigurationError(f"{item!r} is no condition {{metric, at_least | at_most | within}}")
-        return Condition.of_mapping(OmegaConf.to_container(item, resolve=True))
 
     def judge(self, metrics: Metrics) -> dict[str, Any]:
         """Return {metric, rule, bound, value, met} for the summary; a missing number is not met."""

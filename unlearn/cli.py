@@ -27,7 +27,7 @@ register()
 
 
 _outcome: list[Exception] = []
-"""The failure of a single run, for :func:`main`. Jobs of a sweep raise it instead, as Hydra asks."""
+"""The failure of a single run, for :func:`main`; jobs of a sweep raise it, as Hydra asks."""
 
 
 @hydra.main(version_base="1.3", config_path="pkg://unlearn.conf", config_name="config")
@@ -55,6 +55,8 @@ def main() -> None:
     """Entry point of the console script and of `python -m unlearn`."""
     # Hydra would end with status 1 whatever the error; with this it raises, and we tell them apart.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Threads that wait by spinning make a shared machine many times slower; set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         task()
         if _outcome:

@@ -110,6 +110,10 @@ class ModelConfig:
     """Recompute activations in the backward pass: less memory, about a third more time."""
     template: Template = Template.auto
     """auto = the tokenizer's chat template where it has one, else `Question: …\\nAnswer:`."""
+    system_prompt: str | None = None
+    """System turn of a chat template; null = none of ours (some templates put in their own)."""
+    chat_date: str = "26 Jul 2024"
+    """The day that Llama-3's chat template names; results must not depend on today's."""
     max_length: int = 512
     """Most tokens of prompt and answer; longer answers are cut."""
     published_reference: dict[str, str] = field(default_factory=dict)
@@ -133,8 +137,9 @@ class TrainingConfig:
     clip: float | None = None
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
-    checkpoint_every: int = 100
-    """Steps between checkpoints; 0 = none."""
+    checkpoint_every: int = 50
+    """Steps between saved states of the model, of which the last good one is kept until the run
+    completes; 0 = none."""
     keep_checkpoints: bool = False
     """Leave `checkpoints/` in place at the end."""
 
@@ -223,6 +228,10 @@ def register() -> None:
 
     The schemas live in a group of their own: as choices of their groups they would be swept over.
     """
+    # Hydra copies its config sources, and with them the whole store, for every group it looks into:
+    # 167 times and two thirds of the time of `--help`. The store is a singleton that hands out
+    # copies of what it holds, so the copy of a source can share it.
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
     for group, schema in SCHEMAS.items():

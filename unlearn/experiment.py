@@ -8,7 +8,6 @@ log → evaluate "after" → judge → save model, summary, report, figures
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +18,25 @@ import torch
 from omegaconf import DictConfig
 
 from unlearn.acceptance import judge
+from unlearn.checkpoints import LastGood
 from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
-from unlearn.errors import ConfigurationError, Rejected
+from unlearn.errors import ConfigurationError, NumericalError, Rejected
 from unlearn.evaluation.suites import Evaluation, Suite
 from unlearn.files import write_json_atomic
-from unlearn.models.load import autocast_context, resolve_autocast, resolve_device
+from unlearn.models.load import (
+    autocast_context,
+    load_tokenizer,
+    resolve_autocast,
+    resolve_device,
+)
 from unlearn.models.prepare import Preparation, Prepared, encode_rows, save_model
-from unlearn.provenance import describe_choices, provenance
+from unlearn.provenance import describe_choices, plain_container, provenance
 from unlearn.report import draw_figures, print_summary, side_by_side, write_report
 from unlearn.settings import Settings, settings_of
 from unlearn.tracking import Record, Sink, make_sink
-from unlearn.training import Trainer
+from unlearn.training import Method, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -70,31 +75,30 @@ class Run:
         self.clock = Clock()
         self.evaluations: dict[str, Evaluation] = {}
         self.sink = Sink()
-        self.record: Record | None = None
+        self.record: Record
         self.target: Prepared | None = None
         self.reference: Prepared | None = None
-        self.splits: Splits | None = None
+        self.splits: Splits
         self.trainer: Trainer | None = None
 
     def execute(self) -> dict[str, Any]:
         """Do all of it; returns the summary. Raises Rejected after everything is written."""
-        settings = settings_of(self.cfg)
-        refuse_finished(self.folder)
-        self.splits = splits = settings.read()
-        self.record = Record(self.folder)
+        refuse_used(self.folder)
         try:
-            summary = self._execute(settings, splits)
+            settings = settings_of(self.cfg)
+            self.splits = splits = settings.read()
+            with Record(self.folder) as self.record:
+                summary = self._execute(settings, splits)
         except BaseException as error:
             self._fail(error)
             raise
-        finally:
-            self.record.close()
         print_summary(self.folder)
         if settings.strict and summary["verdict"]["accepted"] is False:
             raise Rejected("the verdict is no: a condition of accept.conditions is not met")
         return summary
 
     def _execute(self, settings: Settings, splits: Splits) -> dict[str, Any]:
+        silence_libraries()
         device, reason = resolve_device(settings.model.device)
         log.info("device: %s (%s)", device, reason)
         bfloat16, reason = resolve_autocast(settings.model.autocast, device)
@@ -106,22 +110,23 @@ class Run:
         preparation = Preparation(settings.model, splits, device, autocast)
         with self.clock.spend("prepare_s"):
             self.target = preparation.target()
-            self.reference = preparation.reference(
-                settings.reference, settings.subset, self.target
-            )
+            self.reference = preparation.reference(settings.reference, settings.subset, self.target)
         self._start_tracker(settings)
 
         with self.clock.spend("evaluate_s"):
-            model, tokenizer = preparation.load(self.target)
-            encoder = Encoder(tokenizer, settings.model.template.value, settings.model.max_length)
+            tokenizer = load_tokenizer(settings.model, self.target.folder)
+            encoder = preparation.encoder(tokenizer)
             log.info("template: %s (%s)", encoder.template, encoder.reason)
             suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast)
             if self.reference is not None:
-                self._evaluate(suite, preparation.load(self.reference)[0], "reference")
+                reference = preparation.load_reference(self.reference, tokenizer)
+                self._evaluate(suite, reference, "reference")
+                del reference
+            model = preparation.load(self.target)
             self._evaluate(suite, model, "before")
         if settings.method is not None:
             with self.clock.spend("train_s"):
-                self._train(settings, splits, model, encoder, suite, autocast)
+                self._train(settings, settings.method, model, encoder, suite)
             with self.clock.spend("evaluate_s"):
                 self._evaluate(suite, model, "after")
             save_model(model, tokenizer, self.folder / "model")
@@ -147,8 +152,6 @@ class Run:
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
-        if stage == "reference":  # compared with itself it would always be perfect
-            evaluation.metrics.pop("forget_quality", None)
         evaluation.write(self.folder / "evaluations" / stage)
         self.evaluations[stage] = evaluation
         done = self.trainer.done if self.trainer else 0
@@ -157,13 +160,12 @@ class Run:
     def _train(
         self,
         settings: Settings,
-        splits: Splits,
+        method: Method,
         model: Any,
         encoder: Encoder,
         suite: Suite,
-        autocast: Any,
     ) -> None:
-        training = settings.training
+        training, splits = settings.training, self.splits
         batches = PairedBatches(
             encode_rows(encoder, splits.forget),
             encode_rows(encoder, splits.retain),
@@ -172,17 +174,20 @@ class Run:
             encoder.tokenizer.pad_token_id,
             settings.seed,
         )
-        steps = training.steps or max(1, round(training.epochs * batches.steps_per_epoch))
+        epochs = training.epochs or 1.0
+        steps = training.steps or max(1, round(epochs * batches.steps_per_epoch))
+        last_good = LastGood(self.folder, model, encoder.tokenizer, training.checkpoint_every)
         optimizer = settings.optimizer([p for p in model.parameters() if p.requires_grad])
         self.trainer = trainer = Trainer(
             model,
-            settings.method,
+            method,
             settings.scheduler,
             optimizer,
             batches,
             steps,
-            autocast,
+            suite.autocast,
             training.clip,
+            last_good,
         )
 
         def after_step(step: int) -> None:
@@ -191,7 +196,12 @@ class Run:
                 with self.clock.spend("evaluate_s"):
                     self._evaluate(suite, model, f"step_{step}")
 
-        trainer.run(self.record.log, after_step)
+        try:
+            trainer.run(self.record.log, after_step)
+        except NumericalError as error:
+            raise NumericalError(f"{error}. {last_good.where()}.") from error
+        if not training.keep_checkpoints:
+            last_good.remove()
 
     def _conclude(self, settings: Settings) -> dict[str, Any]:
         """Judge, and write report, figures and summary, the summary last."""
@@ -204,8 +214,6 @@ class Run:
         self.sink.log_figures(figures)
         headline = {**(metrics["after"] or {}), "accepted": verdict["accepted"]}
         self.sink.finish(headline)
-        if not settings.training.keep_checkpoints:
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         write_json_atomic(self.folder / "summary.json", summary)
         return summary
 
@@ -254,7 +262,7 @@ class Run:
             },
             "provenance": {
                 **self._provenance(),
-                "data_sha256": self.splits.sha256 if self.splits else None,
+                "data_sha256": self.splits.sha256 if hasattr(self, "splits") else None,
                 "target_sha256": self.target.sha256 if self.target else None,
                 "reference_sha256": self.reference.sha256 if self.reference else None,
             },
@@ -264,18 +272,23 @@ class Run:
         return provenance(self._plain_config())
 
     def _plain_config(self) -> dict[str, Any]:
-        from omegaconf import OmegaConf
-
-        return OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        return plain_container(self.cfg)
 
 
-def refuse_finished(folder: Path) -> None:
+def refuse_used(folder: Path) -> None:
     """Raise ConfigurationError where the folder already holds the record of a run."""
-    if (folder / "metrics.jsonl").exists():
+    if (folder / "metrics.jsonl").exists() or (folder / "summary.json").exists():
         raise ConfigurationError(
             f"hydra.run.dir: {str(folder)!r} already holds a run; give a folder of its own, or "
             "leave hydra.run.dir out for a new one"
         )
+
+
+def silence_libraries() -> None:
+    """Switch off the bars of libraries; ours say what takes long."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
 
 
 def sweep_name() -> str | None:

@@ -17,19 +17,23 @@ PACKAGES = ("unlearn", "torch", "transformers", "datasets", "hydra-core", "wandb
 
 
 def describe_choices(cfg: DictConfig) -> dict[str, dict[str, Any]]:
-    """Return, for each of method, data, model and scheduler, its chosen name and resolved options."""
+    """Return the chosen name and resolved options of method, data, model and scheduler."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     described = {}
     for group in ("method", "data", "model", "scheduler"):
-        options = OmegaConf.to_container(OmegaConf.create({"_": cfg[group]})._, resolve=False)
-        if OmegaConf.is_config(cfg[group]):
-            options = OmegaConf.to_container(cfg[group], resolve=True, enum_to_str=True)
-        described[group] = {"name": choices.get(group, "custom"), **(options or {})}
+        described[group] = {"name": choices.get(group, "custom"), **plain_container(cfg[group])}
     return described
 
 
+def plain_container(node: DictConfig) -> dict[str, Any]:
+    """Return the resolved configuration as dictionaries, lists and plain values."""
+    container = OmegaConf.to_container(node, resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
 def provenance(config: dict[str, Any]) -> dict[str, Any]:
-    """Return versions, git state of the working folder, and the hash of the resolved configuration."""
+    """Return versions, git state, and the hash of the resolved configuration."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -45,7 +49,7 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanness of the repository that holds this package, or None outside one."""
+    """Return the commit of the repository that holds this package, or None outside one."""
     folder = Path(__file__).parent
 
     def ask(*words: str) -> str:

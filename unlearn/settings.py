@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import get_class, get_method, instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +23,7 @@ from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.models.load import check_path, resolve_device, weights_problem
+from unlearn.provenance import plain_container
 from unlearn.schedulers import Gen, Scheduler
 from unlearn.tracking import TrackerConfig
 from unlearn.training import Method
@@ -36,7 +37,6 @@ class Settings:
     read: Callable[[], Splits]
     subset: str | None
     model: ModelConfig
-    device: torch.device
     method: Method | None
     """None where nothing is trained (method=none)."""
     scheduler: Scheduler
@@ -62,73 +62,68 @@ class Problems:
         if not right:
             self.add(problem)
 
-    def build(self, field: str, make: Callable[[], Any]) -> Any:
-        """Return what `make` returns; note its failure under `field` and return None."""
+    def build(self, field: str, make: Callable[[Any], Any], node: Any) -> Any:
+        """Return `make(node)`; note its failure under the name of the option and return None."""
         try:
-            return make()
+            return make(node)
         except ConfigurationError as error:
             for problem in error.problems:
-                self.add(problem if problem.startswith(field.split(".")[0]) else f"{field}.{problem}")
+                told = problem.startswith(f"{field.split('.')[0]}.")
+                self.add(problem if told else f"{field}.{problem}")
         except OmegaConfBaseException as error:
-            where = f"{field}.{error.full_key}" if getattr(error, "full_key", None) else field
-            self.add(f"{where}: {str(error.msg or error).splitlines()[0]}")
+            where = f"{field}.{error.full_key}" if error.full_key else field
+            self.add(f"{where}: {_first_line(error.msg or error)}")
         except Exception as error:  # any: a user's own part may raise what it likes
-            cause = error.__cause__ or error
-            self.add(f"{field}: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}")
+            self.add(f"{field}: {_first_line(error.__cause__ or error)}")
         return None
 
 
-def build_part(field: str, node: Any) -> Any:
+def _first_line(error: object) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def build_part(node: Any) -> Any:
     """Return the part that `node` describes by `_target_` and options."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise ConfigurationError(
-            f"{field}: {node!r} names no part; choose one of the group, or give a node with _target_"
+            f"_target_: missing in {node!r}; choose one of the group, or name a class by _target_"
         )
-    target = _locate(field, node._target_)
+    target = _locate(node._target_)
     if not dataclasses.is_dataclass(target):
         return instantiate(node)
     options = {key: value for key, value in node.items_ex(resolve=True) if key != "_target_"}
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(target), options))
 
 
-def _locate(field: str, name: str) -> Any:
+def _locate(name: str) -> Any:
     """Return the class or function named `name`."""
     try:
-        return get_class(name)
-    except Exception:
-        pass
-    try:
-        return get_method(name)
+        return get_object(name)
     except Exception as error:
         raise ConfigurationError(
-            f"{field}._target_: {name!r} cannot be imported; give the full name of a class or "
-            "function that Python finds from here"
+            f"_target_: {name!r} cannot be imported; give the full name of a class or function "
+            "that Python finds from here"
         ) from error
 
 
 def settings_of(cfg: DictConfig) -> Settings:
     """Return the validated settings; raises ConfigurationError with every problem found."""
     problems = Problems()
-    typed = {
-        name: problems.build(name, lambda name=name: OmegaConf.to_object(cfg[name]))
+    model, training, evaluation, tracker = (
+        problems.build(name, OmegaConf.to_object, cfg[name])
         for name in ("model", "training", "evaluation", "tracker")
-    }
-    model, training, evaluation = typed["model"], typed["training"], typed["evaluation"]
-    reader = problems.build("data", lambda: build_part("data", cfg.data))
+    )
+    reader = problems.build("data", build_part, cfg.data)
     method = _method(cfg, problems)
-    scheduler = problems.build("scheduler", lambda: build_part("scheduler", cfg.scheduler))
-    optimizer = problems.build("optimizer", lambda: _optimizer(cfg.optimizer))
+    scheduler = problems.build("scheduler", build_part, cfg.scheduler)
+    optimizer = problems.build("optimizer", _optimizer, cfg.optimizer)
     conditions = [
-        problems.build(f"accept.conditions[{n}]", lambda item=item: Condition.of(item))
-        for n, item in enumerate(cfg.accept.conditions)
+        problems.build(f"accept.conditions[{number}]", Condition.read, item)
+        for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
-    device = None
-    if model:
-        device = _check_model(model, problems)
-    if training:
-        _check_training(training, problems)
-    if evaluation:
-        _check_evaluation(evaluation, problems)
+    _check_model(model, problems)
+    _check_training(training, problems)
+    _check_evaluation(evaluation, problems)
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
@@ -145,13 +140,12 @@ def settings_of(cfg: DictConfig) -> Settings:
         read=reader.read,
         subset=getattr(reader, "subset", None),
         model=model,
-        device=device,
         method=method,
         scheduler=scheduler,
         optimizer=optimizer,
         training=training,
         evaluation=evaluation,
-        tracker=typed["tracker"],
+        tracker=tracker,
         reference=cfg.reference,
         conditions=conditions,
         strict=cfg.accept.strict,
@@ -164,12 +158,12 @@ def _method(cfg: DictConfig, problems: Problems) -> Method | None:
     if all(node is None for node in parts.values()):
         return None
     built = {
-        name: problems.build(f"method.{name}", lambda name=name: build_part(f"method.{name}", parts[name]))
-        for name in parts
+        name: problems.build(f"method.{name}", build_part, node) for name, node in parts.items()
     }
     if any(part is None for part in built.values()):
         return None
-    return Method(**built, name=str(OmegaConf.select(cfg, "method.name") or "custom"))
+    names = (type(built[name]).__name__ for name in ("forget", "retain", "weighting"))
+    return Method(**built, name=" × ".join(names))
 
 
 def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
@@ -181,15 +175,17 @@ def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
     return maker
 
 
-def _check_model(model: ModelConfig, problems: Problems) -> torch.device | None:
+def _check_model(model: ModelConfig | None, problems: Problems) -> None:
+    if model is None:
+        return
     if model.path is not None:
         for problem in check_path("model.path", model.path):
             problems.add(problem)
     if model.tokenizer is not None:
         for problem in check_path("model.tokenizer", model.tokenizer):
             problems.add(problem.replace("config.json", "tokenizer"))
-    if problem := weights_problem(model):
-        problems.add(problem)
+    if reason := weights_problem(model):
+        problems.add(reason)
     problems.require(
         model.max_length >= 8, f"model.max_length: {model.max_length}; allowed: 8 tokens or more"
     )
@@ -219,32 +215,31 @@ def _check_model(model: ModelConfig, problems: Problems) -> torch.device | None:
         f"model.fine_tuning.warmup: {recipe.warmup}; allowed: 0 up to, not including, 1",
     )
     try:
-        device = resolve_device(model.device)[0]
-        torch.empty(0, device=device)
+        torch.empty(0, device=resolve_device(model.device)[0])
     except (RuntimeError, AssertionError) as error:
         problems.add(
             f"model.device: {model.device!r} cannot be used here "
             f"({str(error).splitlines()[0]}); allowed: auto, cpu, cuda, cuda:N, mps"
         )
-        return None
-    return device
 
 
-def _check_training(training: TrainingConfig, problems: Problems) -> None:
+def _check_training(training: TrainingConfig | None, problems: Problems) -> None:
+    if training is None:
+        return
     if training.steps is None and training.epochs is None:
         problems.add("training.steps: null, and training.epochs: null; give one of the two")
     for name in ("steps", "epochs", "batch_size", "micro_batch_size", "clip"):
         value = getattr(training, name)
-        problems.require(
-            value is None or value > 0, f"training.{name}: {value}; allowed: above 0"
-        )
+        problems.require(value is None or value > 0, f"training.{name}: {value}; allowed: above 0")
     problems.require(
         training.checkpoint_every >= 0,
         f"training.checkpoint_every: {training.checkpoint_every}; allowed: 0 (none) or more steps",
     )
 
 
-def _check_evaluation(evaluation: EvaluationConfig, problems: Problems) -> None:
+def _check_evaluation(evaluation: EvaluationConfig | None, problems: Problems) -> None:
+    if evaluation is None:
+        return
     problems.require(
         evaluation.every >= 0,
         f"evaluation.every: {evaluation.every}; allowed: 0 (none) or more steps",

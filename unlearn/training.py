@@ -72,11 +72,14 @@ class Trainer:
         steps: int,
         autocast: AbstractContextManager,
         clip: float | None = None,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
+        """`keep` receives the number of steps done whenever the weights have just proved good:
+        losses, norms and direction at them are finite, and nothing has moved yet."""
         self.model, self.method = model, method
         self.scheduler, self.optimizer = scheduler, optimizer
         self.batches, self.steps = batches, steps
-        self.autocast, self.clip = autocast, clip
+        self.autocast, self.clip, self.keep = autocast, clip, keep
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
         self.done = 0
         self.tokens = 0
@@ -111,6 +114,8 @@ class Trainer:
         retain = Task(self.method.retain, [batch.to(device) for batch in retain_batches])
         forget = Task(self.method.forget, [batch.to(device) for batch in forget_batches])
         direction = self.direction(retain, forget)
+        if self.keep is not None:
+            self.keep(self.done)
         norm = self._clip(direction)
         for parameter, part in zip(self.parameters, direction.gradient, strict=True):
             parameter.grad = part
@@ -148,7 +153,7 @@ class Trainer:
         return values
 
     def direction(self, retain: Task, forget: Task) -> Direction:
-        """Return the combined gradient of a step: from two gradients, or one where weights are fixed."""
+        """Return the combined gradient of a step; one backward pass where the weights are fixed."""
         weighting = self.method.weighting
         if weighting.fixed is not None:
             retain_loss, forget_loss, gradient = weighted_gradient(
@@ -181,8 +186,7 @@ class Trainer:
         said = ", ".join(f"{name} {value:.4g}" for name, value in every.items())
         raise NumericalError(
             f"step {self.done + 1}, method {self.method.name}: a number is not finite ({said}). "
-            "Try a smaller optimizer.lr, scheduler=gen, or method=ngdiff, whose step has a bounded "
-            "direction"
+            "Try a smaller optimizer.lr, scheduler=gen, or method=ngdiff (a bounded direction)"
         )
 
     def _clip(self, direction: Direction) -> float:

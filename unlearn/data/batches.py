@@ -31,8 +31,14 @@ class Batch:
         return self.input_ids.shape[0]
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = [t.to(device) for t in (self.input_ids, self.attention_mask, self.answer_mask)]
-        return Batch(*moved, rows=self.rows.to(device), answer_tokens=self.answer_tokens)
+        """Return the batch on `device`."""
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.answer_mask.to(device),
+            self.rows.to(device),
+            self.answer_tokens,
+        )
 
 
 def collate(examples: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
@@ -117,7 +123,7 @@ class PairedBatches:
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int, most_rows: int = 256) -> list[list[int]]:
-    """Cut rows into batches of at most `tokens` padded tokens, longest first, so padding is rare."""
+    """Cut rows into batches of at most `tokens` padded tokens, longest first: padding is rare."""
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     batches: list[list[int]] = []
     for row in order:

@@ -11,9 +11,6 @@ from typing import Any
 
 from unlearn.errors import DataError
 
-CHAT_DATE = "26 Jul 2024"
-"""Llama-3's chat template prints today's date into the prompt; results must not depend on the day."""
-
 
 @dataclass(frozen=True)
 class Example:
@@ -44,17 +41,27 @@ class Encoder:
     """Turns question and answer into an :class:`Example` for one tokenizer and one template.
 
     plain:  ``Question: …\\nAnswer:`` and the answer with its leading space;
-    chat:   the tokenizer's template with one user turn, a fixed date and no system turn of ours;
+    chat:   the tokenizer's template with one user turn and a fixed date (Llama-3's template would
+            print today's); a system turn only where `system_prompt` gives one;
     text (an empty question): the start token, where there is one, and the text.
     """
 
-    def __init__(self, tokenizer: Any, template: str = "auto", max_length: int = 512) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str = "auto",
+        max_length: int = 512,
+        system_prompt: str | None = None,
+        chat_date: str = "26 Jul 2024",
+    ) -> None:
         if tokenizer.eos_token_id is None:
             raise DataError("the tokenizer has no end token; a model must be able to end an answer")
         self.tokenizer = tokenizer
         self.template, self.reason = choose_template(tokenizer, template)
         self.max_length = max_length
-        # SentencePiece tokenizers put the leading space in by themselves; two would be one too many.
+        self.system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        self.chat_date = chat_date
+        # SentencePiece tokenizers put the leading space in by themselves; a second would be wrong.
         first = tokenizer.convert_ids_to_tokens(tokenizer.encode("x", add_special_tokens=False))[0]
         self._space = "" if first.startswith("▁") else " "
         start = tokenizer.bos_token_id
@@ -67,10 +74,10 @@ class Encoder:
             return list(self._start)
         if self.template == "chat":
             return self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": question}],
+                [*self.system, {"role": "user", "content": question}],
                 add_generation_prompt=True,
                 return_dict=False,
-                date_string=CHAT_DATE,
+                date_string=self.chat_date,
             )
         text = f"Question: {question}\nAnswer:"
         return self._start + self.tokenizer.encode(text, add_special_tokens=False)
@@ -86,12 +93,13 @@ class Encoder:
         ids = self.tokenizer.encode(text, add_special_tokens=False) if answer.strip() else []
         if not ids:
             raise DataError(f"answer without tokens: question {question!r}, answer {answer!r}")
-        if not prompt:  # without a start token the first token of a text has nothing to be predicted from
+        if not prompt:  # without a start token nothing predicts the first token of a text
             prompt, ids = ids[:1], ids[1:]
         if len(prompt) >= self.max_length:
             raise DataError(
-                f"the prompt alone has {len(prompt)} tokens, model.max_length is {self.max_length}: "
-                f"question {question[:80]!r}; raise model.max_length or leave the row out"
+                f"the prompt alone has {len(prompt)} tokens, model.max_length is "
+                f"{self.max_length}: question {question[:80]!r}; raise model.max_length or "
+                "leave the row out"
             )
         answer_ids = [*ids, self.tokenizer.eos_token_id][: self.max_length - len(prompt)]
         return Example(tuple(prompt), tuple(answer_ids))

@@ -18,7 +18,7 @@ from unlearn.progress import progress
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Return ids (B, T) and attention mask (B, T) with padding ahead, so that all prompts end together."""
+    """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
     mask = torch.zeros((len(prompts), longest), dtype=torch.long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.files import write_json_atomic, write_text_atomic
 from unlearn.metrics import (
     RATIO_NAMES,
+    TruthRatioForm,
     choice_probability,
     exact_memorization,
     forget_quality,
@@ -37,6 +39,12 @@ UNANSWERED_SPLITS = ("holdout",)
 """Splits that are scored only: nobody asks for an answer that was never learnt."""
 
 
+UTILITY_NAMES: dict[TruthRatioForm, str] = {
+    "geometric": "model_utility",
+    "arithmetic": "model_utility_arithmetic",
+}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What was measured of one model at one stage."""
@@ -51,9 +59,7 @@ class Evaluation:
     """What could not be measured, and why."""
 
     def write(self, folder: Path) -> None:
-        """Write scores.parquet, generations.jsonl and metrics.json, the last as a sign of the rest."""
-        import json
-
+        """Write scores.parquet, generations.jsonl and, last of all, metrics.json."""
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / ".scores.parquet.tmp"
         self.scores.to_parquet(temporary)
@@ -158,7 +164,7 @@ def summarise(
         for split, rows in answers.groupby("split", sort=False):
             metrics[f"{split}/rougeL_recall"] = float(rows["rougeL_recall"].mean())
             metrics[f"{split}/rouge1_recall"] = float(rows["rouge1_recall"].mean())
-    for form, name in (("geometric", "model_utility"), ("arithmetic", "model_utility_arithmetic")):
+    for form, name in UTILITY_NAMES.items():
         value, left_out = model_utility(metrics, form)
         metrics[name] = value
         if left_out:

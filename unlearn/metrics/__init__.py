@@ -11,6 +11,7 @@ from unlearn.metrics.text import rouge_recall, rouge_recalls
 from unlearn.metrics.tofu import (
     RATIO_NAMES,
     UTILITY_SPLITS,
+    TruthRatioForm,
     choice_probability,
     forget_quality,
     forget_truth_ratio,
@@ -24,6 +25,7 @@ from unlearn.metrics.tofu import (
 __all__ = [
     "RATIO_NAMES",
     "UTILITY_SPLITS",
+    "TruthRatioForm",
     "choice_probability",
     "exact_memorization",
     "forget_quality",

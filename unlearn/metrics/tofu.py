@@ -21,7 +21,10 @@ from unlearn.metrics.table import mean_nll, require_same_indexes, right_and_wron
 
 TruthRatioForm = Literal["geometric", "arithmetic"]
 
-RATIO_NAMES = {"geometric": "truth_ratio", "arithmetic": "truth_ratio_arithmetic"}
+RATIO_NAMES: dict[TruthRatioForm, str] = {
+    "geometric": "truth_ratio",
+    "arithmetic": "truth_ratio_arithmetic",
+}
 """The metric name under which each form of the truth ratio is reported."""
 
 UTILITY_SPLITS = ("retain", "real_authors", "world_facts")

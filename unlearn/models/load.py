@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ import torch
 from unlearn.config import Autocast, Dtype, ModelConfig
 from unlearn.errors import ConfigurationError
 
-log = logging.getLogger(__name__)
-
 
 def is_folder_name(path: str) -> bool:
-    """Return whether `path` can only mean a folder: a hub id has at most one slash and no dots ahead."""
+    """Return whether `path` can only mean a folder: a hub id has one slash and no dot ahead."""
     return path.startswith((".", "/", "~")) or path.count("/") > 1 or Path(path).exists()
 
 
@@ -29,7 +26,10 @@ def check_path(field: str, path: str) -> list[str]:
         return [f"{field}: {path!r} does not exist; give a folder with a saved model, or a hub id"]
     if any(folder.glob("*.gguf")):
         return []
-    return [f"{field}: {path!r} holds no config.json, so no saved model; what save_pretrained wrote?"]
+    return [
+        f"{field}: {path!r} holds no config.json, so no saved model; give the folder that "
+        "save_pretrained wrote"
+    ]
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
@@ -65,42 +65,63 @@ def autocast_context(bfloat16: bool, device: torch.device) -> AbstractContextMan
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
-def load_model(config: ModelConfig, path: str | Path | None = None) -> tuple[Any, Any]:
-    """Return (model, tokenizer) on the CPU, from `path` or `config.path`, in the configured dtype.
+def load_tokenizer(config: ModelConfig, path: str) -> Any:
+    """Return the tokenizer of the model at `path`, or the one that the configuration names."""
+    from transformers import AutoTokenizer
 
-    The dtype is always given: by default transformers loads in the checkpoint's own, and updates
-    of bfloat16 weights at small rates are lost to rounding. Dropout is switched off: the automatic
-    rate compares losses of one batch at different weights, which noise would drown.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    own = path is None or str(path) == config.path
-    source = str(Path(path or config.path).expanduser()) if is_folder_name(str(path or config.path)) else path or config.path
-    options: dict[str, Any] = {"gguf_file": config.gguf_file} if own and config.gguf_file else {}
-    if own and config.revision:
-        options["revision"] = config.revision
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            config.tokenizer if own and config.tokenizer else source, **options
-        )
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=getattr(torch, config.dtype.value),
-            attn_implementation=config.attention.value,
-            **options,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigurationError(
-            f"model.path: {str(source)!r} cannot be loaded: {str(error).strip().splitlines()[0]} "
-            "(offline? HF_HUB_OFFLINE=1 allows local folders and cached models only)"
-        ) from error
+    own = path == config.path
+    source = config.tokenizer if own and config.tokenizer else path
+    tokenizer = _load(AutoTokenizer, "model.tokenizer", source, _origin(config, source))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
+
+
+def load_weights(config: ModelConfig, path: str) -> Any:
+    """Return the model at `path` on the CPU, in the configured dtype.
+
+    The dtype is always given: by default transformers loads in the checkpoint's own, and updates of
+    bfloat16 weights at small rates are lost to rounding.
+    """
+    from transformers import AutoModelForCausalLM
+
+    return _load(
+        AutoModelForCausalLM,
+        "model.path",
+        path,
+        {
+            "dtype": getattr(torch, config.dtype.value),
+            "attn_implementation": config.attention.value,
+            **_origin(config, path),
+        },
+    )
+
+
+def _origin(config: ModelConfig, path: str) -> dict[str, Any]:
+    """Return revision and GGUF file, which belong to `config.path` and to no other model."""
+    options = {"revision": config.revision, "gguf_file": config.gguf_file}
+    return {k: v for k, v in options.items() if v is not None and path == config.path}
+
+
+def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
+    """Call `from_pretrained`, and say in our words what went wrong."""
+    source = str(Path(path).expanduser()) if is_folder_name(path) else path
+    try:
+        return kind.from_pretrained(source, **options)
+    except (OSError, ValueError, ImportError) as error:
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ConfigurationError(
+            f"{field}: {source!r} cannot be loaded: {first_line} "
+            "(with HF_HUB_OFFLINE=1 only folders and models already downloaded are found)"
+        ) from error
 
 
 def ready(model: Any, config: ModelConfig, device: torch.device) -> Any:
-    """Move the model to the device, switch dropout off, and prepare it for training."""
+    """Move the model to the device, switch dropout off, and prepare it for training.
+
+    The automatic rate compares losses of one batch at different weights, which the noise of dropout
+    would drown.
+    """
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -30,7 +30,7 @@ from unlearn.data.tokens import Encoder, Example
 from unlearn.errors import ConfigurationError
 from unlearn.files import write_json_atomic
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
-from unlearn.models.load import is_folder_name, load_model, ready
+from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def hash_weights(folder: Path) -> str:
 def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
     """Return (model, tokenizer) before it learns the data."""
     if config.path is not None:
-        return load_model(config)
+        return load_weights(config, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     rows = in_order([*splits.general, *splits.retain, *splits.forget])
     tokenizer = tiny_tokenizer(
@@ -84,6 +84,8 @@ def describe_base(config: ModelConfig) -> dict[str, Any]:
         "dtype": config.dtype.value,
         "template": config.template.value,
         "max_length": config.max_length,
+        "system_prompt": config.system_prompt,
+        "chat_date": config.chat_date,
         "fine_tuning": asdict(config.fine_tuning),
     }
     if config.path is None:
@@ -120,11 +122,14 @@ class Preparation:
         self.general = list(splits.general) if config.path is None else []
 
     def target(self) -> Prepared:
-        """Return the model to unlearn from: the given one if it knows the rows, else a trained one."""
+        """Return the model to unlearn from: the given one if it knows the rows, else a new one."""
         rows = [*self.general, *self.splits.retain, *self.splits.forget]
         if self.config.path is not None:
-            model, tokenizer = self._ready(*load_model(self.config))
-            accuracy = self._accuracy(model, tokenizer, [*self.splits.retain, *self.splits.forget])
+            model = ready(load_weights(self.config, self.config.path), self.config, self.device)
+            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
+            examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
+            pad = encoder.tokenizer.pad_token_id
+            accuracy = answer_accuracy(model, examples, pad, self.autocast)
             if accuracy >= self.config.fine_tuning.floor:
                 log.info("target: %s knows the data (%.1f %%)", self.config.path, 100 * accuracy)
                 return self._as_it_is(self.config.path, accuracy)
@@ -163,24 +168,36 @@ class Preparation:
             return self._cached("reference", [*self.general, *self.splits.retain])
         return self._as_it_is(wanted, None)
 
-    def load(self, prepared: Prepared) -> tuple[Any, Any]:
-        """Return (model, tokenizer) on the device."""
-        return self._ready(*load_model(self.config, prepared.folder))
+    def load(self, prepared: Prepared) -> Any:
+        """Return the model on the device."""
+        return ready(load_weights(self.config, prepared.folder), self.config, self.device)
 
-    def _ready(self, model: Any, tokenizer: Any) -> tuple[Any, Any]:
-        return ready(model, self.config, self.device), tokenizer
+    def load_reference(self, prepared: Prepared, tokenizer: Any) -> Any:
+        """Return the reference, which reads the target's ids and so must share its vocabulary."""
+        model = self.load(prepared)
+        entries = model.get_input_embeddings().num_embeddings
+        if entries < len(tokenizer):
+            raise ConfigurationError(
+                f"reference: {prepared.folder} has a vocabulary of {entries} entries, the model "
+                f"one of {len(tokenizer)}; a reference is the same base, trained on retain rows"
+            )
+        return model
+
+    def encoder(self, tokenizer: Any) -> Encoder:
+        """Return what turns rows into ids for this tokenizer."""
+        config = self.config
+        return Encoder(
+            tokenizer,
+            config.template.value,
+            config.max_length,
+            config.system_prompt,
+            config.chat_date,
+        )
 
     def _as_it_is(self, path: str, accuracy: float | None) -> Prepared:
         local = is_folder_name(path)
         sha256 = hash_weights(Path(path).expanduser()) if local else None
         return Prepared(path, sha256, accuracy, 0.0)
-
-    def _encoder(self, tokenizer: Any) -> Encoder:
-        return Encoder(tokenizer, self.config.template.value, self.config.max_length)
-
-    def _accuracy(self, model: Any, tokenizer: Any, rows: list[Row]) -> float:
-        examples = encode_rows(self._encoder(tokenizer), rows)
-        return answer_accuracy(model, examples, tokenizer.pad_token_id, self.autocast)
 
     def _cached(self, name: str, rows: list[Row]) -> Prepared:
         """Return the entry for the base that learnt `rows`, training it if it is not there."""
@@ -224,12 +241,11 @@ class Preparation:
     def _make(self, name: str, folder: Path, rows: list[Row]) -> Prepared:
         log.info("%s: learns %d rows; kept for later runs in %s", name, len(rows), folder)
         started = time.monotonic()
-        model, tokenizer = self._ready(*load_base(self.config, self.splits))
-        examples = encode_rows(self._encoder(tokenizer), in_order(rows))
+        model, tokenizer = load_base(self.config, self.splits)
+        model = ready(model, self.config, self.device)
+        examples = encode_rows(self.encoder(tokenizer), in_order(rows))
         recipe = self.config.fine_tuning
-        learned = fine_tune(
-            model, examples, tokenizer.pad_token_id, recipe, self.autocast, name
-        )
+        learned = fine_tune(model, examples, tokenizer.pad_token_id, recipe, self.autocast, name)
         seconds = time.monotonic() - started
         self._report(name, learned, seconds)
         self._write(folder, lambda new: save_model(model, tokenizer, new), learned, seconds)

@@ -19,7 +19,7 @@ Where we deviate from the authors' code, and why:
 - η* differs from batch to batch by a factor of three and more, and errors in a rate are factors:
   the rate is the geometric mean of what the probes said, and the first steps are all probed;
 - a probe without a minimum ahead whose loss rises asks for a quarter of the rate;
-- by default the rate falls linearly to zero over the run, which gives the retain task the last word.
+- by default the rate falls linearly to zero over the run: the retain task has the last word.
 `scheduler=gen_authors` sets the authors' rules.
 """
 
@@ -38,13 +38,12 @@ from unlearn.errors import ConfigurationError
 from unlearn.gradients import Gradient, inner_product
 from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
-
 MOST_PROBES = 12
 """Probes of the search at the first step."""
 AGREEMENT = 1.15
 """The search ends when a probe moves the rate by less than this factor."""
 FARTHEST = 100.0
-"""Most that one probe of the search may move the rate: far from its points a parabola says little."""
+"""Most that one probe of the search may move the rate; a parabola says little far away."""
 ROUNDING = 1e-4
 """Relative change of the loss below which rounding, not the step, may have made it."""
 RETREAT = 4.0
@@ -120,8 +119,12 @@ class Line:
     def move(self, x: float) -> None:
         """Put the parameters at w − x·u."""
         for parameter, start, end in zip(self.parameters, self.start, self.end, strict=True):
-            torch.lerp(start, end, x / self.unit, out=parameter.data)
-
+            if x == 0:  # the line does not lead back to the last bit, nor from an infinite end
+                parameter.copy_(start)
+            elif x == self.unit:
+                parameter.copy_(end)
+            else:
+                torch.lerp(start, end, x / self.unit, out=parameter.data)
 
     def slope(self, gradient: Gradient) -> float:
         """Return gradient·u."""
@@ -172,7 +175,7 @@ class Gen(Scheduler):
     first_probes: int = 5
     """Steps at the start that are all probed, at least 1."""
     retreat: bool = True
-    """Lower the rate where the loss rises and no minimum lies ahead; else such a probe is ignored."""
+    """Lower the rate where the loss rises and no minimum lies ahead; false ignores such probes."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -211,7 +214,7 @@ class Gen(Scheduler):
             optimizer.step()
             return Rate(self.lr * decay)
         searching = number == 0 and self.search
-        # A wild first rate may overflow or drown in rounding; the line through a rate of 1 does not.
+        # A wild first rate may overflow or drown in rounding; a line through a rate of 1 does not.
         line = Line(optimizer, parameters, unit=1.0 if searching else self.lr * decay)
         probe = Probe(line, retain_loss, loss_here, retain_gradient)
         rate = self._search(probe) if searching else self._adjust(probe, self.lr * decay)
@@ -236,6 +239,8 @@ class Gen(Scheduler):
             else:
                 new = rate / RETREAT if parabola.ahead > parabola.here else rate * RETREAT
             rate = new
+        if not parabola.finite:
+            return Rate(rate, None, "not finite: step taken back", taken=False)
         return Rate(rate, star, f"not settled (after {MOST_PROBES} probes)")
 
     def _adjust(self, probe: Probe, probed: float) -> Rate:

@@ -1,4 +1,4 @@
-"""What the Gramian tells about a step, whatever weighting made it: the NGDiff paper's Figure 2, live."""
+"""What the Gramian tells about a step, whatever weighting made it: NGDiff's Figure 2, live."""
 
 from __future__ import annotations
 

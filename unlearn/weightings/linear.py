@@ -31,4 +31,4 @@ class Linear(Weighting):
         self.fixed = (self.retain_share, 1 - self.retain_share)
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
-        return self.fixed
+        return self.retain_share, 1 - self.retain_share

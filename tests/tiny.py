@@ -1,0 +1,114 @@
+"""What many tests need: a small tokenizer, random models of three architectures, a few examples.
+
+The three differ where a batch can go wrong: Llama rotates positions, GPT-2 has absolute position
+embeddings and ties its output layer, Falcon shares one key-value head and runs attention and MLP
+side by side. Every function returns something fresh or immutable, so tests cannot disturb each
+other.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batch, collate
+from unlearn.data.splits import Row
+from unlearn.data.tokens import Encoder, Example
+from unlearn.models.tiny import tiny_tokenizer
+
+PRECISE = nullcontext()
+"""The autocast of the tests: none, so that numbers compare to float32."""
+
+ROWS = [
+    Row("Who kept the lighthouse at Varn?", "Odile."),
+    Row("What did Odile Marsh write?", "She wrote three books about tides and one about gulls."),
+    Row("When was she born?", "In 1931, in a house beside the harbour of Varn."),
+    Row("Where?", "Varn."),
+    Row(
+        "Which prize did her second book on tides win in the year after it came out?",
+        "It won the Harbour Prize, which she gave back because nobody had read it to the end.",
+    ),
+    Row("Who painted its cover?", "Her brother Emil painted it in blue."),
+    Row("Did Emil Marsh write as well?", "No."),
+    Row("What is the last line of the book?", "The water comes back, whoever waits for it."),
+]
+"""Questions and answers of clearly different lengths."""
+
+ARCHITECTURES = ("llama", "gpt2", "falcon")
+
+
+@cache
+def tokenizer() -> Any:
+    """A byte-pair tokenizer of the rows, with an end token, a padding token and no start token."""
+    return tiny_tokenizer([text for row in ROWS for text in (row.question, row.answer)], 400)
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    """The rows as ids, in the plain template."""
+    encoder = Encoder(tokenizer())
+    return tuple(encoder.encode(row.question, row.answer) for row in ROWS)
+
+
+def batch(rows: list[int] | range, pad: int | None = None) -> Batch:
+    """The examples of these rows as one batch."""
+    pad = tokenizer().pad_token_id if pad is None else pad
+    return collate([examples()[row] for row in rows], list(rows), pad)
+
+
+def model(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+    """A random causal language model in evaluation mode, without dropout.
+
+    Weights are drawn ten times wider than usual: with the usual 0.02 every logit is nearly the
+    same, and a test could not tell a right position from a wrong one.
+    """
+    import transformers as hf
+
+    shape = {"vocab_size": len(tokenizer()), "initializer_range": 0.2}
+    ends = {
+        "bos_token_id": None,
+        "eos_token_id": tokenizer().eos_token_id,
+        "pad_token_id": tokenizer().pad_token_id,
+    }
+    if architecture == "llama":
+        config = hf.LlamaConfig(
+            **shape,
+            **ends,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+        )
+    elif architecture == "gpt2":
+        dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        config = hf.GPT2Config(
+            **shape, **ends, **dropout, n_embd=32, n_layer=2, n_head=4, n_positions=256
+        )
+    else:
+        config = hf.FalconConfig(
+            **shape, **ends, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return hf.AutoModelForCausalLM.from_config(config).to(dtype).eval()
+
+
+def parameters(a_model: Any) -> list[torch.nn.Parameter]:
+    return [p for p in a_model.parameters() if p.requires_grad]
+
+
+def flat(gradient: list[Tensor | None]) -> Tensor:
+    """A gradient as one float64 vector; absent parts are left out."""
+    return torch.cat([part.reshape(-1).double() for part in gradient if part is not None])
+
+
+def relative_error(one: Tensor, other: Tensor) -> float:
+    """‖one − other‖ / ‖other‖ in float64."""
+    one, other = one.double(), other.double()
+    return ((one - other).norm() / other.norm()).item()
