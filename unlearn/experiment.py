@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError, NumericalError, Rejected
+from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Evaluation, Suite
 from unlearn.files import write_json_atomic
 from unlearn.models.load import (
@@ -118,17 +119,21 @@ class Run:
             encoder = preparation.encoder(tokenizer)
             log.info("template: %s (%s)", encoder.template, encoder.reason)
             suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast)
-            if self.reference is not None:
-                reference = preparation.load_reference(self.reference, tokenizer)
-                self._evaluate(suite, reference, "reference")
-                del reference
+            precision = f"{device.type}/{'bfloat16' if bfloat16 else 'float32'}"
+            if (prepared := self.reference) is not None:
+                self._evaluate(
+                    suite,
+                    "reference",
+                    lambda: preparation.load_reference(prepared, tokenizer),
+                    (prepared.sha256, precision),
+                )
             model = preparation.load(self.target)
-            self._evaluate(suite, model, "before")
+            self._evaluate(suite, "before", lambda: model, (self.target.sha256, precision))
         if settings.method is not None:
             with self.clock.spend("train_s"):
                 self._train(settings, settings.method, model, encoder, suite)
             with self.clock.spend("evaluate_s"):
-                self._evaluate(suite, model, "after")
+                self._evaluate(suite, "after", lambda: model)
             save_model(model, tokenizer, self.folder / "model")
         else:
             self.evaluations["after"] = self.evaluations["before"]
@@ -146,9 +151,19 @@ class Run:
         )
         self.record.sink = self.sink
 
-    def _evaluate(self, suite: Suite, model: Any, stage: str) -> None:
-        """Measure `model`, write the tables, and log the numbers."""
-        evaluation = suite.evaluate(model, stage, self.evaluations.get("reference"))
+    def _evaluate(
+        self,
+        suite: Suite,
+        stage: str,
+        load: Callable[[], Any],
+        shared: tuple[str | None, str] = (None, ""),
+    ) -> None:
+        """Measure the model that `load` returns, write the tables, and log the numbers.
+
+        `shared`: hash of the weights and precision of a model that other runs measure too.
+        """
+        reference = self.evaluations.get("reference")
+        evaluation = evaluate_once(suite, load, *shared, stage, reference)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -194,7 +209,7 @@ class Run:
             every = settings.evaluation.every
             if every and step % every == 0 and step < steps:
                 with self.clock.spend("evaluate_s"):
-                    self._evaluate(suite, model, f"step_{step}")
+                    self._evaluate(suite, f"step_{step}", lambda: model)
 
         try:
             trainer.run(self.record.log, after_step)

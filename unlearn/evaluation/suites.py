@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.generation import generate
 from unlearn.evaluation.scoring import answers_to_score, score
-from unlearn.files import write_json_atomic, write_text_atomic
+from unlearn.files import write_json_atomic
 from unlearn.metrics import (
     RATIO_NAMES,
     TruthRatioForm,
@@ -59,14 +62,20 @@ class Evaluation:
     """What could not be measured, and why."""
 
     def write(self, folder: Path) -> None:
-        """Write scores.parquet, generations.jsonl and, last of all, metrics.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".scores.parquet.tmp"
-        self.scores.to_parquet(temporary)
-        temporary.replace(folder / "scores.parquet")
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
-        write_text_atomic(folder / "generations.jsonl", "".join(lines))
-        write_json_atomic(folder / "metrics.json", self.metrics)
+        """Write scores.parquet, generations.jsonl and metrics.json; all of them or none."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            self.scores.to_parquet(unfinished / "scores.parquet")
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
+            (unfinished / "generations.jsonl").write_text("".join(lines), encoding="utf-8")
+            write_json_atomic(unfinished / "metrics.json", self.metrics)
+            unfinished.chmod(0o755)
+            unfinished.rename(folder)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if not folder.is_dir():  # otherwise another job has just written the same
+                raise
 
 
 class Suite:
@@ -93,6 +102,17 @@ class Suite:
             for index, row in enumerate(rows)
         ]
         self.prompts = [encoder.prompt(row.question) for _, _, row in self.asked]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that is asked: every id, the true answers, and the length of a generation.
+
+        The budgets of a batch are no part of it, since they change no score.
+        """
+        answers = [(a.split, a.index, a.kind, a.number, a.example) for a in self.answers]
+        truths = [(name, index, row.question, row.answer) for name, index, row in self.asked]
+        asked = repr((answers, truths, self.prompts, self.config.max_new_tokens))
+        return hashlib.sha256(asked.encode()).hexdigest()
 
     def evaluate(self, model: Any, stage: str, reference: Evaluation | None) -> Evaluation:
         """Measure `model`; forget quality needs the `reference`'s evaluation.
