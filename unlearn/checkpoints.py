@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from unlearn.models.prepare import save_model
+from unlearn.models.store import save_model
 
 
 class LastGood:
@@ -22,9 +22,7 @@ class LastGood:
         if not self.every or not done or done % self.every:
             return
         new, older = self.folder / f"step_{done}", self.newest
-        unfinished = self.folder / f".step_{done}"
-        save_model(self.model, self.tokenizer, unfinished)
-        unfinished.rename(new)
+        save_model(self.model, self.tokenizer, new)
         self.newest = new
         if older is not None:
             shutil.rmtree(older)

@@ -101,7 +101,9 @@ class Suite:
             if name not in UNANSWERED_SPLITS
             for index, row in enumerate(rows)
         ]
-        self.prompts = [encoder.prompt(row.question) for _, _, row in self.asked]
+        # As scored: where nothing stands ahead of a text, its first token is the prompt.
+        prompts = {(a.split, a.index): a.example.prompt for a in self.answers if a.kind == "answer"}
+        self.prompts = [prompts[name, index] for name, index, _ in self.asked]
 
     @property
     def fingerprint(self) -> str:

@@ -2,68 +2,32 @@
 
 The *target* knows the forget and the retain rows: it is what unlearning starts from. The
 *reference* is the same base that learnt the retain rows only: what unlearning would ideally give.
-An entry of the cache is named by the hash of everything that made it. It is written to a
-neighbouring folder and renamed, under a file lock, so that parallel jobs train once and nobody
-ever reads half an entry.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import shutil
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
-from unlearn.cache import cache_root
-from unlearn.config import ModelConfig
+from unlearn.config import FineTuningConfig, ModelConfig
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example
 from unlearn.errors import ConfigurationError
-from unlearn.files import write_json_atomic
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
+from unlearn.models.store import Prepared, hash_weights, prepared_once
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 
 log = logging.getLogger(__name__)
 
-RECORD = "preparation.json"
 FORMAT = 1
 """Raised whenever the recipe's code changes its results, so that old entries are not mistaken."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model on disk with its origin."""
-
-    folder: str
-    """Folder, or hub id of a model that somebody else made."""
-    sha256: str | None
-    """Hash of the weights; None for a hub id that is used as it is."""
-    accuracy: float | None
-    """Share of answer tokens that it predicts of the rows it was to learn."""
-    seconds: float
-    """Seconds of training, 0 where it was found."""
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_weights(folder: Path) -> str:
-    """Return one SHA-256 over all weight files of a saved model."""
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")])
-    return hashlib.sha256("".join(hash_file(file) for file in files).encode()).hexdigest()
 
 
 def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
@@ -71,10 +35,8 @@ def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
     if config.path is not None:
         return load_weights(config, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
-    rows = in_order([*splits.general, *splits.retain, *splits.forget])
-    tokenizer = tiny_tokenizer(
-        [text for row in rows for text in (row.question, row.answer)], config.tiny.vocabulary
-    )
+    words = (text for pair in texts(all_rows(splits)) for text in pair)
+    tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
 
 
@@ -94,6 +56,16 @@ def describe_base(config: ModelConfig) -> dict[str, Any]:
         weights = hash_weights(Path(config.path).expanduser())
         return {**common, "weights": weights, "gguf_file": config.gguf_file}
     return {**common, "path": config.path, "revision": config.revision}
+
+
+def all_rows(splits: Splits) -> list[Row]:
+    """Return every row that a model may learn; the tiny model's tokenizer is trained on them."""
+    return [*splits.general, *splits.retain, *splits.forget]
+
+
+def texts(rows: list[Row]) -> list[tuple[str, str]]:
+    """Return question and answer of every row, sorted."""
+    return [(row.question, row.answer) for row in in_order(rows)]
 
 
 def in_order(rows: list[Row]) -> list[Row]:
@@ -123,7 +95,6 @@ class Preparation:
 
     def target(self) -> Prepared:
         """Return the model to unlearn from: the given one if it knows the rows, else a new one."""
-        rows = [*self.general, *self.splits.retain, *self.splits.forget]
         if self.config.path is not None:
             model = ready(load_weights(self.config, self.config.path), self.config, self.device)
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
@@ -140,7 +111,7 @@ class Preparation:
                 100 * accuracy,
             )
             del model
-        return self._cached("target", rows)
+        return self._cached("target", [*self.general, *self.splits.retain, *self.splits.forget])
 
     def reference(self, wanted: str, subset: str | None, target: Prepared) -> Prepared | None:
         """Return the retain-only model, or None where there is none."""
@@ -197,84 +168,37 @@ class Preparation:
     def _as_it_is(self, path: str, accuracy: float | None) -> Prepared:
         local = is_folder_name(path)
         sha256 = hash_weights(Path(path).expanduser()) if local else None
-        return Prepared(path, sha256, accuracy, 0.0)
+        return Prepared(path, sha256, accuracy)
 
     def _cached(self, name: str, rows: list[Row]) -> Prepared:
-        """Return the entry for the base that learnt `rows`, training it if it is not there."""
+        """Return the base that learnt `rows`, from the cache or trained now."""
         made_of = {
             "format": FORMAT,
             "base": describe_base(self.config),
-            "rows": [(row.question, row.answer) for row in in_order(rows)],
-            "tokenizer": self._tokenizer_rows(),
+            "rows": texts(rows),
+            "tokenizer": None if self.config.path is not None else texts(all_rows(self.splits)),
         }
-        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
-        folder = cache_root() / "prepared" / key
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            found = self._read(name, folder)
-            return found or self._make(name, folder, rows)
+        return prepared_once(name, made_of, lambda: self._make(name, rows))
 
-    def _tokenizer_rows(self) -> list[tuple[str, str]] | None:
-        """Return what the tiny model's tokenizer is trained on, the forget rows included."""
-        if self.config.path is not None:
-            return None
-        rows = in_order([*self.splits.general, *self.splits.retain, *self.splits.forget])
-        return [(row.question, row.answer) for row in rows]
-
-    def _read(self, name: str, folder: Path) -> Prepared | None:
-        """Return the entry if it is whole; a broken one is removed."""
-        if not folder.exists():
-            return None
-        try:
-            record = json.loads((folder / RECORD).read_text())
-            if hash_weights(folder) != record["sha256"]:
-                raise ValueError("the weights are not those that were written")
-        except (OSError, ValueError, KeyError) as error:
-            log.warning("%s: the cached one is broken (%s) and is made anew", name, error)
-            shutil.rmtree(folder)
-            return None
-        log.info(
-            "%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"]
-        )
-        return Prepared(str(folder), record["sha256"], record["accuracy"], 0.0)
-
-    def _make(self, name: str, folder: Path, rows: list[Row]) -> Prepared:
-        log.info("%s: learns %d rows; kept for later runs in %s", name, len(rows), folder)
+    def _make(self, name: str, rows: list[Row]) -> tuple[Any, Any, Learned]:
+        """Return the base that learnt `rows`, its tokenizer, and how well it learnt them."""
+        log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
         model = ready(model, self.config, self.device)
         examples = encode_rows(self.encoder(tokenizer), in_order(rows))
         recipe = self.config.fine_tuning
         learned = fine_tune(model, examples, tokenizer.pad_token_id, recipe, self.autocast, name)
-        seconds = time.monotonic() - started
-        self._report(name, learned, seconds)
-        self._write(folder, lambda new: save_model(model, tokenizer, new), learned, seconds)
-        return Prepared(str(folder), hash_weights(folder), learned.accuracy, seconds)
-
-    def _report(self, name: str, learned: Learned, seconds: float) -> None:
-        text = "%s: predicts %.1f %% of its answer tokens after %d passes, %.0f s"
-        values = (name, 100 * learned.accuracy, learned.epochs, seconds)
-        if learned.accuracy < self.config.fine_tuning.floor:
-            log.warning(
-                text + ": less than model.fine_tuning.floor=%s; raise model.fine_tuning.epochs",
-                *values,
-                self.config.fine_tuning.floor,
-            )
-        else:
-            log.info(text, *values)
-
-    def _write(
-        self, folder: Path, save: Callable[[Path], None], learned: Learned, seconds: float
-    ) -> None:
-        new = folder.with_name(folder.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        save(new)
-        record = {"sha256": hash_weights(new), "seconds": seconds, **asdict(learned)}
-        write_json_atomic(new / RECORD, record)
-        new.rename(folder)
+        report(name, learned, recipe, time.monotonic() - started)
+        return model, tokenizer, learned
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write model and tokenizer as `save_pretrained` does: safetensors, never a pickle."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+def report(name: str, learned: Learned, recipe: FineTuningConfig, seconds: float) -> None:
+    """Say how well a model learnt its rows, as a warning where that is under the floor."""
+    text = "%s: predicts %.1f %% of its answer tokens after %d passes, %.0f s"
+    values = (name, 100 * learned.accuracy, learned.epochs, seconds)
+    if learned.accuracy < recipe.floor:
+        advice = ": less than model.fine_tuning.floor=%s; raise model.fine_tuning.epochs"
+        log.warning(text + advice, *values, recipe.floor)
+    else:
+        log.info(text, *values)

@@ -1,0 +1,106 @@
+"""Saved models: written whole or not at all, and the cache entries of prepared ones.
+
+An entry is named by the hash of everything that made it. It is written to a neighbouring folder and
+renamed, under a file lock, so that parallel jobs train once and nobody ever reads half an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from unlearn.cache import cache_root
+from unlearn.files import write_json_atomic
+from unlearn.models.fine_tune import Learned
+
+log = logging.getLogger(__name__)
+
+RECORD = "preparation.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model on disk with its origin."""
+
+    folder: str
+    """Folder, or hub id of a model that somebody else made."""
+    sha256: str | None
+    """Hash of the weights; None for a hub id that is used as it is."""
+    accuracy: float | None
+    """Share of answer tokens that it predicts of the rows it was to learn; None where unknown."""
+
+
+def hash_weights(folder: Path) -> str:
+    """Return one SHA-256 over all weight files of a saved model."""
+    hashes = []
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")]):
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a neighbouring folder to write to, and rename it to `folder` once that succeeded."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write what `save_pretrained` writes (safetensors, never a pickle); all of it or nothing."""
+    with _whole(folder) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+
+
+def prepared_once(
+    name: str, made_of: dict[str, Any], make: Callable[[], tuple[Any, Any, Learned]]
+) -> Prepared:
+    """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none."""
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+    folder = cache_root() / "prepared" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        found = _read(name, folder)
+        if found is not None:
+            return found
+        log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
+        model, tokenizer, learned = make()
+        with _whole(folder) as unfinished:
+            model.save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
+            sha256 = hash_weights(unfinished)
+            write_json_atomic(unfinished / RECORD, {"sha256": sha256, **asdict(learned)})
+        return Prepared(str(folder), sha256, learned.accuracy)
+
+
+def _read(name: str, folder: Path) -> Prepared | None:
+    """Return the entry if it is whole; a broken one is removed."""
+    if not folder.exists():
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        prepared = Prepared(str(folder), hash_weights(folder), record["accuracy"])
+        if prepared.sha256 != record["sha256"]:
+            raise ValueError("the weights are not those that were written")
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s: the cached one is broken (%s) and is made anew", name, error)
+        shutil.rmtree(folder)
+        return None
+    log.info("%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"])
+    return prepared
