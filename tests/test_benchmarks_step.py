@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.step import SHAPES, Bench, main, plain_labels
+from benchmarks.loops import SHAPES, Bench, plain_labels
+from benchmarks.step import main
 from unlearn.objectives import NegativeLogLikelihood
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from unlearn.data.batches import collate
@@ -47,9 +47,11 @@ def with_start_token() -> Any:
 
 
 def sentencepiece_like() -> Any:
-    """A tokenizer that puts a space, written ▁, ahead of every text by itself."""
+    """A tokenizer that puts a space, written ▁, ahead of every text, as Llama-2's does."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=["<unk>", "</s>"], show_progress=False

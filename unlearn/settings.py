@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +134,11 @@ def settings_of(cfg: DictConfig) -> Settings:
             "scheduler.points: 1 takes its slope from the retain gradient, which a weighting with "
             "fixed weights never computes on its own; use scheduler.points=2",
         )
+    world = os.environ.get("WORLD_SIZE", "1")
+    problems.require(
+        world == "1",
+        f"torchrun: {world} processes; a run has one process so far, so start `unlearn` itself",
+    )
     if problems.found:
         raise ConfigurationError(problems.found)
     return Settings(

@@ -100,10 +100,7 @@ def print_table(
     for title in COLUMNS.values():
         table.add_column(title, justify="right", no_wrap=True)
     for name, runs in groups.items():
-        cells = []
-        for column in COLUMNS:
-            values = [run[column] for run in runs if column in run]
-            cells.append(cell(column, values))
+        cells = [cell(column, [run[column] for run in runs if column in run]) for column in COLUMNS]
         table.add_row(name, str(len(runs)), *cells)
     wide = None if sys.stdout.isatty() else 180
     console = Console(width=wide)
@@ -121,11 +118,24 @@ def cell(column: str, values: Sequence[float]) -> str:
     return f"{mean:{form}}" + (f" ± {deviation:{form}}" if len(values) > 1 else "")
 
 
+def write_markdown(path: Path, groups: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Write the table for a page of documentation."""
+    lines = [
+        "| run | seeds | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|---:|" + "---:|" * len(COLUMNS),
+    ]
+    for name, runs in groups.items():
+        cells = [cell(column, [run[column] for run in runs if column in run]) for column in COLUMNS]
+        lines.append(f"| `{name}` | {len(runs)} | " + " | ".join(cells) + " |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Entry point of `unlearn-compare`; exit status 2 where there is nothing to compare."""
     parser = argparse.ArgumentParser(prog="unlearn-compare", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders of a sweep")
     parser.add_argument("--csv", type=Path, help="default: comparison.csv in the first folder")
+    parser.add_argument("--markdown", type=Path, help="write the table as Markdown, too")
     options = parser.parse_args()
     missing = [str(path) for path in options.runs if not path.is_dir()]
     if missing:
@@ -137,3 +147,6 @@ def main() -> None:
     path = options.csv or options.runs[0] / "comparison.csv"
     write_csv(path, groups)
     print(f"written: {path}")
+    if options.markdown:
+        write_markdown(options.markdown, groups)
+        print(f"written: {options.markdown}")
