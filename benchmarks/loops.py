@@ -116,8 +116,8 @@ class Bench:
     def batches(self, prompt_share: float) -> PairedBatches:
         """Return batches of the same rows at every step; `prompt_share` of a row is prompt."""
         draw = random.Random(0)
-        sets = [draw_rows(self.shape, prompt_share, draw) for _ in range(2)]
-        return PairedBatches(*sets, self.shape.rows, None, pad=0, seed=0)
+        forget, retain = (draw_rows(self.shape, prompt_share, draw) for _ in range(2))
+        return PairedBatches(forget, retain, self.shape.rows, None, pad=0, seed=0)
 
     def ours(self, weighting: Weighting, scheduler: Scheduler, batches: PairedBatches) -> Work:
         """Return the step of the package."""

@@ -75,14 +75,13 @@ def measure_time(bench: Bench, pairs: int) -> Table:
     """Return the table of ratios."""
     table = Table(title="time")
     for column in ("what", "median", "quartiles", "at most", "met", "seconds a step"):
-        justify = "left" if column == "what" else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
+        table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
 
     def add(what: str, comparison: Comparison, bound: float) -> None:
         low, median, high = comparison.quartiles
         first, second = comparison.seconds
         met = "yes" if median <= bound else "no"
-        spread, seconds = f"{low:.3f} – {high:.3f}", f"{first:.4f} / {second:.4f}"
+        spread, seconds = f"{low:.3f} – {high:.3f}", f"{first:.3g} / {second:.3g}"
         table.add_row(what, f"{median:.3f}", spread, f"{bound:.2f}", met, seconds)
 
     # Ours computes logits at answer positions only; the plain loop does so everywhere.
@@ -164,12 +163,12 @@ def main(arguments: list[str] | None = None) -> None:
         console.width = WIDTH
     parameters = sum(p.numel() for p in bench.model.parameters())
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    precision = "bfloat16 autocast" if bench.bfloat16 else "float32"
     console.print(
         f"{date.today()}, torch {torch.__version__}, transformers {transformers.__version__}, "
         f"{where}, threads: {torch.get_num_threads()}, clock: {bench.clock.__name__}\n"
-        f"Llama of {parameters / 1e6:.1f} M parameters, "
-        f"{'bfloat16 autocast' if bench.bfloat16 else 'float32'}; a task and step: {shape.rows} rows "
-        f"of {shape.shortest} to {shape.longest} tokens; {options.pairs} pairs",
+        f"Llama of {parameters / 1e6:.1f} M parameters, {precision}; a task and step: {shape.rows} "
+        f"rows of {shape.shortest} to {shape.longest} tokens; {options.pairs} pairs",
         soft_wrap=True,
     )
     memory = measure_memory(bench) if device.type == "cuda" else None

@@ -58,7 +58,7 @@ def test_the_csv_holds_mean_and_deviation(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["unlearn-compare", str(sweep), "--markdown", f"{sweep}/t.md"])
     main()
-    rows = list(csv.DictReader((sweep / "comparison.csv").open()))
+    rows = list(csv.DictReader((sweep / "comparison.csv").read_text().splitlines()))
     ngdiff = next(row for row in rows if row["run"] == "method=ngdiff")
     values = (0.1, 0.2, 0.6)
     assert ngdiff["seeds"] == "3"

@@ -103,7 +103,7 @@ def weighted_gradient(
         else:
             pending.append((name, task, weight, task.count))
             losses[name] = torch.zeros(())
-    for number in range(max(len(task.batches) for _, task, _, _ in pending)):
+    for number in range(max((len(task.batches) for _, task, _, _ in pending), default=0)):
         weighted: Tensor | None = None
         for name, task, weight, count in pending:
             if number < len(task.batches):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearn.data.batches import batches_by_length
+from unlearn.evaluation.scoring import in_evaluation_mode
 from unlearn.progress import progress
 
 
@@ -89,10 +90,8 @@ def generate(
     """
     texts = [""] * len(prompts)
     ends = end_tokens(model, tokenizer)
-    training = model.training
-    model.eval()  # gradient checkpointing, where it is on, forbids the cache while training
     batches = batches_by_length([len(prompt) + most for prompt in prompts], tokens)
-    with progress(title, len(batches)) as bar:
+    with in_evaluation_mode(model), progress(title, len(batches)) as bar:
         for rows in batches:
             with autocast:
                 answers = continue_batch(
@@ -102,5 +101,4 @@ def generate(
             for row, text in zip(rows, decoded, strict=True):
                 texts[row] = text.strip()
             bar.advance()
-    model.train(training)
     return texts

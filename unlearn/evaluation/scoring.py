@@ -6,8 +6,8 @@ alone: padding stands to the right, where causal attention never looks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,17 @@ def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[
     return scored
 
 
+@contextmanager
+def in_evaluation_mode(model: Any) -> Iterator[None]:
+    """Switch whatever is meant for training only off, and back as it was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 @torch.no_grad()
 def score(
     model: Any,
@@ -66,7 +77,7 @@ def score(
     """
     sums, hits = [0.0] * len(answers), [0] * len(answers)
     batches = batches_by_length([len(a.example) for a in answers], tokens)
-    with progress(title, len(batches)) as bar:
+    with in_evaluation_mode(model), progress(title, len(batches)) as bar:
         for rows in batches:
             batch = collate([answers[row].example for row in rows], rows, pad).to(model.device)
             with autocast:
