@@ -111,7 +111,7 @@ class Command:
             self.patch.setenv(name, os.environ.get(name, "0"))
         self.patch.setattr(sys, "argv", ["unlearn", *words])
         self.patch.chdir(self.folder)
-        cli._outcome.clear()
+        cli._failures.clear()
         GlobalHydra.instance().clear()
         try:
             cli.main()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import hydra
@@ -20,13 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.config import register
 from unlearn.errors import ConfigurationError, UnlearnError
+from unlearn.explain import explained, logged
 
 log = logging.getLogger(__name__)
 
 register()
 
-
-_outcome: list[Exception] = []
+_failures: list[UnlearnError] = []
 """The failure of a single run, for :func:`main`; jobs of a sweep raise it, as Hydra asks."""
 
 
@@ -41,14 +40,14 @@ def task(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     try:
         run(cfg, Path(job.runtime.output_dir), list(job.overrides.task))
+    except KeyboardInterrupt:
+        log.error("stopped; summary.json holds what is known of this run")
+        raise
     except Exception as error:
-        if isinstance(error, UnlearnError):
-            log.error("%s", error)
-        else:
-            log.exception("the run failed")
+        failure = logged(error)
         if job.mode is RunMode.MULTIRUN:
-            raise
-        _outcome.append(error)
+            raise failure from error
+        _failures.append(failure)
 
 
 def main() -> None:
@@ -59,16 +58,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         task()
-        if _outcome:
-            raise _outcome[0]
     except UnlearnError as error:
         sys.exit(error.exit_status)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"unlearn: {error}", file=sys.stderr)
-        if error.__cause__ is not None:
-            print(error.__cause__, file=sys.stderr)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+        # Whatever a job raises is an UnlearnError by now: this is Hydra's, before any job began.
+        print(f"unlearn: {explained(error)}", file=sys.stderr)
         sys.exit(ConfigurationError.exit_status)
-    except Exception:
-        if not _outcome:
-            traceback.print_exc()
-        sys.exit(UnlearnError.exit_status)
+    if _failures:
+        sys.exit(_failures[0].exit_status)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from unlearn.cache import cached_or
+from unlearn.errors import ConfigurationError
 from unlearn.help import config_groups
 from unlearn.tracking import TrackerConfig
 
@@ -214,6 +216,27 @@ def rank_zero_else(first: str, other: str) -> str:
     return first if int(os.environ.get("RANK", "0")) == 0 else other
 
 
+def record_subdir(_root_: Any) -> str | None:
+    """Return where Hydra writes its record of a run, or None on all processes but the first.
+
+    Raises ConfigurationError where the folder already holds a run: a line later Hydra would write
+    over that run's configuration.
+    """
+    folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
+    if folder is not None:
+        refuse_used(Path(folder))
+    return rank_zero_else(".hydra", "") or None
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise ConfigurationError where the folder already holds the record of a run."""
+    if (folder / "metrics.jsonl").exists() or (folder / "summary.json").exists():
+        raise ConfigurationError(
+            f"hydra.run.dir: {str(folder)!r} already holds a run; give a folder of its own, or "
+            "leave hydra.run.dir out for a new one"
+        )
+
+
 def run_name(_root_: Any) -> str:
     """Return method-data-model by their chosen names; `custom` where a group was deleted."""
     names = [
@@ -238,5 +261,6 @@ def register() -> None:
         store.store(group=f"schema/{group}", name="base", node=schema)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
     OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
     OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,10 +26,12 @@ from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.models.load import check_path, resolve_device, weights_problem
+from unlearn.objectives import Objective
 from unlearn.provenance import plain_container
 from unlearn.schedulers import Gen, Scheduler
 from unlearn.tracking import TrackerConfig
 from unlearn.training import Method
+from unlearn.weightings import Weighting
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ class Problems:
             return make(node)
         except ConfigurationError as error:
             for problem in error.problems:
-                told = problem.startswith(f"{field.split('.')[0]}.")
-                self.add(problem if told else f"{field}.{problem}")
+                if problem.startswith(f"{field.split('.')[0]}."):
+                    self.add(problem)
+                else:  # "warmup: 2" becomes "scheduler.warmup: 2"; a sentence comes after a colon
+                    joint = "." if re.match(r"\w+: ", problem) else ": "
+                    self.add(f"{field}{joint}{problem}")
         except OmegaConfBaseException as error:
             where = f"{field}.{error.full_key}" if error.full_key else field
             self.add(f"{where}: {_first_line(error.msg or error)}")
@@ -87,23 +94,57 @@ def build_part(node: Any) -> Any:
     """Return the part that `node` describes by `_target_` and options."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise ConfigurationError(
-            f"_target_: missing in {node!r}; choose one of the group, or name a class by _target_"
+            "_target_: not set; choose one of the group, or name a class by _target_"
         )
     target = _locate(node._target_)
     if not dataclasses.is_dataclass(target):
         return instantiate(node)
     options = {key: value for key, value in node.items_ex(resolve=True) if key != "_target_"}
+    allowed = [field.name for field in dataclasses.fields(target) if field.init]
+    unknown = [
+        f"{key}: no such option; allowed: {', '.join(allowed) or 'none'}"
+        for key in options
+        if key not in allowed
+    ]
+    if unknown:
+        raise ConfigurationError(unknown)
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(target), options))
 
 
-def _locate(name: str) -> Any:
+def part(kind: type) -> Callable[[Any], Any]:
+    """Return a :func:`build_part` that refuses whatever is no `kind`."""
+
+    def build(node: Any) -> Any:
+        built = build_part(node)
+        if not isinstance(built, kind):
+            raise ConfigurationError(
+                f"_target_: {node._target_!r} makes a {type(built).__name__}; "
+                f"allowed: a subclass of {kind.__module__}.{kind.__qualname__}"
+            )
+        return built
+
+    return build
+
+
+def reader_of(node: Any) -> Any:
+    """Return the reader that `node` describes."""
+    built = build_part(node)
+    if not callable(getattr(built, "read", None)):
+        raise ConfigurationError(
+            f"_target_: {node._target_!r} makes a {type(built).__name__}; "
+            "allowed: a class with a method read() that returns unlearn.data.Splits"
+        )
+    return built
+
+
+def _locate(name: Any) -> Any:
     """Return the class or function named `name`."""
     try:
-        return get_object(name)
-    except Exception as error:
+        return pkgutil.resolve_name(name)
+    except Exception as error:  # any: importing a user's module may fail as it likes
         raise ConfigurationError(
-            f"_target_: {name!r} cannot be imported; give the full name of a class or function "
-            "that Python finds from here"
+            f"_target_: {name!r} cannot be imported ({_first_line(error)}); give the full name of "
+            "a class or function that Python finds from here"
         ) from error
 
 
@@ -114,17 +155,24 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(name, OmegaConf.to_object, cfg[name])
         for name in ("model", "training", "evaluation", "tracker")
     )
-    reader = problems.build("data", build_part, cfg.data)
+    reader = problems.build("data", reader_of, cfg.data)
     method = _method(cfg, problems)
-    scheduler = problems.build("scheduler", build_part, cfg.scheduler)
+    scheduler = problems.build("scheduler", part(Scheduler), cfg.scheduler)
     optimizer = problems.build("optimizer", _optimizer, cfg.optimizer)
     conditions = [
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
+    _check_seeds(cfg, problems)
     _check_model(model, problems)
     _check_training(training, problems)
     _check_evaluation(evaluation, problems)
+    for number, condition in enumerate(conditions):
+        problems.require(
+            condition is None or condition.of != "reference" or cfg.reference != "none",
+            f"accept.conditions[{number}].of: reference, but reference=none; "
+            "give reference=train or the path of a retain-only model",
+        )
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
@@ -160,25 +208,35 @@ def settings_of(cfg: DictConfig) -> Settings:
 
 def _method(cfg: DictConfig, problems: Problems) -> Method | None:
     """Return the method, or None for method=none."""
-    parts = {name: cfg.method[name] for name in ("forget", "retain", "weighting")}
-    if all(node is None for node in parts.values()):
+    kinds = {"forget": Objective, "retain": Objective, "weighting": Weighting}
+    if all(cfg.method[name] is None for name in kinds):
         return None
     built = {
-        name: problems.build(f"method.{name}", build_part, node) for name, node in parts.items()
+        name: problems.build(f"method.{name}", part(kind), cfg.method[name])
+        for name, kind in kinds.items()
     }
-    if any(part is None for part in built.values()):
+    if any(made is None for made in built.values()):
         return None
-    names = (type(built[name]).__name__ for name in ("forget", "retain", "weighting"))
+    names = (type(built[name]).__name__ for name in kinds)
     return Method(**built, name=" × ".join(names))
 
 
 def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
     """Return the optimizer's maker, tried on a parameter so that a wrong option shows at once."""
-    if not isinstance(node.get("lr"), (int, float)) or not 0 < node.lr < math.inf:
-        raise ConfigurationError(f"optimizer.lr: {node.get('lr')}; allowed: a number above 0")
+    lr = node.get("lr")
+    if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+        shown = "not set" if lr is None else lr
+        raise ConfigurationError(f"optimizer.lr: {shown}; allowed: a number above 0")
+    _locate(node.get("_target_"))
     maker = instantiate(node, _partial_=True)
     maker([torch.nn.Parameter(torch.zeros(1))])
     return maker
+
+
+def _check_seeds(cfg: DictConfig, problems: Problems) -> None:
+    for name in ("seed", "model.tiny.seed", "model.fine_tuning.seed"):
+        seed = OmegaConf.select(cfg, name)
+        problems.require(0 <= seed < 2**63, f"{name}: {seed}; allowed: 0 up to 2^63 - 1")
 
 
 def _check_model(model: ModelConfig | None, problems: Problems) -> None:
@@ -208,9 +266,12 @@ def _check_model(model: ModelConfig | None, problems: Problems) -> None:
         f"model.tiny.heads: {tiny.heads} heads do not divide model.tiny.hidden_size="
         f"{tiny.hidden_size} into heads of an even size",
     )
-    for name in ("lr", "epochs", "batch_size"):
+    for name in ("lr", "epochs", "batch_size", "micro_batch_size"):
         value = getattr(recipe, name)
-        problems.require(value > 0, f"model.fine_tuning.{name}: {value}; allowed: above 0")
+        problems.require(
+            value is None or 0 < value < math.inf,
+            f"model.fine_tuning.{name}: {value}; allowed: above 0",
+        )
     for name in ("accuracy", "floor"):
         value = getattr(recipe, name)
         problems.require(
@@ -236,7 +297,9 @@ def _check_training(training: TrainingConfig | None, problems: Problems) -> None
         problems.add("training.steps: null, and training.epochs: null; give one of the two")
     for name in ("steps", "epochs", "batch_size", "micro_batch_size", "clip"):
         value = getattr(training, name)
-        problems.require(value is None or value > 0, f"training.{name}: {value}; allowed: above 0")
+        problems.require(
+            value is None or 0 < value < math.inf, f"training.{name}: {value}; allowed: above 0"
+        )
     problems.require(
         training.checkpoint_every >= 0,
         f"training.checkpoint_every: {training.checkpoint_every}; allowed: 0 (none) or more steps",

@@ -139,8 +139,8 @@ class Trainer:
         total = w_retain + w_forget
         values: dict[str, Any] = {
             "epoch": round(self.done / self.batches.steps_per_epoch, 4),
-            "train/retain_loss": retain_loss,
-            "train/forget_loss": forget_loss,
+            "train/retain_loss": self.method.retain.shown(retain_loss),
+            "train/forget_loss": self.method.forget.shown(forget_loss),
             "train/weight_retain": w_retain,
             "train/weight_forget": w_forget,
             "train/retain_share": w_retain / total if total else 0.0,

@@ -16,6 +16,9 @@ from unlearn.objectives.base import Objective
 class Ascent(Objective):
     """Negative mean NLL of the answer tokens: −mean ℓ. It has no floor."""
 
+    def shown(self, loss: float) -> float:
+        return -loss
+
     def sum(self, model: Any, batch: Batch) -> Tensor:
         losses, _ = answer_losses(model, batch)
         return -losses.sum()

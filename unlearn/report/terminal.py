@@ -57,8 +57,9 @@ def _facts(record: RunFolder) -> list[tuple[str, str]]:
     if record.training:
         rates = [line["train/lr"] for line in record.training]
         probes = sum("train/lr_reason" in line for line in record.training)
-        found = f", found in {probes} probes from {number(rates[0])}" if probes else ""
-        facts.append(("learning rate", f"{number(rates[-1])} at the last step{found}"))
+        probed = f", probed at {probes} steps" if probes else ""
+        ends = f"{number(rates[0])} at the first step, {number(rates[-1])} at the last"
+        facts.append(("learning rate", f"{ends}, {number(max(rates))} at most{probed}"))
     facts.append(
         (
             "time",
