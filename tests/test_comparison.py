@@ -71,6 +71,20 @@ def test_the_csv_holds_mean_and_deviation(
     assert "| `method=ngdiff` | 3 | 0.300 ± 0.265 |" in (sweep / "t.md").read_text()
 
 
+def test_a_page_keeps_what_stands_around_its_table(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = sweep / "page.md"
+    page.write_text("# Title\n<!-- table -->\nold\n<!-- end of table -->\nThe end.\n")
+    monkeypatch.setattr("sys.argv", ["unlearn-compare", str(sweep), "--markdown", str(page)])
+    main()
+    text = page.read_text()
+    assert text.startswith("# Title\n<!-- table -->\n| run |")
+    assert text.endswith("<!-- end of table -->\nThe end.\n")
+    assert "old" not in text
+    assert "method=pcgrad" in text
+
+
 @pytest.mark.parametrize("what", ["missing", "empty"])
 def test_nothing_to_compare_is_said(
     what: str,

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.acceptance import Condition
-from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
+from unlearn.config import SCHEMAS, EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.models.load import check_path, resolve_device, weights_problem
@@ -163,6 +163,8 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
+    for name in SCHEMAS:
+        _check_keys(cfg[name], name, problems)
     _check_seeds(cfg, problems)
     _check_model(model, problems)
     _check_training(training, problems)
@@ -231,6 +233,19 @@ def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
     maker = instantiate(node, _partial_=True)
     maker([torch.nn.Parameter(torch.zeros(1))])
     return maker
+
+
+def _check_keys(node: Any, name: str, problems: Problems) -> None:
+    """Note what `+group.option=value` added and nothing reads."""
+    if not isinstance(node, DictConfig) or not dataclasses.is_dataclass(OmegaConf.get_type(node)):
+        return
+    allowed = [field.name for field in dataclasses.fields(OmegaConf.get_type(node))]
+    for key in node:
+        problems.require(
+            key in allowed, f"{name}.{key}: no such option; allowed: {', '.join(allowed)}"
+        )
+        if not OmegaConf.is_missing(node, key):
+            _check_keys(node._get_node(key), f"{name}.{key}", problems)
 
 
 def _check_seeds(cfg: DictConfig, problems: Problems) -> None:

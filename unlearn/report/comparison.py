@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearn.files import write_text_atomic
+
 COLUMNS = {
     "forget/rougeL_recall": "forget ROUGE-L",
     "retain/rougeL_recall": "retain ROUGE-L",
@@ -26,6 +28,9 @@ COLUMNS = {
 """Compared numbers; `retain_kept` is retain ROUGE-L after ÷ before."""
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
+
+MARKERS = ("<!-- table -->", "<!-- end of table -->")
+"""Between these a page of documentation holds its table."""
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -119,7 +124,7 @@ def cell(column: str, values: Sequence[float]) -> str:
 
 
 def write_markdown(path: Path, groups: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Write the table for a page of documentation."""
+    """Write the table, into an existing page between its two markers, or as a page of its own."""
     lines = [
         "| run | seeds | " + " | ".join(COLUMNS.values()) + " |",
         "|---|---:|" + "---:|" * len(COLUMNS),
@@ -127,7 +132,12 @@ def write_markdown(path: Path, groups: Mapping[str, Sequence[Mapping[str, float]
     for name, runs in groups.items():
         cells = [cell(column, [run[column] for run in runs if column in run]) for column in COLUMNS]
         lines.append(f"| `{name}` | {len(runs)} | " + " | ".join(cells) + " |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = "\n".join(lines) + "\n"
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, begin, rest = page.partition(MARKERS[0])
+    _, end, after = rest.partition(MARKERS[1])
+    text = f"{before}{begin}\n{table}{end}{after}" if begin and end else table
+    write_text_atomic(path, text)
 
 
 def main() -> None:
@@ -135,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="unlearn-compare", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders of a sweep")
     parser.add_argument("--csv", type=Path, help="default: comparison.csv in the first folder")
-    parser.add_argument("--markdown", type=Path, help="write the table as Markdown, too")
+    parser.add_argument("--markdown", type=Path, help="page to write the table into")
     options = parser.parse_args()
     missing = [str(path) for path in options.runs if not path.is_dir()]
     if missing:
