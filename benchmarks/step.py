@@ -81,7 +81,7 @@ def measure_time(bench: Bench, pairs: int) -> Table:
         low, median, high = comparison.quartiles
         first, second = comparison.seconds
         met = "yes" if median <= bound else "no"
-        spread, seconds = f"{low:.3f} – {high:.3f}", f"{first:.3g} / {second:.3g}"
+        spread, seconds = f"{low:.3f} – {high:.3f}", f"{first:#.3g} / {second:#.3g}"
         table.add_row(what, f"{median:.3f}", spread, f"{bound:.2f}", met, seconds)
 
     # Ours computes logits at answer positions only; the plain loop does so everywhere.

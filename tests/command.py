@@ -1,19 +1,20 @@
 """The command `unlearn` for the tests: in this process, or in one of its own; and a small run.
 
-In this process it costs a second instead of ten. The small run is the whole path, from two trained
-models to the report, with a model too small to learn anything.
+In this process it costs a second or two instead of ten. The small run is the whole path, from two
+trained models to the report, with a model that is too small to learn anything.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ SMALL = (
     "model.fine_tuning.accuracy=1",
     "evaluation.max_new_tokens=8",
     "training.steps=4",
+    "training.batch_size=4",
     "tracker=none",
 )
-"""A whole run in a second or two, once target and reference are in the cache."""
+"""A whole run in two seconds, once target and reference are in the cache."""
+
+QUICK = (*SMALL, "reference=none", "evaluation.rows=2", "evaluation.max_new_tokens=1")
+"""The same where only the training matters."""
 
 
 @dataclass(frozen=True)
@@ -74,74 +79,109 @@ class Done:
         """The training lines."""
         return [line for line in self.lines if "train/lr" in line]
 
+    @property
+    def weights(self) -> bytes:
+        """The unlearned model, bit by bit."""
+        return (self.folder / "model" / "model.safetensors").read_bytes()
 
-@dataclass
+
 class Command:
     """Runs `unlearn` in this process, in a folder of the test's own."""
 
-    folder: Path
-    patch: pytest.MonkeyPatch
-    capture: pytest.CaptureFixture[str]
-    _count: int = field(default=0)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = 0
 
-    def __call__(self, *overrides: str, run: Path | None = None) -> Done:
-        """Run with exactly these overrides and a run folder of its own, unless they name one."""
+    def __call__(self, *words: str, run: Path | None = None, figures: bool = False) -> Done:
+        """Run with these overrides and flags; a run folder of its own comes from here.
+
+        Figures are left empty unless asked for: drawing them takes longer than everything else.
+        """
         self._count += 1
         folder = run or self.folder / f"run{self._count}"
-        words = list(overrides)
-        if not any(word.startswith("hydra.run.dir") or word == "-m" for word in words):
-            words.append(f"hydra.run.dir={folder}")
-        self.capture.readouterr()
-        status = self.in_process(words)
-        out, err = self.capture.readouterr()
-        return Done(status, out, err, folder)
+        place = "hydra.sweep.dir" if "-m" in words else "hydra.run.dir"
+        named = run is None and any(word.startswith(place) for word in words)
+        sent = list(words) if named else [*words, f"{place}={folder}"]
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["unlearn", *sent])
+            patch.chdir(self.folder)
+            if not figures:
+                patch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: path.touch())
+            status = self._main(patch)
+        return Done(status, out.getvalue(), err.getvalue(), folder)
 
-    def small(self, *overrides: str, run: Path | None = None) -> Done:
-        """Run the small run with further overrides."""
-        return self(*SMALL, *overrides, run=run)
-
-    def in_process(self, words: Sequence[str]) -> int:
-        """Call the entry point and put back what Hydra changes of this process."""
+    def _main(self, patch: pytest.MonkeyPatch) -> int:
         from unlearn import cli
 
-        root = logging.getLogger()
-        handlers, level = list(root.handlers), root.level
-        # What `main` itself sets must not outlive the test.
-        for name in ("HYDRA_FULL_ERROR", "OMP_WAIT_POLICY"):
-            self.patch.setenv(name, os.environ.get(name, "0"))
-        self.patch.setattr(sys, "argv", ["unlearn", *words])
-        self.patch.chdir(self.folder)
-        cli._failures.clear()
+        for name in ("HYDRA_FULL_ERROR", "OMP_WAIT_POLICY"):  # `main` sets them; put them back
+            patch.setenv(name, os.environ.get(name, "0"))
+        patch.setattr(cli, "_failures", [])
+        with clean_hydra():
+            try:
+                cli.main()
+            except SystemExit as end:
+                return int(end.code or 0)
+            return 0
+
+
+@contextmanager
+def clean_hydra() -> Iterator[None]:
+    """Start without what an earlier run left in this process, and leave nothing behind."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
         GlobalHydra.instance().clear()
-        try:
-            cli.main()
-        except SystemExit as end:
-            assert isinstance(end.code, int)
-            return end.code
-        finally:
-            GlobalHydra.instance().clear()
-            HydraConfig.instance().cfg = None
-            for handler in root.handlers:
-                handler.close()
-            root.handlers[:], root.level = handlers, level
-        return 0
+        HydraConfig.instance().cfg = None
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:], root.level = handlers, level
 
 
-def run_process(
-    *words: str,
-    cwd: Path,
-    program: Sequence[str] = ("-m", "unlearn"),
-    before: Callable[[], None] | None = None,
-    **variables: str,
-) -> Done:
-    """Run `python -m unlearn` in a process of its own; `before` runs in it first."""
-    done = subprocess.run(
-        [sys.executable, *program, *words],
+def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start `python -m unlearn` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "unlearn", *words],
         cwd=cwd,
         env={**os.environ, **variables},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        preexec_fn=before,
     )
-    return Done(done.returncode, done.stdout, done.stderr, cwd / "run")
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> Done:
+    """Wait for a process that :func:`start` started."""
+    out, err = process.communicate()
+    return Done(process.returncode, out, err, folder)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content, to see whether anything changed."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def entries_in(cache: Path) -> dict[str, int]:
+    """The files of a cache with their times; locks are no entries."""
+    return {
+        str(path.relative_to(cache)): path.stat().st_mtime_ns
+        for path in sorted(cache.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def row(question: str, answer: str) -> dict[str, str]:
+    return {"question": question, "answer": answer}
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Write JSON lines."""
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return path

@@ -48,7 +48,7 @@ def explained(error: BaseException) -> str:
         override = str(error).removeprefix("Error merging override ")
         return f"{override}: {_first_line(cause)}"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"hydra.run.dir: {error}; give a folder that can be made and written to"
+        return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
 
 
