@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from absl import logging as absl_logging
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -130,6 +131,9 @@ def clean_hydra() -> Iterator[None]:
     """Start without what an earlier run left in this process, and leave nothing behind."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    # Hydra's logging closes every handler there is, and absl's (of rouge-score) closes its stream
+    # with it: where pytest captures, that is all further output.
+    absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     GlobalHydra.instance().clear()
     try:
         yield

@@ -109,7 +109,7 @@ REFUSED = {
     "rate 0": (["optimizer.lr=0"], ["optimizer.lr: 0", "a number above 0"]),
     "no rate": (["optimizer.lr=null"], ["optimizer.lr: not set", "a number above 0"]),
     "rate deleted": (["~optimizer.lr"], ["optimizer.lr: not set", "a number above 0"]),
-    "betas": (["optimizer.betas=[2,3]"], ["optimizer: ", "beta", "2"]),
+    "betas": (["optimizer.betas=[2,3]"], ["optimizer: Invalid beta", "index 0: 2"]),
     "smoothing": (["scheduler.smooth=1.5"], ["scheduler.smooth: 1.5", "not including, 1"]),
     "average": (["scheduler.average=median"], ["scheduler.average: ", "'median'", "geometric"]),
     "warm-up": (
@@ -138,10 +138,7 @@ REFUSED = {
         [f"method.forget._target_={NGDIFF}"],
         ["method.forget._target_: ", NGDIFF, "Objective"],
     ),
-    "no reader": (
-        ["data={_target_: builtins.dict}", "~data.forget_rows", "~data.retain_rows"],
-        [],
-    ),
+    "no reader": (["data._target_=builtins.dict"], ["data._target_: 'builtins.dict'", "read()"]),
     "part taken away": (["method.forget=null"], ["method.forget._target_: not set"]),
     # models and devices
     "folder of a model": (["model.path=./nowhere"], ["model.path: './nowhere'", "does not exist"]),
@@ -179,7 +176,7 @@ REFUSED = {
     "condition": (["accept.conditions=[good]"], ["accept.conditions[0]: 'good'", "{metric: NAME"]),
     "bound": (
         ["accept.conditions=[{metric: forget/loss, at_last: 1}]"],
-        ["accept.conditions[0]: unknown key at_last", "at_least, at_most, within"],
+        ["accept.conditions[0]: unknown key at_last", "exactly one of at_least, at_most, within"],
     ),
     "bound without a number": (
         ["accept.conditions=[{metric: forget/loss, at_least: much}]"],
@@ -309,9 +306,9 @@ def test_the_last_good_state_is_kept_and_named(unlearn: Command) -> None:
 
     done = unlearn(*QUICK, *fails("nan"))
     assert done.status == 1
-    kept = done.folder / "checkpoints" / "step_2"
+    kept = done.folder / "checkpoints" / "step_1"  # what step 3 began with was not proved good
     assert f"The last good state lies in {kept}" in done.said
-    assert [path.name for path in kept.parent.iterdir()] == ["step_2"]
+    assert [path.name for path in kept.parent.iterdir()] == ["step_1"]
     model = AutoModelForCausalLM.from_pretrained(kept)
     assert all(torch.isfinite(p).all() for p in model.parameters())
     left_failed(done)
@@ -359,7 +356,8 @@ def test_a_full_disk_while_the_unlearned_model_is_saved(unlearn: Command, own_ca
     with disk_for(50_000):
         done = unlearn(*QUICK)
     assert done.status == 1, done.said
-    assert "File too large" in done.said
+    assert done.said.count("model could not be written") == done.said.count("File too large") == 1
+    assert "Traceback" not in done.said
     assert done.summary["status"] == "failed"
     assert not (done.folder / "model").exists()
     assert files_in(own_cache) == before
@@ -370,6 +368,7 @@ def test_a_full_disk_while_the_target_is_kept(unlearn: Command, own_cache: Path)
     with disk_for(50_000):
         done = unlearn(*QUICK, "model.fine_tuning.seed=9", "model.fine_tuning.epochs=1")
     assert done.status == 1, done.said
+    assert done.said.count("File too large") == 1
     assert done.summary["status"] == "failed"
     assert entries_in(own_cache) == before
     assert not any((own_cache / "prepared").glob("*unfinished*"))

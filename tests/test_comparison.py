@@ -19,6 +19,7 @@ def a_run(
     folder.mkdir(parents=True)
     summary = {
         "status": status,
+        "seed": seed,
         "overrides": [f"seed={seed}", "tracker=none", *overrides],
         "metrics": {
             "before": {"retain/rougeL_recall": 0.8},
@@ -50,7 +51,7 @@ def test_seeds_are_grouped_and_failures_told_apart(sweep: Path) -> None:
     assert list(groups) == ["method=ngdiff", "method=pcgrad"]
     assert len(groups["method=ngdiff"]) == 3
     assert groups["method=pcgrad"][0]["retain_kept"] == pytest.approx(0.75)
-    assert failures == {"11-ga": "NumericalError: step 3"}
+    assert failures == {"method=ga seed=0": "NumericalError: step 3"}
 
 
 def test_the_csv_holds_mean_and_deviation(
@@ -67,7 +68,7 @@ def test_the_csv_holds_mean_and_deviation(
     assert ngdiff["model_utility"] == ""
     printed = capsys.readouterr().out
     assert "0.300 ± 0.265" in printed
-    assert "not completed: 11-ga: NumericalError: step 3" in printed
+    assert "not completed: method=ga seed=0: NumericalError: step 3" in printed
     assert "| `method=ngdiff` | 3 | 0.300 ± 0.265 |" in (sweep / "t.md").read_text()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -56,12 +57,18 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Threads that wait by spinning make a shared machine many times slower; set before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
+        print(f"unlearn {metadata.version('unlearn')}, Hydra {hydra.__version__}")
+        return
     try:
         task()
+        sys.stdout.flush()
     except UnlearnError as error:
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `unlearn --help | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         # Whatever a job raises is an UnlearnError by now: this is Hydra's, before any job began.
         print(f"unlearn: {explained(error)}", file=sys.stderr)

@@ -99,7 +99,7 @@ def build_part(node: Any) -> Any:
     target = _locate(node._target_)
     if not dataclasses.is_dataclass(target):
         return instantiate(node)
-    options = {key: value for key, value in node.items_ex(resolve=True) if key != "_target_"}
+    options = {str(key): value for key, value in node.items_ex(resolve=True) if key != "_target_"}
     allowed = [field.name for field in dataclasses.fields(target) if field.init]
     unknown = [
         f"{key}: no such option; allowed: {', '.join(allowed) or 'none'}"
@@ -237,10 +237,11 @@ def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
 
 def _check_keys(node: Any, name: str, problems: Problems) -> None:
     """Note what `+group.option=value` added and nothing reads."""
-    if not isinstance(node, DictConfig) or not dataclasses.is_dataclass(OmegaConf.get_type(node)):
+    schema = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    if schema is None or not dataclasses.is_dataclass(schema):
         return
-    allowed = [field.name for field in dataclasses.fields(OmegaConf.get_type(node))]
-    for key in node:
+    allowed = [field.name for field in dataclasses.fields(schema)]
+    for key in map(str, node):
         problems.require(
             key in allowed, f"{name}.{key}: no such option; allowed: {', '.join(allowed)}"
         )

@@ -40,8 +40,8 @@ def read(folder: Path, reference: Evaluation | None) -> Evaluation | None:
         return None
     try:
         scores = pd.read_parquet(folder / "scores.parquet")
-        lines = (folder / "generations.jsonl").read_text(encoding="utf-8").splitlines()
-        return summarise(scores, [json.loads(line) for line in lines], reference)
+        with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
+            return summarise(scores, [json.loads(line) for line in lines], reference)
     except (OSError, ValueError, KeyError) as error:
         log.warning("evaluation: the cached one is broken (%s) and is made anew", error)
         shutil.rmtree(folder, ignore_errors=True)

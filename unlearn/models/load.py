@@ -129,7 +129,9 @@ def ready(model: Any, config: ModelConfig, device: torch.device) -> Any:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # The same under its new name in later versions of transformers 5, where the old one warns.
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     model.train(config.gradient_checkpointing)  # transformers recomputes in training mode only
     return model.to(device)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from unlearn.cache import cache_root
 from unlearn.files import write_json_atomic
@@ -50,13 +51,18 @@ def hash_weights(folder: Path) -> str:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give a neighbouring folder to write to, and rename it to `folder` once that succeeded."""
+    """Give a neighbouring folder to write to, and rename it to `folder` once that succeeded.
+
+    Raises OSError where the disk is full, also when it is safetensors that finds out.
+    """
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
         unfinished.rename(folder)
+    except SafetensorError as error:
+        raise OSError(f"{folder} could not be written: {error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

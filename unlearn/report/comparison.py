@@ -67,7 +67,8 @@ def grouped(runs: Sequence[Path]) -> tuple[dict[str, list[dict[str, float]]], di
         if summary["status"] == "completed":
             groups.setdefault(label(summary), []).append(numbers(summary))
         else:
-            failures[run.name] = str(summary.get("error", summary["status"])).splitlines()[0]
+            error = str(summary.get("error", summary["status"])).splitlines()[0].split(". ")[0]
+            failures[f"{label(summary)} seed={summary['seed']}"] = error
     return groups, failures
 
 
@@ -123,7 +124,11 @@ def cell(column: str, values: Sequence[float]) -> str:
     return f"{mean:{form}}" + (f" ± {deviation:{form}}" if len(values) > 1 else "")
 
 
-def write_markdown(path: Path, groups: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+def write_markdown(
+    path: Path,
+    groups: Mapping[str, Sequence[Mapping[str, float]]],
+    failures: Mapping[str, str],
+) -> None:
     """Write the table, into an existing page between its two markers, or as a page of its own."""
     lines = [
         "| run | seeds | " + " | ".join(COLUMNS.values()) + " |",
@@ -132,6 +137,9 @@ def write_markdown(path: Path, groups: Mapping[str, Sequence[Mapping[str, float]
     for name, runs in groups.items():
         cells = [cell(column, [run[column] for run in runs if column in run]) for column in COLUMNS]
         lines.append(f"| `{name}` | {len(runs)} | " + " | ".join(cells) + " |")
+    if failures:
+        lines += ["", "Not completed:", ""]
+        lines += [f"- `{run}`: {error}" for run, error in failures.items()]
     table = "\n".join(lines) + "\n"
     page = path.read_text(encoding="utf-8") if path.exists() else ""
     before, begin, rest = page.partition(MARKERS[0])
@@ -158,5 +166,5 @@ def main() -> None:
     write_csv(path, groups)
     print(f"written: {path}")
     if options.markdown:
-        write_markdown(options.markdown, groups)
+        write_markdown(options.markdown, groups, failures)
         print(f"written: {options.markdown}")
