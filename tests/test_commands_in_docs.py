@@ -23,9 +23,10 @@ FLAGS = {"-m", "--help"}
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Yield (page, command) for every line that begins with `unlearn`, prompt and comment signs off."""
+    """Yield (page, command) for every indented line that begins with `unlearn`."""
     for page in PAGES:
-        for line in page.read_text(encoding="utf-8").splitlines():
+        joined = re.sub(r"\\\n#?\s*", "", page.read_text(encoding="utf-8"))
+        for line in joined.splitlines():
             text = re.sub(r"^(\s{4}|#\s{3,})", "", line)
             if text != line and text.startswith("unlearn "):
                 yield str(page.relative_to(ROOT)), text
