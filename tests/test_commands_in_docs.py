@@ -1,4 +1,4 @@
-"""Every `unlearn` command that the README, the docs and the configurations print can be composed."""
+"""Every `unlearn` command that README, docs and configurations print can be composed."""
 
 from __future__ import annotations
 
