@@ -26,7 +26,13 @@ from unlearn.errors import ConfigurationError, NumericalError, Rejected
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Suite
 from unlearn.files import write_json_atomic
-from unlearn.models.load import autocast_context, load_tokenizer, resolve_autocast, resolve_device
+from unlearn.models.load import (
+    autocast_context,
+    load_tokenizer,
+    resolve_autocast,
+    resolve_device,
+    resolve_threads,
+)
 from unlearn.models.prepare import Preparation, encode_rows
 from unlearn.models.store import save_model
 from unlearn.report import draw_figures, print_summary, side_by_side, write_report
@@ -76,6 +82,9 @@ class Run:
         torch.manual_seed(settings.seed)  # nothing of ours draws from it; a user's part may
         device, reason = resolve_device(settings.model.device)
         log.info("device: %s (%s)", device, reason)
+        threads, reason = resolve_threads(settings.model, device)
+        torch.set_num_threads(threads)
+        log.info("threads: %d (%s)", threads, reason)
         bfloat16, reason = resolve_autocast(settings.model.autocast, device)
         precision = "bfloat16" if bfloat16 else "float32"
         log.info("computing in %s: %s", precision, reason)
