@@ -77,6 +77,21 @@ class Condition:
         return value >= bound if self.kind == "at_least" else value <= bound
 
 
+def require_measured(conditions: list[Condition], metrics: Mapping[str, float | None]) -> None:
+    """Raise ConfigurationError for a metric that is not among those measured before training.
+
+    After it would be too late: a misspelt name would have cost the run.
+    """
+    unknown = [
+        f"accept.conditions[{number}].metric: {condition.metric!r} is not measured here; "
+        f"measured are {', '.join(sorted(metrics))}"
+        for number, condition in enumerate(conditions)
+        if condition.metric not in metrics
+    ]
+    if unknown:
+        raise ConfigurationError(unknown)
+
+
 def judge(conditions: list[Condition], metrics: Metrics) -> dict[str, Any]:
     """Return the verdict: accepted where all conditions are met, None where there are none."""
     judged = [condition.judge(metrics) for condition in conditions]

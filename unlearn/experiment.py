@@ -17,22 +17,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.acceptance import judge
+from unlearn.acceptance import judge, require_measured
 from unlearn.checkpoints import LastGood
+from unlearn.config import refuse_used
 from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
-from unlearn.errors import ConfigurationError, NumericalError, Rejected
+from unlearn.errors import NumericalError, Rejected
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Suite
 from unlearn.files import write_json_atomic
-from unlearn.models.load import (
-    autocast_context,
-    load_tokenizer,
-    resolve_autocast,
-    resolve_device,
-    resolve_threads,
-)
+from unlearn.models.load import autocast_context, load_tokenizer, resolve_autocast, resolve_device
 from unlearn.models.prepare import Preparation, encode_rows
 from unlearn.models.store import save_model
 from unlearn.report import draw_figures, print_summary, side_by_side, write_report
@@ -52,6 +47,7 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     after everything is written.
     """
     refuse_used(folder)
+    silence_libraries()
     state, sink = State(cfg, folder, overrides), Sink()
     try:
         settings = settings_of(cfg)
@@ -78,13 +74,9 @@ class Run:
     def execute(self) -> None:
         """Prepare, evaluate, unlearn, evaluate, save."""
         state, settings = self.state, self.settings
-        silence_libraries()
         torch.manual_seed(settings.seed)  # nothing of ours draws from it; a user's part may
         device, reason = resolve_device(settings.model.device)
         log.info("device: %s (%s)", device, reason)
-        threads, reason = resolve_threads(settings.model, device)
-        torch.set_num_threads(threads)
-        log.info("threads: %d (%s)", threads, reason)
         bfloat16, reason = resolve_autocast(settings.model.autocast, device)
         precision = "bfloat16" if bfloat16 else "float32"
         log.info("computing in %s: %s", precision, reason)
@@ -112,9 +104,13 @@ class Run:
                 )
             model = preparation.load(target)
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
+            require_measured(settings.conditions, state.evaluations["before"].metrics)
 
         if settings.method is None:
-            state.evaluations["after"] = state.evaluations["before"]
+            # Nothing has changed, and a run folder has both stages all the same.
+            after = state.evaluations["after"] = state.evaluations["before"]
+            after.write(state.folder / "evaluations" / "after")
+            self.record.log(0, {"stage": "after", **after.metrics})
             return
         with state.clock.spend("train_s"):
             self.unlearn(settings.method, model, encoder, suite)
@@ -199,7 +195,7 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
     summary = state.summary("completed", verdict)
     try:
         figures = draw_figures(state.folder, summary)
-        write_report(state.folder, summary)
+        write_report(state.folder, summary, figures)
         sink.log_figures(figures)
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
@@ -221,20 +217,18 @@ def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
         log.error("summary.json could not be written either: %s", second)
 
 
-def refuse_used(folder: Path) -> None:
-    """Raise ConfigurationError where the folder already holds the record of a run."""
-    if (folder / "metrics.jsonl").exists() or (folder / "summary.json").exists():
-        raise ConfigurationError(
-            f"hydra.run.dir: {str(folder)!r} already holds a run; give a folder of its own, or "
-            "leave hydra.run.dir out for a new one"
-        )
-
-
 def silence_libraries() -> None:
-    """Switch off the bars of libraries; ours say what takes long."""
+    """Switch off the bars of libraries, ours say what takes long; take their lines into our log.
+
+    Each has a handler of its own, so that a line would come twice, or never reach unlearn.log.
+    """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    for name in ("transformers", "huggingface_hub", "datasets"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
 
 
 def sweep_name() -> str | None:

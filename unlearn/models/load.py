@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,17 +54,6 @@ def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]
     return native, f"the {device.type} {'computes' if native else 'does not compute'} it natively"
 
 
-def resolve_threads(config: ModelConfig, device: torch.device) -> tuple[int, str]:
-    """Return the number of CPU threads, and the reason.
-
-    The matrices of the embedded model are so small that two threads wait for each other more than
-    they work: on two cores it learns a third faster with one.
-    """
-    if device.type == "cpu" and config.path is None and "OMP_NUM_THREADS" not in os.environ:
-        return 1, "the embedded model is too small to share; OMP_NUM_THREADS overrides"
-    return torch.get_num_threads(), "OMP_NUM_THREADS, or one a core"
-
-
 def autocast_context(bfloat16: bool, device: torch.device) -> AbstractContextManager:
     """Return the context of every forward pass; it can be entered again and again.
 
@@ -89,8 +77,8 @@ def load_tokenizer(config: ModelConfig, path: str) -> Any:
     return tokenizer
 
 
-def load_weights(config: ModelConfig, path: str) -> Any:
-    """Return the model at `path` on the CPU, in the configured dtype.
+def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> Any:
+    """Return the model at `path`, which the option `field` named, on the CPU, in the set dtype.
 
     The dtype is always given: by default transformers loads in the checkpoint's own, and updates of
     bfloat16 weights at small rates are lost to rounding.
@@ -99,7 +87,7 @@ def load_weights(config: ModelConfig, path: str) -> Any:
 
     return _load(
         AutoModelForCausalLM,
-        "model.path",
+        field,
         path,
         {
             "dtype": getattr(torch, config.dtype.value),

@@ -139,13 +139,13 @@ class Preparation:
             return self._cached("reference", [*self.general, *self.splits.retain])
         return self._as_it_is(wanted, None)
 
-    def load(self, prepared: Prepared) -> Any:
-        """Return the model on the device."""
-        return ready(load_weights(self.config, prepared.folder), self.config, self.device)
+    def load(self, prepared: Prepared, field: str = "model.path") -> Any:
+        """Return the model, which the option `field` named, on the device."""
+        return ready(load_weights(self.config, prepared.folder, field), self.config, self.device)
 
     def load_reference(self, prepared: Prepared, tokenizer: Any) -> Any:
         """Return the reference, which reads the target's ids and so must share its vocabulary."""
-        model = self.load(prepared)
+        model = self.load(prepared, "reference")
         entries = model.get_input_embeddings().num_embeddings
         if entries < len(tokenizer):
             raise ConfigurationError(

@@ -15,13 +15,16 @@ from unlearn.report.samples import samples_section, side_by_side
 from unlearn.report.wording import HEADLINES, MISSING, duration, grouped, number, size
 
 
-def write_report(run: Path, summary: Mapping[str, Any] | None = None) -> Path:
-    """Draw the figures and write ``report.md`` into the run folder.
+def write_report(
+    run: Path, summary: Mapping[str, Any] | None = None, figures: Sequence[Path] | None = None
+) -> Path:
+    """Write ``report.md`` into the run folder.
 
     Args:
         run: The run folder.
         summary: What ``summary.json`` will hold, for a run that writes it last of all; null reads
             the file.
+        figures: The figures of the run; null draws them.
 
     Returns:
         The path of the page.
@@ -34,7 +37,7 @@ def write_report(run: Path, summary: Mapping[str, Any] | None = None) -> Path:
         _conditions(record),
         _metrics(record),
         samples_section(side_by_side(run)),
-        _figures(draw_figures(run, summary), run),
+        _figures(draw_figures(run, summary) if figures is None else figures, run),
         _configuration(record),
         _cost(record),
         _provenance(record),
