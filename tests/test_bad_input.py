@@ -93,7 +93,6 @@ REFUSED = {
     "syntax": (["training"], ["'training'", "EQUAL"]),
     # ranges
     "steps": (["training.steps=-1"], ["training.steps: -1", "above 0"]),
-    "length": (["training.steps=null"], ["training.steps: null", "training.epochs: null"]),
     "endless": (
         ["training.steps=null", "training.epochs=inf"],
         ["training.epochs: inf", "above 0"],

@@ -30,8 +30,11 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from unlearn.config import ModelConfig, register
+from unlearn.config import ModelConfig, TrainingConfig, register
+from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
+from unlearn.data.tokens import Example
+from unlearn.experiment import number_of_steps
 from unlearn.settings import Settings, settings_of
 
 ROOT = Path(__file__).parents[1]
@@ -562,3 +565,20 @@ def test_a_users_own_group(unlearn: Command, tmp_path: Path) -> None:
     assert TOLD == ["hello"]
     assert done.summary["data"]["name"] == "mine"
     assert files_in(folder).keys() == {"mine.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("training", "rows", "steps"),
+    [
+        (TrainingConfig(), 360, 150),
+        (TrainingConfig(), 3800, 594),
+        (TrainingConfig(epochs=2), 360, 6),
+        (TrainingConfig(steps=7, epochs=2), 360, 7),
+    ],
+)
+def test_the_default_length_grows_with_the_retain_set(
+    training: TrainingConfig, rows: int, steps: int
+) -> None:
+    example = Example((1,), (2,))
+    batches = PairedBatches([example] * 40, [example] * rows, 16, None, 0, 0)
+    assert number_of_steps(training, batches) == steps

@@ -597,3 +597,26 @@ def test_an_ordinary_schedule_goes_on_from_its_state() -> None:
     other = begun(Cosine(), 1.0, steps=10)
     other.load_state_dict(scheduler.state_dict())
     assert [other.rate(n) for n in range(10)] == [scheduler.rate(n) for n in range(10)]
+
+
+def test_the_rate_is_capped_by_what_the_first_probes_said() -> None:
+    """A minimum that runs away, as an overfitted batch shows it, lifts no later rate."""
+    lrs = []
+    for cap in (1.5, None):
+        weights = torch.nn.Parameter(torch.tensor([1.0]))
+        optimizer = torch.optim.SGD([weights], lr=0.1)
+        gen = Gen(interval=1, first_probes=2, decay=Decay.none, cap=cap)
+        gen.begin(0.1, steps=20)
+        for number in range(20):
+            curvature = 1.0 if number < 2 else 0.01
+            weights.data.fill_(1.0)
+            weights.grad = torch.tensor([1.0])
+
+            def loss(curvature: float = curvature, weights: Any = weights) -> float:
+                x = 1 - weights.item()
+                return 5 - x + curvature * x * x / 2
+
+            rate = gen.step(number, optimizer, [weights], loss, loss_here=5.0)
+        lrs.append((rate.lr, rate.reason))
+    assert lrs[0] == (pytest.approx(1.5, rel=1e-3), "at its highest")
+    assert lrs[1][0] > 10

@@ -128,8 +128,9 @@ class ModelConfig:
 class TrainingConfig:
     """The unlearning loop."""
 
-    steps: int | None = 150
-    """Optimizer steps; null = `epochs`. Forgetting needs a number of steps more than of passes."""
+    steps: int | None = None
+    """Optimizer steps; null = `epochs`, and where that is null too, 150 steps or 2.5 passes over
+    the retain set, whichever is more: forgetting takes steps, mending the rest takes passes."""
     epochs: float | None = None
     """Passes over the forget set; used where `steps` is null."""
     batch_size: int = 16

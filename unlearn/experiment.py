@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from unlearn.acceptance import judge, require_measured
 from unlearn.checkpoints import LastGood
-from unlearn.config import refuse_used
+from unlearn.config import TrainingConfig, refuse_used
 from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
@@ -37,6 +37,9 @@ from unlearn.tracking import Record, Sink, make_sink
 from unlearn.training import Method, Trainer
 
 log = logging.getLogger(__name__)
+
+LEAST_STEPS, RETAIN_PASSES = 150, 2.5
+"""How long a run is by default: so many steps, or so many passes over the retain set if longer."""
 
 
 def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -149,8 +152,7 @@ class Run:
             encoder.tokenizer.pad_token_id,
             self.settings.seed,
         )
-        epochs = training.epochs or 1.0
-        steps = training.steps or max(1, round(epochs * batches.steps_per_epoch))
+        steps = number_of_steps(training, batches)
         last_good = LastGood(self.state.folder, model, encoder.tokenizer, training.checkpoint_every)
         self.state.trainer = trainer = Trainer(
             model,
@@ -175,6 +177,16 @@ class Run:
             raise NumericalError(f"{error}. {last_good.where()}.") from error
         if not training.keep_checkpoints:
             last_good.remove()
+
+
+def number_of_steps(training: TrainingConfig, batches: PairedBatches) -> int:
+    """Return the configured number of steps, or the default for this amount of data."""
+    if training.steps is not None:
+        return training.steps
+    if training.epochs is not None:
+        return max(1, round(training.epochs * batches.steps_per_epoch))
+    retain = batches.orders["retain"]
+    return max(LEAST_STEPS, round(RETAIN_PASSES * retain.rows / retain.batch_size))
 
 
 def start_tracker(state: State, settings: Settings) -> Sink:

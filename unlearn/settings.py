@@ -309,8 +309,6 @@ def _check_model(model: ModelConfig | None, problems: Problems) -> None:
 def _check_training(training: TrainingConfig | None, problems: Problems) -> None:
     if training is None:
         return
-    if training.steps is None and training.epochs is None:
-        problems.add("training.steps: null, and training.epochs: null; give one of the two")
     for name in ("steps", "epochs", "batch_size", "micro_batch_size", "clip"):
         value = getattr(training, name)
         problems.require(

@@ -19,6 +19,8 @@ Where we deviate from the authors' code, and why:
 - η* differs from batch to batch by a factor of three and more, and errors in a rate are factors:
   the rate is the geometric mean of what the probes said, and the first steps are all probed;
 - a probe without a minimum ahead whose loss rises asks for a quarter of the rate;
+- a probe sees the very batch that the step was made for, so it is too hopeful, and the more so the
+  worse the retain loss is: the rate is capped by what the first probes said;
 - by default the rate falls linearly to zero over the run: the retain task has the last word.
 `scheduler=gen_authors` sets the authors' rules.
 """
@@ -29,6 +31,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import torch
 from torch.nn import Parameter
@@ -176,6 +179,9 @@ class Gen(Scheduler):
     """Steps at the start that are all probed, at least 1."""
     retreat: bool = True
     """Lower the rate where the loss rises and no minimum lies ahead; false ignores such probes."""
+    cap: float | None = 1.5
+    """Most that a later rate may be, as a multiple of the highest of the first probes; null = no
+    cap."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -187,10 +193,22 @@ class Gen(Scheduler):
             problems.append(f"smooth: {self.smooth}; allowed: 0 up to, not including, 1")
         if self.limit is not None and self.limit <= 1:
             problems.append(f"limit: {self.limit}; allowed: more than 1, or null for no limit")
+        if self.cap is not None and self.cap < 1:
+            problems.append(f"cap: {self.cap}; allowed: 1 or more, or null for no cap")
         if self.first_probes < 1:
             problems.append(f"first_probes: {self.first_probes}; allowed: 1 or more steps")
         if problems:
             raise ConfigurationError(problems)
+
+    def begin(self, lr: float, steps: int) -> None:
+        super().begin(lr, steps)
+        self.highest = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lr": self.lr, "highest": self.highest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lr, self.highest = state["lr"], state["highest"]
 
     def probes(self, number: int) -> bool:
         """Return whether step `number`, counted from 0, is probed."""
@@ -218,6 +236,10 @@ class Gen(Scheduler):
         line = Line(optimizer, parameters, unit=1.0 if searching else self.lr * decay)
         probe = Probe(line, retain_loss, loss_here, retain_gradient)
         rate = self._search(probe) if searching else self._adjust(probe, self.lr * decay)
+        if number < self.first_probes:
+            self.highest = max(self.highest, rate.lr) if number else rate.lr
+        elif self.cap is not None and rate.lr > self.cap * self.highest:
+            rate = replace(rate, lr=self.cap * self.highest, reason="at its highest")
         self.lr = rate.lr
         line.move(self.lr * decay if rate.taken else 0.0)
         return replace(rate, lr=self.lr * decay)
