@@ -38,7 +38,7 @@ from unlearn.training import Method, Trainer
 
 log = logging.getLogger(__name__)
 
-LEAST_STEPS, RETAIN_PASSES = 150, 2.5
+LEAST_STEPS, RETAIN_PASSES = 150, 4
 """How long a run is by default: so many steps, or so many passes over the retain set if longer."""
 
 
