@@ -112,6 +112,7 @@ class Run:
                 self.splits.evaluated, encoder, settings.evaluation, autocast, self.splits.quizzes
             )
             where = f"{device.type}/{precision}"
+            state.evaluated = suite.identity(where)
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)

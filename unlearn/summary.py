@@ -35,6 +35,8 @@ class State:
     target: Prepared | None = None
     reference: Prepared | None = None
     trainer: Trainer | None = None
+    evaluated: dict[str, Any] | None = None
+    """What the evaluations of two runs must share to be compared."""
 
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
@@ -83,6 +85,7 @@ class State:
                 "data_sha256": self.splits.sha256 if self.splits else None,
                 "target_sha256": self.target.sha256 if self.target else None,
                 "reference_sha256": self.reference.sha256 if self.reference else None,
+                "evaluation": self.evaluated,
             },
         }
 

@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,28 @@ class Suite:
         if self.quizzes:
             asked += repr((self.quizzes, self.config.stemmer))
         return hashlib.sha256(asked.encode()).hexdigest()
+
+    def identity(self, precision: str) -> dict[str, Any]:
+        """Return what two evaluations must share for their numbers to be compared.
+
+        `precision` is the device and the precision of the computation. The rows are hashed as text,
+        so that models with other tokenizers share a key.
+        """
+        texts = {name: [asdict(row) for row in rows] for name, rows in self.rows.items()}
+        quizzes = [
+            (quiz.name, quiz.most, [asdict(row) for row in quiz.rows]) for quiz in self.quizzes
+        ]
+        made_of = json.dumps([texts, quizzes], sort_keys=True)
+        return {
+            "rows_sha256": hashlib.sha256(made_of.encode()).hexdigest(),
+            "rows": {name: len(rows) for name, rows in self.rows.items()},
+            "template": self.encoder.template,
+            "max_length": self.encoder.max_length,
+            "max_new_tokens": self.config.max_new_tokens,
+            "stemmer": self.config.stemmer,
+            "min_k": self.config.min_k,
+            "precision": precision,
+        }
 
     def evaluate(self, model: Any, stage: str, reference: Evaluation | None) -> Evaluation:
         """Measure `model`; forget quality needs the `reference`'s evaluation.
