@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,73 +264,81 @@ def test_the_random_generators_go_on() -> None:
 # Killed, not asked.
 
 
-def killed_after(seconds: float, words: tuple[str, ...], cwd: Path, cache: Path) -> bool:
-    """Run the command in a process group of its own and kill all of it; whether it was in time."""
+def events_in(*folders: Path) -> int:
+    """How far a run has come: its files, and the lines of its logs and records."""
+    count = 0
+    for folder in folders:
+        for path in list(folder.rglob("*")):
+            count += 1
+            if path.suffix in (".log", ".jsonl"):
+                with suppress(FileNotFoundError):
+                    count += path.read_bytes().count(b"\n")
+    return count
+
+
+def killed_after(events: int, words: tuple[str, ...], cwd: Path, folder: Path) -> bool:
+    """Start the command, and kill it with all of its workers once so much more has happened.
+
+    Returns whether it was killed; a command that came to its end was not.
+    """
+    until = events_in(folder, cwd / "cache") + events
     process = subprocess.Popen(
         [sys.executable, "-m", "unlearn", *words],
         cwd=cwd,
-        env={**os.environ, "UNLEARN_CACHE": str(cache)},
+        env={**os.environ, "UNLEARN_CACHE": str(cwd / "cache")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+    while process.poll() is None:
+        if events_in(folder, cwd / "cache") >= until:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.002)
+    assert process.returncode == 0
     return False
 
 
-KILLED = (*SMALL, *LONGER, "evaluation.rows=3", "training.checkpoint_every=1")
+def kill_ten_times(words: tuple[str, ...], cwd: Path, folder: Path, most: int) -> None:
+    """Kill the command ten times, each time after a random number of events up to `most`."""
+    draw = random.Random(0)
+    for _ in range(10):
+        assert killed_after(draw.randint(4, most), words, cwd, folder), "not enough left to kill"
+
+
+KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
 
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path) -> None:
-    whole_cache, cache = tmp_path / "whole_cache", tmp_path / "cache"
-    began = time.monotonic()
-    whole = finish(
-        start(*KILLED, "hydra.run.dir=whole", cwd=tmp_path, UNLEARN_CACHE=str(whole_cache)),
-        tmp_path / "whole",
-    )
-    length = time.monotonic() - began
-    assert whole.status == 0, whole.said
     words = (*KILLED, "hydra.run.dir=cut")
-    draw = random.Random(0)
-    # Each attempt gets farther than imports, which are about half of so small a run.
-    kills = sum(
-        killed_after(length * draw.uniform(0.35, 1.0), words, tmp_path, cache) for _ in range(10)
-    )
-    assert kills >= 3
-    last = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=str(cache)), tmp_path / "cut")
+    kill_ten_times(words, tmp_path, tmp_path / "cut", most=20)
+    cache = str(tmp_path / "cache")
+    last = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "cut")
     assert last.status == 0, last.said
+    assert not [path for path in (tmp_path / "cache").rglob("*") if "unfinished" in path.name]
+    other = str(tmp_path / "other_cache")
+    words = (*KILLED, "hydra.run.dir=whole")
+    whole = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=other), tmp_path / "whole")
     assert results(last) == results(whole)
-    assert not [path for path in cache.rglob("*") if "unfinished" in path.name]
-
-
-SWEEP = ("-m", *KILLED, "seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_a_joblib_sweep_ends_the_same(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    began = time.monotonic()
-    whole = finish(
-        start(*SWEEP, "hydra.sweep.dir=whole", cwd=tmp_path, UNLEARN_CACHE=str(cache)),
-        tmp_path / "whole",
-    )
-    length = time.monotonic() - began
-    assert whole.status == 0, whole.said
-    words = (*SWEEP, "hydra.sweep.dir=cut")
-    draw = random.Random(1)
-    for _ in range(10):
-        killed_after(length * draw.uniform(0.4, 0.9), words, tmp_path, cache)
-    last = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=str(cache)), tmp_path / "cut")
-    assert last.status == 0, last.said
-    for job in range(4):
+    sweep = (*KILLED, "-m", "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    kill_ten_times((*sweep, "hydra.sweep.dir=cut"), tmp_path, tmp_path / "cut", most=40)
+    cache = str(tmp_path / "cache")
+    for name in ("cut", "whole"):
+        words = (*sweep, f"hydra.sweep.dir={name}")
+        done = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / name)
+        assert done.status == 0, done.said
+    for job in range(3):
         name = f"{job}-ngdiff-minitofu-tiny"
-        one, other = (Done(0, "", "", sweep / name) for sweep in (last.folder, whole.folder))
+        one, other = (Done(0, "", "", tmp_path / sweep / name) for sweep in ("cut", "whole"))
         assert results(one) == results(other)
-        # A complete run is never run again: each step is in its record once, its end as well.
-        assert one.log.count("INFO learning") == 0
+    finished = files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny")
+    again = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "whole")
+    assert again.status == 0
+    assert again.said.count("complete already") == 3, "no job runs twice"
+    assert files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny") == finished
