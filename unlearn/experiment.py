@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.acceptance import judge, require_measured
+from unlearn.acceptance import flat, judge, require_measured
 from unlearn.checkpoints import LastGood
-from unlearn.compatibility import check_rows
+from unlearn.compatibility import check_conditions, check_rows
 from unlearn.config import TrainingConfig, refuse_used
 from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
@@ -66,6 +66,7 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
         settings = settings_of(cfg)
         state.splits = splits = settings.read()
         check_rows(settings.method, settings.training.until, splits)
+        check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         sink = start_tracker(state, settings)
         with Record(folder, sink) as record:
             Run(state, settings, splits, record).execute()
@@ -112,7 +113,7 @@ class Run:
                 self.splits.evaluated, encoder, settings.evaluation, autocast, self.splits.quizzes
             )
             where = f"{device.type}/{precision}"
-            state.evaluated = suite.identity(where)
+            state.evaluated = {**suite.identity(where), "kpis": settings.measures.identity}
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
@@ -155,8 +156,10 @@ class Run:
 
         `shared`: hash of the weights, device and precision of a model that other runs measure too.
         """
-        evaluations = self.state.evaluations
+        evaluations, load = self.state.evaluations, cache(load)
         evaluation = evaluate_once(suite, load, *shared, stage, evaluations.get("reference"))
+        measures, tokenizer = self.settings.measures, suite.encoder.tokenizer
+        evaluation = measures.add_to(evaluation, load, tokenizer, suite.autocast, stage)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -282,7 +285,8 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))
-    sink.finish({**(state.metrics["after"] or {}), **facts, "accepted": verdict["accepted"]})
+    sink.log_conditions(verdict["conditions"])
+    sink.finish({**(state.metrics["after"] or {}), **facts, **flat(verdict)})
     write_json_atomic(state.folder / "summary.json", summary)
     return summary
 

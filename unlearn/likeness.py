@@ -1,7 +1,7 @@
 """What two results must share for their numbers to be compared, and where they do not share it.
 
-A result is keyed by the model that was unlearned, the data, the template and what was measured. Runs
-that differ in method, schedule or seed have one key: these are what a comparison is about.
+A result is keyed by the model that was unlearned, the data, the template and what was measured.
+Runs that differ in method, schedule or seed have one key: these are what a comparison is about.
 """
 
 from __future__ import annotations

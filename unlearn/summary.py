@@ -54,6 +54,16 @@ class State:
         measured = self.evaluations
         return {s: measured[s].metrics if s in measured else None for s in STAGES}
 
+    @property
+    def notes(self) -> list[str]:
+        """What could not be measured and why, after the stages that it concerns."""
+        stages: dict[str, list[str]] = {}
+        for stage, evaluation in self.evaluations.items():
+            for note in evaluation.notes:
+                if stage != "reference" or "no reference model" not in note:  # it is one itself
+                    stages.setdefault(note, []).append(stage)
+        return [f"{', '.join(where)}: {note}" for note, where in stages.items()]
+
     def summary(self, status: str, verdict: dict[str, Any]) -> dict[str, Any]:
         """Return the summary; `status` is completed, failed or stopped."""
         prepared = {"target": self.target, "reference": self.reference}
@@ -74,6 +84,7 @@ class State:
             "overrides": self.overrides,
             "metrics": self.metrics,
             "verdict": verdict,
+            "notes": self.notes,
             "cost": {
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,

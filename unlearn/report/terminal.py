@@ -10,7 +10,7 @@ from rich.text import Text
 
 from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.page import verdict_line
-from unlearn.report.wording import HEADLINES, MISSING, duration, number
+from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, number
 
 WIDTH = 100
 
@@ -54,6 +54,11 @@ def _table(record: RunFolder) -> Table:
 def _facts(record: RunFolder) -> list[tuple[str, str]]:
     cost = record.summary.get("cost") or {}
     facts = [("verdict", verdict_line(record))]
+    for condition in (record.summary.get("verdict") or {}).get("conditions") or []:
+        metric = condition["metric"]
+        value = number(condition.get("value"), metric)
+        word = "  met" if condition.get("met") else "  not met"
+        facts.append((word, f"{metric} {value}: {bound_words(condition)}"))
     if record.training:
         rates = [line["train/lr"] for line in record.training]
         probes = sum("train/lr_reason" in line for line in record.training)
@@ -69,4 +74,5 @@ def _facts(record: RunFolder) -> list[tuple[str, str]]:
     )
     here, away = os.path.relpath(record.path), str(record.path.absolute())
     facts.append(("folder", min(here, away, key=len)))
-    return [(label, text.replace(MISSING, "-")) for label, text in facts]
+    plain = str.maketrans({MISSING: "-", "×": "x"})  # a log's encoding may know neither
+    return [(label, text.translate(plain)) for label, text in facts]
