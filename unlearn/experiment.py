@@ -101,7 +101,8 @@ class Run:
 
         preparation = Preparation(settings.model, self.splits, device, autocast)
         with state.clock.spend("prepare_s"):
-            target = state.target = preparation.target()
+            preparation.refuse_reference(settings.reference)
+            target = state.target = preparation.target(as_it_is=settings.method is None)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             require_reference(settings, reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,6 @@ class State:
         measured = self.evaluations
         return {s: measured[s].metrics if s in measured else None for s in STAGES}
 
-    @property
-    def notes(self) -> list[str]:
-        """What could not be measured and why, after the stages that it concerns."""
-        stages: dict[str, list[str]] = {}
-        for stage, evaluation in self.evaluations.items():
-            for note in evaluation.notes:
-                if stage != "reference" or "no reference model" not in note:  # it is one itself
-                    stages.setdefault(note, []).append(stage)
-        return [f"{', '.join(where)}: {note}" for note, where in stages.items()]
-
     def summary(self, status: str, verdict: dict[str, Any]) -> dict[str, Any]:
         """Return the summary; `status` is completed, failed or stopped."""
         prepared = {"target": self.target, "reference": self.reference}
@@ -84,7 +75,7 @@ class State:
             "overrides": self.overrides,
             "metrics": self.metrics,
             "verdict": verdict,
-            "notes": self.notes,
+            "notes": notes_of(self.evaluations),
             "cost": {
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,
@@ -99,6 +90,16 @@ class State:
                 "evaluation": self.evaluated,
             },
         }
+
+
+def notes_of(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Return what could not be measured and why, after the stages that it concerns."""
+    stages: dict[str, list[str]] = {}
+    for stage, evaluation in evaluations.items():
+        for note in evaluation.notes:
+            if stage != "reference" or "no reference model" not in note:  # it is one itself
+                stages.setdefault(note, []).append(stage)
+    return [f"{', '.join(where)}: {note}" for note, where in stages.items()]
 
 
 def peak_memory() -> int:

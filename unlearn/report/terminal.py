@@ -1,8 +1,9 @@
 """The last thing a run prints: what came of it, in one screen of at most 100 columns."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,14 +16,17 @@ from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, nu
 WIDTH = 100
 
 
-def print_summary(run: Path, file: IO[str] | None = None) -> None:
+def print_summary(
+    run: Path, file: IO[str] | None = None, summary: Mapping[str, Any] | None = None
+) -> None:
     """Print the headline metrics, the verdict, the learning rate, the time and the folder.
 
     Args:
         run: The run folder, complete.
         file: Where to print; null is standard output. Colours only on a terminal.
+        summary: A record other than the folder's summary.json, such as a later evaluation's.
     """
-    record = read_run(run)
+    record = read_run(run, summary)
     console = Console(file=file, highlight=False)
     if not console.is_terminal or console.width > WIDTH:
         console.width = (
@@ -65,13 +69,11 @@ def _facts(record: RunFolder) -> list[tuple[str, str]]:
         probed = f", probed at {probes} steps" if probes else ""
         ends = f"{number(rates[0])} at the first step, {number(rates[-1])} at the last"
         facts.append(("learning rate", f"{ends}, {number(max(rates))} at most{probed}"))
-    facts.append(
-        (
-            "time",
-            f"prepare {duration(cost.get('prepare_s'))}, train {duration(cost.get('train_s'))} "
-            f"({cost.get('steps', 0)} steps), evaluate {duration(cost.get('evaluate_s'))}",
-        )
-    )
+    spent = f"evaluate {duration(cost.get('evaluate_s'))}"
+    if "steps" in cost:
+        prepared, trained = duration(cost.get("prepare_s")), duration(cost.get("train_s"))
+        spent = f"prepare {prepared}, train {trained} ({cost['steps']} steps), {spent}"
+    facts.append(("time", spent))
     here, away = os.path.relpath(record.path), str(record.path.absolute())
     facts.append(("folder", min(here, away, key=len)))
     plain = str.maketrans({MISSING: "-", "×": "x"})  # a log's encoding may know neither
