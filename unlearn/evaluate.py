@@ -17,10 +17,10 @@ from unlearn.errors import ConfigurationError, Rejected
 DESCRIPTION = """\
 Score finished runs again with another suite; nothing is trained.
 
-The configuration of each run is its own, with your overrides: of evaluation.*, accept.*, data.* (the
-place of files, or other rows), reference=PATH|none and model.device|autocast|template|max_length.
-The result is RUN/evaluations/NAME/ with the tables of each stage and record.json; the record of the
-run itself stays as it is.
+Each run keeps its own configuration, with your overrides of evaluation.*, accept.*, data.* (the
+place of files, or other rows), reference=PATH|none, model.device|autocast|template|max_length.
+The result is RUN/evaluations/NAME/ with the tables of each stage and record.json; the record of
+the run itself stays as it is.
 """
 EXAMPLE = """\
 example:
@@ -43,24 +43,23 @@ def main() -> None:
         "--config-dir", type=Path, help="your own groups; default: what the run was given"
     )
     options = parser.parse_intermixed_args()
-    overrides = [word for word in options.words if "=" in word or word.startswith("~")]
-    runs = [Path(word) for word in options.words if word not in overrides]
+    runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    overrides = [word for word in options.words if word not in runs]
     if not runs:
         parser.error("no run: name at least one folder of a finished run")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    statuses = [evaluate(run, overrides, options.name, options.config_dir) for run in runs]
+    set_up()
+    statuses = [evaluate(Path(run), overrides, options.name, options.config_dir) for run in runs]
     broken = [status for status in statuses if status not in (0, Rejected.exit_status)]
     sys.exit((broken or [max(statuses)])[0])
 
 
-def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path | None) -> int:
-    """Score one run and print what came of it; returns its exit status."""
+def set_up() -> None:
+    """Tell Hydra our schemas, and log as a run does."""
     from unlearn.config import register
     from unlearn.experiment import silence_libraries
-    from unlearn.explain import logged
-    from unlearn.report.terminal import print_summary
-    from unlearn.rescoring import read_finished, rescore
 
+    register()
     logging.basicConfig(
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -68,9 +67,17 @@ def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path
         level=logging.INFO,
         force=True,
     )
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    register()
+    logging.getLogger("absl").setLevel(logging.WARNING)  # rouge-score greets through it
     silence_libraries()
+
+
+def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path | None) -> int:
+    """Score one run and print what came of it; returns its exit status."""
+    from unlearn.explain import logged
+    from unlearn.finished import read_finished
+    from unlearn.report.terminal import print_summary
+    from unlearn.rescoring import rescore
+
     try:
         folder, record, strict = rescore(read_finished(run), overrides, name, config_dir)
     except Exception as error:  # any: one broken run does not stop the others

@@ -15,8 +15,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from unlearn.acceptance import judge, require_measured
 from unlearn.compatibility import check_conditions
 from unlearn.errors import ConfigurationError
@@ -31,7 +29,7 @@ from unlearn.models.load import (
     resolve_device,
 )
 from unlearn.models.prepare import Preparation
-from unlearn.provenance import provenance
+from unlearn.provenance import plain_container, provenance
 from unlearn.settings import settings_of
 from unlearn.summary import SCHEMA, STAGES, notes_of
 
@@ -57,8 +55,9 @@ def rescore(
     recorded = run.summary["provenance"]["data_sha256"]
     if splits.sha256 != recorded and not any(o.startswith("data") for o in overrides):
         raise ConfigurationError(
-            f"data: the rows are no longer those that the run unlearned (hash {str(recorded)[:12]}, "
-            f"now {splits.sha256[:12]}); put the files back, or choose other rows by data=…"
+            f"data: the rows are no longer those that the run unlearned (hash "
+            f"{str(recorded)[:12]}, now {splits.sha256[:12]}); put the files back, or choose other "
+            "rows by data=…"
         )
     reference = "none" if models.reference is None else models.reference.folder
     check_conditions(settings.conditions, splits, settings.evaluation, reference)
@@ -94,13 +93,12 @@ def rescore(
     require_measured(settings.conditions, stages["after"].metrics)
 
     metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
-    origin = provenance(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))  # type: ignore[arg-type]
     record = {
         "schema": SCHEMA,
         "status": "completed",
         "name": f"{run.summary['name']}: {place.name}",
         **{k: run.summary[k] for k in ("seed", "method", "data", "model", "scheduler")},
-        "data": {**run.summary["data"], **OmegaConf.to_container(cfg.data, resolve=True)},  # type: ignore[dict-item]
+        "data": {**run.summary["data"], **plain_container(cfg.data)},
         "run": str(run.folder.absolute()),
         "overrides": list(overrides),
         "metrics": metrics,
@@ -108,7 +106,7 @@ def rescore(
         "notes": notes_of(stages) + models.notes,
         "cost": {"evaluate_s": round(time.monotonic() - started, 3)},
         "provenance": {
-            **origin,
+            **provenance(plain_container(cfg)),
             "data_sha256": splits.sha256,
             "target_sha256": run.summary["provenance"]["target_sha256"],
             "reference_sha256": kept.sha256 if kept else None,

@@ -200,8 +200,8 @@ class Preparation:
         if unlike:
             raise ConfigurationError(
                 f"reference: {reference.folder} has another tokenizer: {len(unlike)} of the "
-                f"model's {len(tokenizer)} tokens have another id, such as {unlike[0]!r}; a reference is "
-                "the same base, trained on retain rows"
+                f"model's {len(tokenizer)} tokens have another id, such as {unlike[0]!r}; a "
+                "reference is the same base, trained on retain rows"
             )
 
     def encoder(self, tokenizer: Any) -> Encoder:
