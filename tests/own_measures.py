@@ -84,3 +84,12 @@ class Draws(NGDiff):
 
 
 NO_FUNCTION = 3
+
+
+def one_argument(model: Any) -> dict[str, float]:
+    """Cannot be called with a tokenizer."""
+    return {}
+
+
+class NotCalled:
+    """Its objects cannot be called."""
