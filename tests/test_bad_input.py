@@ -264,14 +264,6 @@ def test_a_reference_that_the_hub_does_not_give(unlearn: Command) -> None:
     assert "model.path" not in done.said
 
 
-def test_a_condition_on_a_metric_that_nobody_measures(unlearn: Command) -> None:
-    done = unlearn(*QUICK, "accept.conditions=[{metric: forget/rouge, at_most: 1}]")
-    assert done.status == 2
-    assert done.said.count("accept.conditions[0].metric: 'forget/rouge' is not measured") == 1
-    assert "forget/rougeL_recall" in done.said
-    assert not done.steps, "nothing was trained"
-
-
 # Runs that fail on the way.
 
 

@@ -46,6 +46,16 @@ def test_every_stage_has_the_scores_of_muse(whole: Done) -> None:
     assert all(name in evaluated[0] for name in QUIZZES)
 
 
+def test_the_names_that_are_known_before_are_those_that_were_measured(whole: Done) -> None:
+    from unlearn.config import EvaluationConfig
+    from unlearn.data.muse import Muse
+    from unlearn.evaluation.names import measurable
+
+    splits = Muse(whole.summary["data"]["path"]).read()
+    known = measurable(splits, EvaluationConfig(), reference=True)
+    assert known == whole.summary["metrics"]["after"].keys()
+
+
 def test_every_answer_is_kept(whole: Done) -> None:
     lines = generations(whole, "after")
     asked = parts()

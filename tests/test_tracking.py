@@ -389,3 +389,21 @@ def test_the_real_wandb_keeps_an_offline_run_and_reads_it_back(
     assert summary["reference/forget/rougeL_recall"] == pytest.approx(0.1)
     assert summary["generations"]["nrows"] == 1
     assert "figures/plane" in summary
+
+
+def test_the_verdict_goes_out_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeWandb()
+    monkeypatch.setattr("unlearn.tracking._wandb", lambda: fake)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    sink = make_sink(TrackerConfig(), tmp_path, settings={}, tags=[])
+    condition = {
+        "metric": "m",
+        "rule": "within 1 to 2",
+        "bound": [1, 2],
+        "value": 3.0,
+        "met": False,
+    }
+    sink.log_conditions([condition])
+    sink.log_conditions([])
+    table = (["metric", "rule", "value", "met"], [["m", "within 1 to 2", 3.0, False]])
+    assert fake.runs[0].logged == [{"conditions": table}]

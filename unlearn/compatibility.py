@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from unlearn.config import ModelConfig, TrainingConfig
+from unlearn.acceptance import Condition, condition_problems
+from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
-from unlearn.errors import DataError
+from unlearn.errors import ConfigurationError, DataError
+from unlearn.evaluation.measures import PREFIX
+from unlearn.evaluation.names import OF_REFERENCE, measurable
 from unlearn.objectives import RMU, BoundedAscent, HiddenState
 from unlearn.parts import Problems
 from unlearn.schedulers import Gen, Scheduler
@@ -114,6 +118,21 @@ def check_rows(method: Method | None, until: str | float | None, splits: Splits)
             )
     if problems:
         raise DataError(problems)
+
+
+def check_conditions(
+    conditions: Sequence[Condition],
+    splits: Splits,
+    evaluation: EvaluationConfig,
+    reference: str,
+) -> None:
+    """Raise ConfigurationError for conditions on metrics that these data will not give."""
+    there = reference != "none"
+    names = measurable(splits, evaluation, there)
+    later = [PREFIX] if evaluation.kpis else []  # only a measure knows what it will return
+    problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _depth(model: ModelConfig | None) -> int | None:

@@ -200,6 +200,10 @@ class EvaluationConfig:
     gradient_norm: bool = False
     """Also measure the membership attack gradient_norm: a forward and a backward pass for every
     forget and holdout row, one by one, at every evaluation."""
+    kpis: Any = None
+    """Business measures: {NAME: {_target_: MODULE.FUNCTION, option: value}}, or a list of such
+    nodes. Each is called with (model, tokenizer) in every stage and returns a dict of numbers,
+    which are logged as kpi/<key>. Null = none."""
 
 
 @dataclass
@@ -219,7 +223,9 @@ class AcceptConfig:
     """When a result is good enough."""
 
     conditions: list[Any] = field(default_factory=list)
-    """Each {metric, at_least | at_most | within, of: before | reference}."""
+    """Each {metric, at_least | at_most | within, of: before | reference}; without `of` a bound is a
+    number, with it a multiple of the metric's value at that stage. `within` takes two bounds, or
+    with `of` one distance."""
     strict: bool = False
     """End with exit status 3 where a condition is not met."""
 

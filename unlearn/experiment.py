@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.acceptance import judge, require_measured
+from unlearn.acceptance import flat, judge, require_measured
 from unlearn.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.checkpoints import newest_of, read_state
-from unlearn.compatibility import check_rows
+from unlearn.compatibility import check_conditions, check_rows
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.cache import evaluate_once
@@ -82,6 +82,7 @@ def carried_out(state: State) -> dict[str, Any]:
         settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
         check_rows(settings.method, settings.training.until, splits)
+        check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings)
         with Record(state.folder, sink) as record:
@@ -122,7 +123,8 @@ class Run:
 
         preparation = Preparation(settings.model, self.splits, device, autocast)
         with state.clock.spend("prepare_s"):
-            target = state.target = preparation.target()
+            preparation.refuse_reference(settings.reference)
+            target = state.target = preparation.target(as_it_is=settings.method is None)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             require_reference(settings, reference)
@@ -134,7 +136,7 @@ class Run:
                 self.splits.evaluated, encoder, settings.evaluation, autocast, self.splits.quizzes
             )
             where = f"{device.type}/{precision}"
-            state.evaluated = suite.identity(where)
+            state.evaluated = {**suite.identity(where), "kpis": settings.measures.identity}
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
@@ -178,8 +180,10 @@ class Run:
 
         `shared`: hash of the weights, device and precision of a model that other runs measure too.
         """
-        evaluations = self.state.evaluations
+        evaluations, load = self.state.evaluations, cache(load)
         evaluation = evaluate_once(suite, load, *shared, stage, evaluations.get("reference"))
+        measures, tokenizer = self.settings.measures, suite.encoder.tokenizer
+        evaluation = measures.add_to(evaluation, load, tokenizer, suite.autocast, stage)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -246,7 +250,8 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))
-    sink.finish({**(state.metrics["after"] or {}), **facts, "accepted": verdict["accepted"]})
+    sink.log_conditions(verdict["conditions"])
+    sink.finish({**(state.metrics["after"] or {}), **facts, **flat(verdict)})
     write_json_atomic(state.folder / "summary.json", summary)
     return summary
 

@@ -109,5 +109,5 @@ def locate(name: Any) -> Any:
     except Exception as error:  # any: importing a user's module may fail as it likes
         raise ConfigurationError(
             f"_target_: {name!r} cannot be imported ({first_line(error)}); give the full name of "
-            "a class or function that Python finds from here"
+            "a class or function that Python finds from here (PYTHONPATH names your own folders)"
         ) from error

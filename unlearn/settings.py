@@ -21,6 +21,7 @@ from unlearn.compatibility import check_method, check_until
 from unlearn.config import SCHEMAS, EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
+from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.models.load import check_path
 from unlearn.objectives import Objective
 from unlearn.parts import Problems, locate, part, reader_of
@@ -45,6 +46,7 @@ class Settings:
     optimizer: Callable[[Any], torch.optim.Optimizer]
     training: TrainingConfig
     evaluation: EvaluationConfig
+    measures: Measures
     tracker: TrackerConfig
     reference: str
     conditions: list[Condition]
@@ -66,6 +68,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
+    measures = measures_of(evaluation.kpis if evaluation else None, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
     check_seeds(cfg, problems)
@@ -108,6 +111,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         optimizer=optimizer,
         training=training,
         evaluation=evaluation,
+        measures=measures,
         tracker=tracker,
         reference=cfg.reference,
         conditions=conditions,

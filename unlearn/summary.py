@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ class State:
             "metrics": self.metrics,
             "verdict": verdict,
             "training": self.outcome,
+            "notes": notes_of(self.evaluations),
             "cost": {
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,
@@ -91,6 +93,16 @@ class State:
                 "evaluation": self.evaluated,
             },
         }
+
+
+def notes_of(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Return what could not be measured and why, after the stages that it concerns."""
+    stages: dict[str, list[str]] = {}
+    for stage, evaluation in evaluations.items():
+        for note in evaluation.notes:
+            if stage != "reference" or "no reference model" not in note:  # it is one itself
+                stages.setdefault(note, []).append(stage)
+    return [f"{', '.join(where)}: {note}" for note, where in stages.items()]
 
 
 def peak_memory() -> int:

@@ -73,6 +73,9 @@ class Sink:
     def log_generations(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Receive the answers side by side, one row a question; all rows have the same keys."""
 
+    def log_conditions(self, conditions: Sequence[Mapping[str, Any]]) -> None:
+        """Receive the conditions of the verdict, one a row."""
+
     def log_figures(self, paths: Sequence[Path]) -> None:
         """Receive the figures of the report."""
 
@@ -278,6 +281,14 @@ class WandbSink(Sink):
             columns = list(rows[0])
             data = [[row[column] for column in columns] for row in rows]
             self._run.log({"generations": _wandb().Table(columns=columns, data=data)})
+
+    @_guarded
+    def log_conditions(self, conditions: Sequence[Mapping[str, Any]]) -> None:
+        """Send the verdict as one table; a bound of two numbers is text, as columns are typed."""
+        if conditions:
+            columns = ["metric", "rule", "value", "met"]
+            data = [[condition[column] for column in columns] for condition in conditions]
+            self._run.log({"conditions": _wandb().Table(columns=columns, data=data)})
 
     @_guarded
     def log_figures(self, paths: Sequence[Path]) -> None:

@@ -154,6 +154,8 @@ class Suite:
             "rows_sha256": hashlib.sha256(made_of.encode()).hexdigest(),
             "rows": {name: len(rows) for name, rows in self.rows.items()},
             "template": self.encoder.template,
+            "system_prompt": "".join(turn["content"] for turn in self.encoder.system),
+            "chat_date": self.encoder.chat_date if self.encoder.template == "chat" else "",
             "max_length": self.encoder.max_length,
             "max_new_tokens": self.config.max_new_tokens,
             "stemmer": self.config.stemmer,

@@ -21,7 +21,7 @@ from unlearn.data.tokens import Encoder, Example
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
-from unlearn.models.store import Prepared, hash_weights, prepared_once
+from unlearn.models.store import Prepared, hash_weights, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,14 @@ class Preparation:
         general = splits.general if config.path is None else []
         self.common = [*general, *splits.background]
 
-    def target(self) -> Prepared:
-        """Return the model to unlearn from: the given one if it knows the rows, else a new one."""
+    def target(self, as_it_is: bool = False) -> Prepared:
+        """Return the model to unlearn from: the given one if it knows the rows, else a new one.
+
+        `as_it_is`: a given one whatever it knows, for a run that only measures.
+        """
+        if self.config.path is not None and as_it_is:
+            log.info("target: %s, as it is, since nothing is unlearned", self.config.path)
+            return self._as_it_is(self.config.path, None)
         if self.config.path is not None:
             model = ready(load_weights(self.config, self.config.path), self.config, self.device)
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
@@ -128,8 +134,8 @@ class Preparation:
                 return self._as_it_is(published, None)
             if already_target:
                 log.info(
-                    "reference: none; %s has seen the forget rows, so none can be trained from it "
-                    "(reference=PATH names a retain-only model)",
+                    "reference: none; for all we know %s has seen the forget rows, so none can be "
+                    "trained from it (reference=PATH names a retain-only model)",
                     self.config.path,
                 )
                 return None
@@ -142,12 +148,35 @@ class Preparation:
             return self._cached("reference", [*self.common, *self.splits.retain])
         return self._as_it_is(wanted, None)
 
+    def refuse_reference(self, path: str) -> None:
+        """Raise ConfigurationError for a prepared model that learnt other rows than a reference.
+
+        Only a model of the cache tells which rows it has learnt.
+        """
+        learnt = learnt_rows(Path(path).expanduser())
+        if learnt is None:
+            return
+        forget, retain = (
+            set(row_marks(texts(rows))) for rows in (self.splits.forget, self.splits.retain)
+        )
+        problems = []
+        if known := len(forget & learnt):
+            problems.append(f"has learnt {known} of the {len(forget)} forget rows")
+        if unknown := len(retain - learnt):
+            problems.append(f"has not learnt {unknown} of the {len(retain)} retain rows")
+        if problems:
+            raise ConfigurationError(
+                f"reference: {path} {' and '.join(problems)}; give a model that learnt the retain "
+                "rows of these data only, or reference=train"
+            )
+
     def load(self, prepared: Prepared, field: str = "model.path") -> Any:
         """Return the model, which the option `field` named, on the device."""
         return ready(load_weights(self.config, prepared.folder, field), self.config, self.device)
 
     def load_reference(self, prepared: Prepared, tokenizer: Any) -> Any:
         """Return the reference, which reads the target's ids and so must share its vocabulary."""
+        self._refuse_other_tokenizer(prepared, tokenizer)
         model = self.load(prepared, "reference")
         entries = model.get_input_embeddings().num_embeddings
         if entries < len(tokenizer):
@@ -156,6 +185,24 @@ class Preparation:
                 f"one of {len(tokenizer)}; a reference is the same base, trained on retain rows"
             )
         return model
+
+    def _refuse_other_tokenizer(self, reference: Prepared, tokenizer: Any) -> None:
+        """Raise ConfigurationError where the reference means other text by the same ids."""
+        try:
+            theirs = load_tokenizer(self.config, reference.folder).get_vocab()
+        except ConfigurationError:
+            return  # saved without its tokenizer
+        unlike = [
+            token
+            for token, number in tokenizer.get_vocab().items()
+            if theirs.get(token, number) != number
+        ]
+        if unlike:
+            raise ConfigurationError(
+                f"reference: {reference.folder} has another tokenizer: {len(unlike)} of the "
+                f"model's {len(tokenizer)} tokens have another id, such as {unlike[0]!r}; a "
+                "reference is the same base, trained on retain rows"
+            )
 
     def encoder(self, tokenizer: Any) -> Encoder:
         """Return what turns rows into ids for this tokenizer."""

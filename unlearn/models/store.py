@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,6 +82,21 @@ def save_model(
             besides(unfinished)
 
 
+def row_marks(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a short hash of each question with its answer, sorted."""
+    texts = (json.dumps(row).encode() for row in rows)
+    return sorted({hashlib.sha256(text).hexdigest()[:12] for text in texts})
+
+
+def learnt_rows(folder: Path) -> set[str] | None:
+    """Return the marks of the rows that a prepared model has learnt; None where nobody knows."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return set(record["rows"]) if "rows" in record else None
+
+
 def prepared_once(
     name: str, made_of: dict[str, Any], make: Callable[[], tuple[Any, Any, Learned]]
 ) -> Prepared:
@@ -99,7 +114,9 @@ def prepared_once(
             model.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
             sha256 = hash_weights(unfinished)
-            write_json_atomic(unfinished / RECORD, {"sha256": sha256, **asdict(learned)})
+            rows = row_marks(made_of["rows"])
+            record = {"sha256": sha256, **asdict(learned), "rows": rows}
+            write_json_atomic(unfinished / RECORD, record)
         return Prepared(str(folder), sha256, learned.accuracy)
 
 

@@ -13,7 +13,16 @@ from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.gradients import gradients_section
 from unlearn.report.markdown import cell, table
 from unlearn.report.samples import samples_section, side_by_side
-from unlearn.report.wording import GROUP_TITLES, MISSING, better, duration, grouped, number, size
+from unlearn.report.wording import (
+    GROUP_TITLES,
+    MISSING,
+    better,
+    bound_words,
+    duration,
+    grouped,
+    number,
+    size,
+)
 
 STORY = {
     "forget/rougeL_recall": "recall on the forget rows",
@@ -46,6 +55,7 @@ def write_report(
         _story(record),
         _conditions(record),
         _metrics(record),
+        _notes(record),
         samples_section(side_by_side(run)),
         gradients_section(record),
         _figures(draw_figures(run, summary) if figures is None else figures, run),
@@ -113,14 +123,20 @@ def _conditions(record: RunFolder) -> str:
     rows = [
         [
             f"`{condition.get('metric')}`",
-            cell(number(condition.get("bound"), condition.get("metric", ""))),
+            cell(bound_words(condition)),
             number(condition.get("value"), condition.get("metric", "")),
             "yes" if condition.get("met") else "no",
         ]
         for condition in conditions
     ]
-    header = ["condition on", "bound", "value", "met"]
+    header = ["condition on", "rule", "value", "met"]
     return "## Conditions\n\n" + table(header, rows, "llrl") if rows else ""
+
+
+def _notes(record: RunFolder) -> str:
+    """List what could not be measured; on one line each, whatever a measure's error holds."""
+    notes = [" ".join(str(note).split()) for note in record.summary.get("notes") or []]
+    return "\n".join(["## Not measured\n", *(f"- {note}" for note in notes)]) if notes else ""
 
 
 def _metrics(record: RunFolder) -> str:

@@ -1,8 +1,9 @@
 """The last thing a run prints: what came of it, in one screen of at most 100 columns."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,19 +11,22 @@ from rich.text import Text
 
 from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.page import verdict_line
-from unlearn.report.wording import HEADLINES, MISSING, duration, number
+from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, number
 
 WIDTH = 100
 
 
-def print_summary(run: Path, file: IO[str] | None = None) -> None:
+def print_summary(
+    run: Path, file: IO[str] | None = None, summary: Mapping[str, Any] | None = None
+) -> None:
     """Print the headline metrics, the verdict, the learning rate, the time and the folder.
 
     Args:
         run: The run folder, complete.
         file: Where to print; null is standard output. Colours only on a terminal.
+        summary: A record other than the folder's summary.json, such as a later evaluation's.
     """
-    record = read_run(run)
+    record = read_run(run, summary)
     console = Console(file=file, highlight=False)
     if not console.is_terminal or console.width > WIDTH:
         console.width = (
@@ -54,19 +58,23 @@ def _table(record: RunFolder) -> Table:
 def _facts(record: RunFolder) -> list[tuple[str, str]]:
     cost = record.summary.get("cost") or {}
     facts = [("verdict", verdict_line(record))]
+    for condition in (record.summary.get("verdict") or {}).get("conditions") or []:
+        metric = condition["metric"]
+        value = number(condition.get("value"), metric)
+        word = "  met" if condition.get("met") else "  not met"
+        facts.append((word, f"{metric} {value}: {bound_words(condition)}"))
     if record.training:
         rates = [line["train/lr"] for line in record.training]
         probes = sum("train/lr_reason" in line for line in record.training)
         probed = f", probed at {probes} steps" if probes else ""
         ends = f"{number(rates[0])} at the first step, {number(rates[-1])} at the last"
         facts.append(("learning rate", f"{ends}, {number(max(rates))} at most{probed}"))
-    facts.append(
-        (
-            "time",
-            f"prepare {duration(cost.get('prepare_s'))}, train {duration(cost.get('train_s'))} "
-            f"({cost.get('steps', 0)} steps), evaluate {duration(cost.get('evaluate_s'))}",
-        )
-    )
+    spent = f"evaluate {duration(cost.get('evaluate_s'))}"
+    if "steps" in cost:
+        prepared, trained = duration(cost.get("prepare_s")), duration(cost.get("train_s"))
+        spent = f"prepare {prepared}, train {trained} ({cost['steps']} steps), {spent}"
+    facts.append(("time", spent))
     here, away = os.path.relpath(record.path), str(record.path.absolute())
     facts.append(("folder", min(here, away, key=len)))
-    return [(label, text.replace(MISSING, "-")) for label, text in facts]
+    plain = str.maketrans({MISSING: "-", "×": "x"})  # a log's encoding may know neither
+    return [(label, text.translate(plain)) for label, text in facts]

@@ -1,7 +1,7 @@
 """How numbers and metric names are put in front of a person."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 
 class Headline(NamedTuple):
@@ -78,6 +78,18 @@ def number(value: object, metric: str = "") -> str:
         return f"{value:.2e}"
     decimals = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
     return f"{value:.{decimals}f}"
+
+
+def bound_words(condition: Mapping[str, Any]) -> str:
+    """Write the rule of a condition, and where it is relative the number that this comes to."""
+    metric, bound = condition.get("metric", ""), condition.get("bound")
+    numbers = bound if isinstance(bound, list) else [bound]
+    value = " to ".join(number(one, metric) for one in numbers)
+    rule = condition.get("rule")
+    if not rule:
+        return value
+    relative = any(stage in rule for stage in ("before", "reference"))
+    return f"{rule} = {value}" if relative else str(rule)
 
 
 def duration(seconds: float | None) -> str:

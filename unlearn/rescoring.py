@@ -1,0 +1,148 @@
+"""A finished run measured again with another suite: nothing is trained, and its record stays.
+
+The configuration is the run's own with new overrides, the models are those that the run left or
+used, and the result lies beside the run's evaluations, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from unlearn.acceptance import judge, require_measured
+from unlearn.compatibility import check_conditions
+from unlearn.errors import ConfigurationError
+from unlearn.evaluation.cache import evaluate_once
+from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.files import write_json_atomic
+from unlearn.finished import Finished, Models, recompose
+from unlearn.models.load import (
+    autocast_context,
+    load_tokenizer,
+    resolve_autocast,
+    resolve_device,
+)
+from unlearn.models.prepare import Preparation
+from unlearn.provenance import plain_container, provenance
+from unlearn.settings import settings_of
+from unlearn.summary import SCHEMA, STAGES, notes_of
+
+NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
+
+
+def rescore(
+    run: Finished, overrides: Sequence[str], name: str | None, config_dir: Path | None
+) -> tuple[Path, dict[str, Any], bool]:
+    """Measure a run again; returns the new folder, its record, and whether `accept.strict`.
+
+    Raises ConfigurationError for what is wrong, before any model loads where that can be known.
+    """
+    place = new_folder(run, name)
+    cfg = recompose(run, overrides, config_dir)
+    models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
+    settings = settings_of(cfg)
+    try:
+        splits = settings.read()
+    except ConfigurationError as error:
+        hint = f"the run was started in {run.started_in}: relative paths begin there"
+        raise type(error)([*error.problems, f"({hint})"]) from error
+    recorded = run.summary["provenance"]["data_sha256"]
+    if splits.sha256 != recorded and not any(o.startswith("data") for o in overrides):
+        raise ConfigurationError(
+            f"data: the rows are no longer those that the run unlearned (hash "
+            f"{str(recorded)[:12]}, now {splits.sha256[:12]}); put the files back, or choose other "
+            "rows by data=…"
+        )
+    reference = "none" if models.reference is None else models.reference.folder
+    check_conditions(settings.conditions, splits, settings.evaluation, reference)
+    models.require(settings)
+
+    started = time.monotonic()
+    device, _ = resolve_device(settings.model.device)
+    bfloat16, _ = resolve_autocast(settings.model.autocast, device)
+    autocast = autocast_context(bfloat16, device)
+    where = f"{device.type}/{'bfloat16' if bfloat16 else 'float32'}"
+    preparation = Preparation(settings.model, splits, device, autocast)
+    preparation.refuse_reference(reference)
+    encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
+    suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast, splits.quizzes)
+
+    stages: dict[str, Evaluation] = {}
+
+    def measure(stage: str, load: Callable[[], Any], shared: tuple[str | None, str]) -> None:
+        load = cache(load)
+        found = evaluate_once(suite, load, *shared, stage, stages.get("reference"))
+        tokenizer = encoder.tokenizer
+        stages[stage] = settings.measures.add_to(found, load, tokenizer, autocast, stage)
+
+    if (kept := models.reference) is not None:
+        load = partial(preparation.load_reference, kept, encoder.tokenizer)
+        measure("reference", load, (kept.sha256, where))
+    if (before := models.before) is not None:
+        measure("before", partial(preparation.load, before), (before.sha256, where))
+    if models.after == models.before:
+        stages["after"] = stages["before"]
+    else:
+        measure("after", partial(preparation.load, models.after), (None, where))
+    require_measured(settings.conditions, stages["after"].metrics)
+
+    metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
+    record = {
+        "schema": SCHEMA,
+        "status": "completed",
+        "name": f"{run.summary['name']}: {place.name}",
+        **{k: run.summary[k] for k in ("seed", "method", "data", "model", "scheduler")},
+        "data": {**run.summary["data"], **plain_container(cfg.data)},
+        "run": str(run.folder.absolute()),
+        "overrides": list(overrides),
+        "metrics": metrics,
+        "verdict": judge(settings.conditions, metrics),
+        "notes": notes_of(stages) + models.notes,
+        "cost": {"evaluate_s": round(time.monotonic() - started, 3)},
+        "provenance": {
+            **provenance(plain_container(cfg)),
+            "data_sha256": splits.sha256,
+            "target_sha256": run.summary["provenance"]["target_sha256"],
+            "reference_sha256": kept.sha256 if kept else None,
+            "model_sha256": models.after.sha256,
+            "evaluation": {**suite.identity(where), "kpis": settings.measures.identity},
+        },
+    }
+    write(place, stages, record)
+    return place, record, settings.strict
+
+
+def new_folder(run: Finished, name: str | None) -> Path:
+    """Return where the new evaluation goes: a folder that is not there yet."""
+    if name is not None and not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"--name: {name!r}; allowed: letters, digits, '_', '.' and '-', and no stage of a run"
+        )
+    stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = run.folder / "evaluations" / stem, 1
+    while folder.exists():
+        if name is not None:
+            raise ConfigurationError(f"--name: {folder} is there already; give another name")
+        number += 1
+        folder = folder.with_name(f"{stem}_{number}")
+    return folder
+
+
+def write(folder: Path, stages: dict[str, Evaluation], record: dict[str, Any]) -> None:
+    """Write the tables of each stage and record.json; all of them or none."""
+    folder.parent.mkdir(exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for stage, evaluation in stages.items():
+            evaluation.write(unfinished / stage)
+        write_json_atomic(unfinished / "record.json", record)
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
