@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,10 +77,10 @@ class Condition:
         return value >= bound if self.kind == "at_least" else value <= bound
 
 
-def require_measured(conditions: list[Condition], metrics: Mapping[str, float | None]) -> None:
-    """Raise ConfigurationError for a metric that is not among those measured before training.
+def require_measured(conditions: list[Condition], metrics: Collection[str]) -> None:
+    """Raise ConfigurationError for a metric that is not among `metrics`, all that will be measured.
 
-    After it would be too late: a misspelt name would have cost the run.
+    To be called before training: after it a misspelt name would have cost the run.
     """
     unknown = [
         f"accept.conditions[{number}].metric: {condition.metric!r} is not measured here; "

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig
+
+from unlearn.acceptance import Condition
+from unlearn.attacks import Attack, check_attacks
 from unlearn.config import ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import DataError
+from unlearn.models.load import check_path
 from unlearn.objectives import RMU, BoundedAscent, HiddenState
 from unlearn.parts import Problems
 from unlearn.schedulers import Gen, Scheduler
@@ -95,9 +101,39 @@ def check_level(field: str, level: str | None, reference: str, problems: Problem
     )
 
 
-def check_rows(method: Method | None, until: str | float | None, splits: Splits) -> None:
-    """Raise DataError where the rows do not offer what the method or the stop rule needs."""
-    problems = []
+def check_attack_options(
+    cfg: DictConfig, conditions: Sequence[Condition | None], problems: Problems
+) -> None:
+    """Note a model before unlearning that nothing reads, and conditions that nothing answers."""
+    if cfg.attack_before is not None:
+        field = f"attack_before: {cfg.attack_before!r}"
+        trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
+        problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
+        problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
+        for problem in check_path("attack_before", cfg.attack_before):
+            problems.add(problem)
+    for number, condition in enumerate(conditions):
+        problems.require(
+            condition is None
+            or condition.of != "before"
+            or not condition.metric.startswith("attack/"),
+            f"accept.conditions[{number}].of: before, but the model before unlearning is not "
+            "attacked; allowed here: reference, or left out",
+        )
+
+
+def check_rows(
+    method: Method | None,
+    until: str | float | None,
+    splits: Splits,
+    attacks: Mapping[str, Attack] | None = None,
+    scored: int | None = None,
+) -> None:
+    """Raise DataError where rows do not offer what method, stop rule or attacks need.
+
+    `scored` is the option evaluation.rows: most rows of a split that attacks get to see.
+    """
+    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", [])[:scored])
     needed = {"training.until": until}
     if method is not None:
         needed["method.forget.level"] = method.forget.needs_level

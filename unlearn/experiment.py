@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from unlearn.acceptance import judge, require_measured
+from unlearn.attacks import Subject, Target, metric_names, run_attacks
 from unlearn.checkpoints import LastGood
 from unlearn.compatibility import check_rows
 from unlearn.config import TrainingConfig, refuse_used
@@ -65,7 +66,8 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         settings = settings_of(cfg)
         state.splits = splits = settings.read()
-        check_rows(settings.method, settings.training.until, splits)
+        scored = settings.evaluation.rows
+        check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         sink = start_tracker(state, settings)
         with Record(folder, sink) as record:
             Run(state, settings, splits, record).execute()
@@ -119,13 +121,17 @@ class Run:
                 self.evaluate(suite, "reference", load_reference, (reference.sha256, where))
             model = preparation.load(target)
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
-            require_measured(settings.conditions, state.evaluations["before"].metrics)
+            measured = [*state.evaluations["before"].metrics, *metric_names(settings.attacks)]
+            require_measured(settings.conditions, measured)
+            load_target = partial(preparation.load, target)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
             after = state.evaluations["after"] = state.evaluations["before"]
             after.write(state.folder / "evaluations" / "after")
             self.record.log(0, {"stage": "after", **after.metrics})
+            with state.clock.spend("evaluate_s"):
+                self.attack(model, suite, self.original(preparation, suite, where), load_reference)
             return
         resources = RunResources(
             model,
@@ -143,6 +149,9 @@ class Run:
         with state.clock.spend("evaluate_s"):
             self.evaluate(suite, "after", lambda: model)
         save_model(model, encoder.tokenizer, state.folder / "model")
+        with state.clock.spend("evaluate_s"):
+            before = Target(state.evaluations["before"], load_target)
+            self.attack(model, suite, before, load_reference)
 
     def evaluate(
         self,
@@ -163,6 +172,38 @@ class Run:
         evaluation.write(self.state.folder / "evaluations" / stage)
         evaluations[stage] = evaluation
         self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
+
+    def original(self, preparation: Preparation, suite: Suite, where: str) -> Target | None:
+        """Return the model before unlearning of a run that trains none, where one is named."""
+        path = self.settings.attack_before
+        if path is None or not self.settings.attacks:
+            return None
+        model = preparation.named("attack_before", path)
+        load = partial(preparation.load_beside, model, suite.encoder.tokenizer, "attack_before")
+        return Target(evaluate_once(suite, load, model.sha256, where, "original", None), load)
+
+    def attack(
+        self,
+        model: Any,
+        suite: Suite,
+        before: Target | None,
+        load_reference: Callable[[], Any] | None,
+    ) -> None:
+        """Attack the finished model and, the same way, the reference; add what was found."""
+        evaluations, attacks = self.state.evaluations, self.settings.attacks
+        if not attacks:
+            return
+        for stage, load in (("after", lambda: model), ("reference", load_reference)):
+            if load is None:
+                continue
+            measured = evaluations[stage]
+            subject = Subject(stage, load(), suite, self.splits, measured, before)
+            found, notes = run_attacks(attacks, subject)
+            for note in notes:
+                log.info("%s: %s", stage, note)
+            self.state.attack_notes[stage] = notes
+            evaluations[stage] = measured.extended(found, self.state.folder / "evaluations" / stage)
+            self.record.log(self.state.steps, {"stage": stage, **found})
 
     def unlearn(self, method: Method, resources: RunResources, suite: Suite) -> None:
         """Train the model by `method`, evaluating on the way where the configuration says so."""

@@ -16,8 +16,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.acceptance import Condition
+from unlearn.attacks import Attack
 from unlearn.checks import check_evaluation, check_keys, check_model, check_seeds, check_training
-from unlearn.compatibility import check_method, check_until
+from unlearn.compatibility import check_attack_options, check_method, check_until
 from unlearn.config import SCHEMAS, EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
@@ -49,6 +50,9 @@ class Settings:
     reference: str
     conditions: list[Condition]
     strict: bool
+    attacks: dict[str, Attack]
+    """By name; empty where none was chosen."""
+    attack_before: str | None
 
 
 def settings_of(cfg: DictConfig) -> Settings:
@@ -66,6 +70,10 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
+    attacks = {
+        str(name): problems.build(f"attack.{name}", part(Attack), cfg.attack[name])
+        for name in cfg.attack
+    }
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
     check_seeds(cfg, problems)
@@ -81,6 +89,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
+    check_attack_options(cfg, conditions, problems)
     if method is not None:
         check_method(method, model, scheduler, cfg.reference, problems)
     check_until(training, cfg.reference, problems)
@@ -105,6 +114,8 @@ def settings_of(cfg: DictConfig) -> Settings:
         reference=cfg.reference,
         conditions=conditions,
         strict=cfg.accept.strict,
+        attacks=attacks,
+        attack_before=cfg.attack_before,
     )
 
 

@@ -146,14 +146,24 @@ class Preparation:
         """Return the model, which the option `field` named, on the device."""
         return ready(load_weights(self.config, prepared.folder, field), self.config, self.device)
 
+    def named(self, field: str, path: str) -> Prepared:
+        """Return the model at `path`, which the option `field` named, as it is."""
+        log.info("%s: %s", field, path)
+        return self._as_it_is(path, None)
+
     def load_reference(self, prepared: Prepared, tokenizer: Any) -> Any:
         """Return the reference, which reads the target's ids and so must share its vocabulary."""
-        model = self.load(prepared, "reference")
+        return self.load_beside(prepared, tokenizer, "reference")
+
+    def load_beside(self, prepared: Prepared, tokenizer: Any, field: str) -> Any:
+        """Return a model that `field` named and that reads ids of the run's `tokenizer`."""
+        model = self.load(prepared, field)
         entries = model.get_input_embeddings().num_embeddings
         if entries < len(tokenizer):
             raise ConfigurationError(
-                f"reference: {prepared.folder} has a vocabulary of {entries} entries, the model "
-                f"one of {len(tokenizer)}; a reference is the same base, trained on retain rows"
+                f"{field}: {prepared.folder} has a vocabulary of {entries} entries, the model "
+                f"one of {len(tokenizer)}; it must be of the same base as the model"
+                + (", trained on retain rows" if field == "reference" else "")
             )
         return model
 
