@@ -102,7 +102,7 @@ class Run:
 
         preparation = Preparation(settings.model, self.splits, device, autocast)
         with state.clock.spend("prepare_s"):
-            target = state.target = preparation.target()
+            target = state.target = preparation.target(settings.method is None)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             require_reference(settings, reference)
@@ -201,7 +201,8 @@ class Run:
             found, notes = run_attacks(attacks, subject)
             for note in notes:
                 log.info("%s: %s", stage, note)
-            self.state.attack_notes[stage] = notes
+            self.state.attacks["names"] = list(attacks)
+            self.state.attacks["notes"] = {**self.state.attacks.get("notes", {}), stage: notes}
             evaluations[stage] = measured.extended(found, self.state.folder / "evaluations" / stage)
             self.record.log(self.state.steps, {"stage": stage, **found})
 

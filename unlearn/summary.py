@@ -37,8 +37,8 @@ class State:
     trainer: Trainer | None = None
     evaluated: dict[str, Any] | None = None
     """What the evaluations of two runs must share to be compared."""
-    attack_notes: dict[str, list[str]] = field(default_factory=dict)
-    """What is to be said of the attacks, by the stage that was attacked."""
+    attacks: dict[str, Any] = field(default_factory=dict)
+    """`names` of the attacks that were run, and `notes` on them by the stage that was attacked."""
 
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
@@ -75,7 +75,7 @@ class State:
             "scheduler": self.names["scheduler"],
             "overrides": self.overrides,
             "metrics": self.metrics,
-            "attacks": self.attack_notes,
+            "attacks": self.attacks,
             "verdict": verdict,
             "cost": {
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},

@@ -50,6 +50,7 @@ class Subject:
     suite: Suite
     """Rows, ids, precision and limits of an evaluation."""
     splits: Splits
+    """All rows, for an attack that needs others than the scored ones."""
     measured: Evaluation
     """What is known of `model` without any attack."""
     target: Target | None
@@ -112,7 +113,10 @@ def recovered(
     share is None, and `notes` says so.
     """
     if before is None:
-        notes.append("no recovered share, as the model before unlearning is not known")
+        notes.append(
+            "no recovered share, as the model before unlearning is not known (method=none: "
+            "attack_before=PATH names it)"
+        )
         return None
     if attacked is None or after is None or not all(map(math.isfinite, (attacked, after, before))):
         notes.append("no recovered share, as a number is not finite")

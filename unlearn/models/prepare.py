@@ -96,8 +96,13 @@ class Preparation:
         general = splits.general if config.path is None else []
         self.common = [*general, *splits.background]
 
-    def target(self) -> Prepared:
-        """Return the model to unlearn from: the given one if it knows the rows, else a new one."""
+    def target(self, as_it_is: bool = False) -> Prepared:
+        """Return the model to unlearn from: the given one if it knows the rows, else a new one.
+
+        `as_it_is`: the given one whatever it knows, for a run that only measures it.
+        """
+        if self.config.path is not None and as_it_is:
+            return self.named("target", self.config.path)
         if self.config.path is not None:
             model = ready(load_weights(self.config, self.config.path), self.config, self.device)
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
