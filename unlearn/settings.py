@@ -70,10 +70,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
-    attacks = {
-        str(name): problems.build(f"attack.{name}", part(Attack), cfg.attack[name])
-        for name in cfg.attack
-    }
+    attacks = attacks_of(cfg, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
     check_seeds(cfg, problems)
@@ -132,6 +129,19 @@ def method_of(cfg: DictConfig, problems: Problems) -> Method | None:
         return None
     names = (type(built[name]).__name__ for name in makers)
     return Method(**built, name=" × ".join(names))
+
+
+def attacks_of(cfg: DictConfig, problems: Problems) -> dict[str, Attack]:
+    """Return the attacks by their names, which are to be parts of the names of metrics."""
+    for name in map(str, cfg.attack):
+        problems.require(
+            name.isidentifier(),
+            f"attack: {name!r} is no name for metrics; allowed: letters, digits and underscores",
+        )
+    return {
+        str(name): problems.build(f"attack.{name}", part(Attack), cfg.attack[name])
+        for name in cfg.attack
+    }
 
 
 def _weighting(node: Any) -> Weighting:

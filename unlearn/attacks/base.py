@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -149,6 +150,7 @@ def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
     kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     state = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     training = [(module, module.training) for module in model.modules()]
+    python, numpy = random.getstate(), np.random.get_state()
     devices = [model.device.index or 0] if model.device.type == "cuda" else []
     try:
         for parameter, _, _ in state:
@@ -164,3 +166,5 @@ def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
             parameter.requires_grad_(trains)
         for module, was in training:
             module.training = was
+        random.setstate(python)
+        np.random.set_state(numpy)
