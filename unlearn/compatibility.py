@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from unlearn.acceptance import Condition
-from unlearn.attacks import Attack, check_attacks
+from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.config import ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import DataError
@@ -102,7 +102,10 @@ def check_level(field: str, level: str | None, reference: str, problems: Problem
 
 
 def check_attack_options(
-    cfg: DictConfig, conditions: Sequence[Condition | None], problems: Problems
+    cfg: DictConfig,
+    attacks: Mapping[str, Attack],
+    conditions: Sequence[Condition | None],
+    problems: Problems,
 ) -> None:
     """Note a model before unlearning that nothing reads, and conditions that nothing answers."""
     if cfg.attack_before is not None:
@@ -112,13 +115,20 @@ def check_attack_options(
         problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
         for problem in check_path("attack_before", cfg.attack_before):
             problems.add(problem)
+    measured = metric_names({name: attack for name, attack in attacks.items() if attack})
     for number, condition in enumerate(conditions):
+        if condition is None or not condition.metric.startswith("attack/"):
+            continue
+        field = f"accept.conditions[{number}]"
         problems.require(
-            condition is None
-            or condition.of != "before"
-            or not condition.metric.startswith("attack/"),
-            f"accept.conditions[{number}].of: before, but the model before unlearning is not "
-            "attacked; allowed here: reference, or left out",
+            condition.metric in measured or None in attacks.values(),
+            f"{field}.metric: {condition.metric!r} is not measured here; measured of attacks: "
+            + (", ".join(measured) or "nothing, as none is chosen (attack=[...])"),
+        )
+        problems.require(
+            condition.of != "before",
+            f"{field}.of: before, but the model before unlearning is not attacked; allowed here: "
+            "reference, or left out",
         )
 
 

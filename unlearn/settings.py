@@ -86,7 +86,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
-    check_attack_options(cfg, conditions, problems)
+    check_attack_options(cfg, attacks, conditions, problems)
     if method is not None:
         check_method(method, model, scheduler, cfg.reference, problems)
     check_until(training, cfg.reference, problems)

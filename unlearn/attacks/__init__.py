@@ -16,8 +16,7 @@ from unlearn.attacks.probing import Probing
 from unlearn.attacks.quantization import Quantization
 from unlearn.attacks.relearning import Relearning
 from unlearn.data.splits import Row
-from unlearn.errors import DataError
-from unlearn.parts import first_line
+from unlearn.parts import Problems, first_line
 
 __all__ = [
     "Attack",
@@ -50,16 +49,13 @@ def metric_names(attacks: Attacks) -> list[str]:
 
 def check_attacks(attacks: Attacks, rows: Sequence[Row]) -> list[str]:
     """Return what the scored forget rows lack for these attacks; before any model loads."""
-    problems = []
+    problems = Problems()
     for name, attack in attacks.items():
-        if not rows:
-            problems.append(f"attack.{name}: the data has no forget rows that are scored")
-            continue
-        try:
-            attack.check_rows(rows)
-        except DataError as error:
-            problems += [f"attack.{name}: {problem}" for problem in error.problems]
-    return problems
+        if rows:
+            problems.build(f"attack.{name}", attack.check_rows, rows)
+        else:
+            problems.add(f"attack.{name}: the data has no forget rows that are scored")
+    return problems.found
 
 
 def run_attacks(attacks: Attacks, subject: Subject) -> tuple[dict[str, float | None], list[str]]:

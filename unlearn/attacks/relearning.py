@@ -66,7 +66,7 @@ class Relearning(Attack):
     def check_rows(self, rows: Sequence[Row]) -> None:
         if self.rows >= len(rows):
             raise DataError(
-                f"rows={self.rows} leaves none of the {len(rows)} scored forget rows to look at; "
+                f"rows: {self.rows} leaves none of the {len(rows)} scored forget rows to look at; "
                 f"allowed: 1 to {len(rows) - 1}"
             )
 
