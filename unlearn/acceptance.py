@@ -184,20 +184,15 @@ def unknown(field: str, metric: str, names: Iterable[str]) -> str:
     return f"{field}.metric: {metric!r} is not measured here; {advice}"
 
 
-def require_measured(
-    conditions: list[Condition],
-    metrics: Mapping[str, float | None],
-    later: Sequence[str] = (),
-) -> None:
-    """Raise ConfigurationError for a metric that is not among those measured before training.
+def require_measured(conditions: list[Condition], metrics: Collection[str]) -> None:
+    """Raise ConfigurationError for a metric that is not among `metrics`, all that will be measured.
 
-    After it would be too late: a misspelt name would have cost the run. `later`: how the names
-    begin that are measured only after training, such as attack/.
+    To be called before training: after it a misspelt name would have cost the run.
     """
     problems = [
         unknown(f"accept.conditions[{number}]", condition.metric, metrics)
         for number, condition in enumerate(conditions)
-        if condition.metric not in metrics and not condition.metric.startswith(tuple(later))
+        if condition.metric not in metrics
     ]
     if problems:
         raise ConfigurationError(problems)

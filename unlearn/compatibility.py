@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from unlearn.acceptance import Condition, condition_problems
+from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.config import EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.measures import PREFIX
 from unlearn.evaluation.names import OF_REFERENCE, measurable
+from unlearn.models.load import check_path
 from unlearn.objectives import RMU, BoundedAscent, HiddenState
 from unlearn.parts import Problems
 from unlearn.schedulers import Gen, Scheduler
@@ -99,9 +103,49 @@ def check_level(field: str, level: str | None, reference: str, problems: Problem
     )
 
 
-def check_rows(method: Method | None, until: str | float | None, splits: Splits) -> None:
-    """Raise DataError where the rows do not offer what the method or the stop rule needs."""
-    problems = []
+def check_attack_options(
+    cfg: DictConfig,
+    attacks: Mapping[str, Attack],
+    conditions: Sequence[Condition | None],
+    problems: Problems,
+) -> None:
+    """Note a model before unlearning that nothing reads, and conditions that nothing answers."""
+    if cfg.attack_before is not None:
+        field = f"attack_before: {cfg.attack_before!r}"
+        trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
+        problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
+        problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
+        for problem in check_path("attack_before", cfg.attack_before):
+            problems.add(problem)
+    measured = metric_names({name: attack for name, attack in attacks.items() if attack})
+    for number, condition in enumerate(conditions):
+        if condition is None or not condition.metric.startswith("attack/"):
+            continue
+        field = f"accept.conditions[{number}]"
+        problems.require(
+            condition.metric in measured or None in attacks.values(),
+            f"{field}.metric: {condition.metric!r} is not measured here; measured of attacks: "
+            + (", ".join(measured) or "nothing, as none is chosen (attack=[...])"),
+        )
+        problems.require(
+            condition.of != "before",
+            f"{field}.of: before, but the model before unlearning is not attacked; allowed here: "
+            "reference, or left out",
+        )
+
+
+def check_rows(
+    method: Method | None,
+    until: str | float | None,
+    splits: Splits,
+    attacks: Mapping[str, Attack] | None = None,
+    scored: int | None = None,
+) -> None:
+    """Raise DataError where rows do not offer what method, stop rule or attacks need.
+
+    `scored` is the option evaluation.rows: most rows of a split that attacks get to see.
+    """
+    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", [])[:scored])
     needed = {"training.until": until}
     if method is not None:
         needed["method.forget.level"] = method.forget.needs_level
@@ -129,7 +173,8 @@ def check_conditions(
     """Raise ConfigurationError for conditions on metrics that these data will not give."""
     there = reference != "none"
     names = measurable(splits, evaluation, there)
-    later = [PREFIX] if evaluation.kpis else []  # only a measure knows what it will return
+    # Only a measure knows what it will return; conditions on attacks are checked with the options.
+    later = [PREFIX, "attack/"] if evaluation.kpis else ["attack/"]
     problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
     if problems:
         raise ConfigurationError(problems)

@@ -247,6 +247,10 @@ class Config:
     reference: str = "auto"
     """The retain-only model: auto (a published one, else train), train, none, or a path."""
     accept: AcceptConfig = field(default_factory=AcceptConfig)
+    attack: dict[str, Any] = field(default_factory=dict)
+    """Attacks on the finished model by name, each a part of unlearn.attacks; chosen as a list."""
+    attack_before: str | None = None
+    """With method=none: the model before unlearning, for the attacks' recovered shares."""
 
 
 SCHEMAS = {

@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from unlearn.acceptance import flat, judge, require_measured
+from unlearn.attacks import Target, attack_in_turn, metric_names
 from unlearn.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.checkpoints import newest_of, read_state
 from unlearn.compatibility import check_conditions, check_rows
@@ -81,7 +82,8 @@ def carried_out(state: State) -> dict[str, Any]:
     try:
         settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
-        check_rows(settings.method, settings.training.until, splits)
+        scored = settings.evaluation.rows
+        check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings)
@@ -143,14 +145,19 @@ class Run:
                 self.evaluate(suite, "reference", load_reference, (reference.sha256, where))
             model = preparation.load(target)
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
-            require_measured(settings.conditions, state.evaluations["before"].metrics)
+            measured = [*state.evaluations["before"].metrics, *metric_names(settings.attacks)]
+            require_measured(settings.conditions, measured)
             require_known(settings.evaluation.best, state.evaluations["before"].metrics)
+            load_target = partial(preparation.load, target)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
             after = state.evaluations["after"] = state.evaluations["before"]
+            shutil.rmtree(state.folder / "evaluations" / "after", ignore_errors=True)
             after.write(state.folder / "evaluations" / "after")
             self.record.log(0, {"stage": "after", **after.metrics})
+            with state.clock.spend("evaluate_s"):
+                self.attack(model, suite, self.original(preparation, suite, where), load_reference)
             return
         resources = RunResources(
             model,
@@ -168,6 +175,9 @@ class Run:
         with state.clock.spend("evaluate_s"):
             self.evaluate(suite, "after", lambda: model)
         save_model(model, encoder.tokenizer, state.folder / "model")
+        with state.clock.spend("evaluate_s"):
+            before = Target(state.evaluations["before"], load_target)
+            self.attack(model, suite, before, load_reference)
 
     def evaluate(
         self,
@@ -194,6 +204,33 @@ class Run:
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
         return evaluation.metrics
+
+    def original(self, preparation: Preparation, suite: Suite, where: str) -> Target | None:
+        """Return the model before unlearning of a run that trains none, where one is named."""
+        path = self.settings.attack_before
+        if path is None or not self.settings.attacks:
+            return None
+        model = preparation.named("attack_before", path)
+        load = partial(preparation.load_beside, model, suite.encoder.tokenizer, "attack_before")
+        return Target(evaluate_once(suite, load, model.sha256, where, "original", None), load)
+
+    def attack(
+        self,
+        model: Any,
+        suite: Suite,
+        before: Target | None,
+        load_reference: Callable[[], Any] | None,
+    ) -> None:
+        """Attack the finished model and, the same way, the reference; add what was found."""
+        state, attacks = self.state, self.settings.attacks
+        loads = {"after": lambda: model, "reference": load_reference}
+        found_in = attack_in_turn(attacks, suite, self.splits, state.evaluations, loads, before)
+        for stage, found, notes in found_in:
+            state.attacks["names"] = list(attacks)
+            state.attacks["notes"] = {**state.attacks.get("notes", {}), stage: notes}
+            folder = state.folder / "evaluations" / stage
+            state.evaluations[stage] = state.evaluations[stage].extended(found, folder)
+            self.record.log(state.steps, {"stage": stage, **found})
 
     def unlearn(self, method: Method, resources: RunResources, suite: Suite) -> None:
         """Train the model by `method`, evaluating on the way where the configuration says so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from importlib.resources import files
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import (
@@ -49,6 +50,12 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}"
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        # Hydra does not list them for a group of which any number may be chosen.
+        ours = sorted(p.name[:-5] for p in files("unlearn.conf").joinpath(group).iterdir())
+        allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
+        return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
     if isinstance(error, OmegaConfBaseException):
         return _of_option(error)
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
@@ -67,6 +74,12 @@ def _of_option(error: OmegaConfBaseException) -> str:
         return f"{error.full_key}: not set; give {error.full_key}=VALUE"
     if isinstance(error, (ConfigAttributeError, ConfigKeyError)) and error.parent_node is not None:
         allowed = [str(key) for key in error.parent_node if key != "hydra"]
+        group, _, name = str(error.full_key).partition(".")
+        if not allowed:  # a group of which any number may be chosen, and none is
+            chosen = name.partition(".")[0]
+            return (
+                f"{error.full_key}: nothing is chosen for {group}; choose with {group}=[{chosen}]"
+            )
         return f"{error.full_key}: no such option; allowed here: {', '.join(allowed)}"
     return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
 

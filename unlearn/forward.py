@@ -43,13 +43,13 @@ def answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     N = answer tokens of the batch, in row-major order. Position t predicts token t + 1. A model in
     float64 gives logits in float64.
     """
-    positions = _before_answer(batch)
+    positions = before_answer(batch)
     with _output_layer_sees_only(model, positions):
         output = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )
     rows = positions.nonzero()[:, 0]
-    return _at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
+    return at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
 
 
 def answer_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ def hidden_states(model: Any, batch: Batch, layer: int) -> Tensor:
     def keep(_module: Any, _inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
         states.append(output[0] if isinstance(output, tuple) else output)
 
-    with _first_layers_only(model, layer) as last:
+    with first_layers_only(model, layer) as last:
         handle = last.register_forward_hook(keep)
         try:
             model.base_model(
@@ -85,11 +85,11 @@ def hidden_states(model: Any, batch: Batch, layer: int) -> Tensor:
             )
         finally:
             handle.remove()
-    return _at_least_float32(states[0][_before_answer(batch)])
+    return at_least_float32(states[0][before_answer(batch)])
 
 
 @contextmanager
-def _first_layers_only(model: Any, layer: int) -> Iterator[nn.Module]:
+def first_layers_only(model: Any, layer: int) -> Iterator[nn.Module]:
     """Leave out every layer above `layer` for a while; gives the last one that is left.
 
     The model goes through whatever list it holds under that name, so a shorter list is a model cut
@@ -118,12 +118,12 @@ def _find_layers(model: Any) -> tuple[nn.Module, str]:
     )
 
 
-def _before_answer(batch: Batch) -> Tensor:
+def before_answer(batch: Batch) -> Tensor:
     """Return the positions (B, T) bool whose next token is one of the answer."""
     positions = torch.zeros_like(batch.answer_mask)
     positions[:, :-1] = batch.answer_mask[:, 1:]
     return positions
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -11,12 +11,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from unlearn.acceptance import judge, require_measured
-from unlearn.compatibility import check_conditions
+from unlearn.attacks import Target, attack_in_turn, metric_names
+from unlearn.compatibility import check_conditions, check_rows
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Evaluation, Suite
@@ -60,6 +62,7 @@ def rescore(
             "rows by data=…"
         )
     reference = "none" if models.reference is None else models.reference.folder
+    check_rows(None, None, splits, settings.attacks, settings.evaluation.rows)
     check_conditions(settings.conditions, splits, settings.evaluation, reference)
     models.require(settings)
 
@@ -81,16 +84,28 @@ def rescore(
         tokenizer = encoder.tokenizer
         stages[stage] = settings.measures.add_to(found, load, tokenizer, autocast, stage)
 
+    load_after = partial(preparation.load, models.after)
+    load_reference = target = None
     if (kept := models.reference) is not None:
-        load = partial(preparation.load_reference, kept, encoder.tokenizer)
-        measure("reference", load, (kept.sha256, where))
+        load_reference = partial(preparation.load_reference, kept, encoder.tokenizer)
+        measure("reference", load_reference, (kept.sha256, where))
     if (before := models.before) is not None:
-        measure("before", partial(preparation.load, before), (before.sha256, where))
+        load_before = partial(preparation.load, before)
+        measure("before", load_before, (before.sha256, where))
+        target = Target(stages["before"], load_before)
     if models.after == models.before:
         stages["after"] = stages["before"]
     else:
-        measure("after", partial(preparation.load, models.after), (None, where))
-    require_measured(settings.conditions, stages["after"].metrics)
+        measure("after", load_after, (None, where))
+    measured = [*stages["after"].metrics, *metric_names(settings.attacks)]
+    require_measured(settings.conditions, measured)
+    attacks: dict[str, Any] = {"names": list(settings.attacks), "notes": {}}
+    loads = {"after": load_after, "reference": load_reference}
+    for stage, found, notes in attack_in_turn(
+        settings.attacks, suite, splits, stages, loads, target
+    ):
+        stages[stage] = replace(stages[stage], metrics={**stages[stage].metrics, **found})
+        attacks["notes"][stage] = notes
 
     metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
     record = {
@@ -104,6 +119,7 @@ def rescore(
         "metrics": metrics,
         "verdict": judge(settings.conditions, metrics),
         "notes": notes_of(stages) + models.notes,
+        "attacks": attacks if settings.attacks else {},
         "cost": {"evaluate_s": round(time.monotonic() - started, 3)},
         "provenance": {
             **provenance(plain_container(cfg)),

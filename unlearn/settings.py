@@ -16,8 +16,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.acceptance import Condition
+from unlearn.attacks import Attack
 from unlearn.checks import check_evaluation, check_keys, check_model, check_seeds, check_training
-from unlearn.compatibility import check_method, check_until
+from unlearn.compatibility import check_attack_options, check_method, check_until
 from unlearn.config import SCHEMAS, EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
@@ -51,6 +52,9 @@ class Settings:
     reference: str
     conditions: list[Condition]
     strict: bool
+    attacks: dict[str, Attack]
+    """By name; empty where none was chosen."""
+    attack_before: str | None
 
 
 def settings_of(cfg: DictConfig) -> Settings:
@@ -69,6 +73,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
     measures = measures_of(evaluation.kpis if evaluation else None, problems)
+    attacks = attacks_of(cfg, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
     check_seeds(cfg, problems)
@@ -91,6 +96,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
+    check_attack_options(cfg, attacks, conditions, problems)
     if method is not None:
         check_method(method, model, scheduler, cfg.reference, problems)
     check_until(training, cfg.reference, problems)
@@ -116,6 +122,8 @@ def settings_of(cfg: DictConfig) -> Settings:
         reference=cfg.reference,
         conditions=conditions,
         strict=cfg.accept.strict,
+        attacks=attacks,
+        attack_before=cfg.attack_before,
     )
 
 
@@ -132,6 +140,19 @@ def method_of(cfg: DictConfig, problems: Problems) -> Method | None:
         return None
     names = (type(built[name]).__name__ for name in makers)
     return Method(**built, name=" × ".join(names))
+
+
+def attacks_of(cfg: DictConfig, problems: Problems) -> dict[str, Attack]:
+    """Return the attacks by their names, which are to be parts of the names of metrics."""
+    for name in map(str, cfg.attack):
+        problems.require(
+            name.isidentifier(),
+            f"attack: {name!r} is no name for metrics; allowed: letters, digits and underscores",
+        )
+    return {
+        str(name): problems.build(f"attack.{name}", part(Attack), cfg.attack[name])
+        for name in cfg.attack
+    }
 
 
 def _weighting(node: Any) -> Weighting:

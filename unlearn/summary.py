@@ -40,6 +40,8 @@ class State:
     """How the training ended, and which of its states is the best."""
     evaluated: dict[str, Any] | None = None
     """What the evaluations of two runs must share to be compared."""
+    attacks: dict[str, Any] = field(default_factory=dict)
+    """`names` of the attacks that were run, and `notes` on them by the stage that was attacked."""
 
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
@@ -76,6 +78,7 @@ class State:
             "scheduler": self.names["scheduler"],
             "overrides": self.overrides,
             "metrics": self.metrics,
+            "attacks": self.attacks,
             "verdict": verdict,
             "training": self.outcome,
             "notes": notes_of(self.evaluations),

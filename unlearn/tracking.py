@@ -107,7 +107,12 @@ class Record:
     def truncate_after(self, step: int) -> None:
         """Drop the lines beyond ``step``, and those of the end: a resumed run writes them again."""
         self._file.close()
-        self._keep(lambda line: line["step"] <= step and line.get("stage") != "after")
+
+        def earlier(line: dict[str, Any]) -> bool:
+            attacked = any(name.startswith("attack/") for name in line)
+            return line["step"] <= step and line.get("stage") != "after" and not attacked
+
+        self._keep(earlier)
         self._file = self.path.open("a", encoding="utf-8")
 
     def close(self) -> None:

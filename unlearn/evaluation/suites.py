@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,12 @@ class Evaluation:
             shutil.rmtree(unfinished, ignore_errors=True)
             if not folder.is_dir():  # otherwise another job has just written the same
                 raise
+
+    def extended(self, metrics: Mapping[str, float | None], folder: Path) -> Evaluation:
+        """Return this evaluation with further metrics, which its written `folder` gets, too."""
+        longer = replace(self, metrics={**self.metrics, **metrics})
+        write_json_atomic(folder / "metrics.json", longer.metrics)
+        return longer
 
 
 class Suite:

@@ -74,6 +74,43 @@ def answer_accuracy(
     return hits / tokens
 
 
+def make_optimizer(model: Any, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """Return the recipe's AdamW over every parameter that trains."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
+
+
+def learn_batch(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    examples: Sequence[Example],
+    pad: int,
+    micro: int,
+    autocast: AbstractContextManager,
+) -> tuple[int, int]:
+    """Take one step down the token-mean NLL of `examples`, `micro` rows a forward pass.
+
+    Returns how many answer tokens were the argmax before the step, and how many there are. Raises
+    NumericalError where the gradient is not finite; the weights then have not moved.
+    """
+    hits, count = 0, sum(len(example.answer) for example in examples)
+    for start in range(0, len(examples), micro):
+        part = examples[start : start + micro]
+        batch = collate(part, range(len(part)), pad).to(model.device)
+        with autocast:
+            logits, labels, _ = answer_logits(model, batch)
+            loss = F.cross_entropy(logits, labels, reduction="sum") / count
+        loss.backward()
+        hits += int((logits.detach().argmax(-1) == labels).sum())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
+    if not torch.isfinite(norm):
+        raise NumericalError("the gradient is not finite")
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return hits, count
+
+
 def fine_tune(
     model: Any,
     examples: Sequence[Example],
@@ -87,10 +124,7 @@ def fine_tune(
     Stops after the pass over which the model predicted `recipe.accuracy` of all answer tokens, or
     after `recipe.epochs`. Raises NumericalError where the loss is not finite.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-    )
+    optimizer = make_optimizer(model, recipe.lr, recipe.weight_decay)
     generator = random.Random(recipe.seed)
     lengths = [len(example) for example in examples]
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
@@ -102,23 +136,15 @@ def fine_tune(
             for rows in epoch_batches(lengths, recipe.batch_size, generator):
                 for group in optimizer.param_groups:
                     group["lr"] = rate(recipe, step, steps)
-                count = sum(len(examples[row].answer) for row in rows)
-                for start in range(0, len(rows), micro):
-                    part = rows[start : start + micro]
-                    batch = collate([examples[row] for row in part], part, pad).to(model.device)
-                    with autocast:
-                        logits, labels, _ = answer_logits(model, batch)
-                        loss = F.cross_entropy(logits, labels, reduction="sum") / count
-                    loss.backward()
-                    hits += int((logits.detach().argmax(-1) == labels).sum())
-                norm = torch.nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
-                if not torch.isfinite(norm):
+                batch = [examples[row] for row in rows]
+                try:
+                    right, count = learn_batch(model, optimizer, batch, pad, micro, autocast)
+                except NumericalError as error:
                     raise NumericalError(
-                        f"learning the {name}: the gradient is not finite at step {step} "
+                        f"learning the {name}: {error} at step {step} "
                         f"(model.fine_tuning.lr={recipe.lr}); try a smaller rate"
-                    )
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                    ) from error
+                hits += right
                 tokens += count
                 step += 1
                 bar.advance(f"pass {epoch}, {hits / tokens:.1%} of answer tokens right")

@@ -102,8 +102,7 @@ class Preparation:
         `as_it_is`: a given one whatever it knows, for a run that only measures.
         """
         if self.config.path is not None and as_it_is:
-            log.info("target: %s, as it is, since nothing is unlearned", self.config.path)
-            return self._as_it_is(self.config.path, None)
+            return self.named("target", self.config.path)
         if self.config.path is not None:
             model = ready(load_weights(self.config, self.config.path), self.config, self.device)
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
@@ -174,22 +173,32 @@ class Preparation:
         """Return the model, which the option `field` named, on the device."""
         return ready(load_weights(self.config, prepared.folder, field), self.config, self.device)
 
+    def named(self, field: str, path: str) -> Prepared:
+        """Return the model at `path`, which the option `field` named, as it is."""
+        log.info("%s: %s, as it is, since nothing is unlearned", field, path)
+        return self._as_it_is(path, None)
+
     def load_reference(self, prepared: Prepared, tokenizer: Any) -> Any:
         """Return the reference, which reads the target's ids and so must share its vocabulary."""
-        self._refuse_other_tokenizer(prepared, tokenizer)
-        model = self.load(prepared, "reference")
+        return self.load_beside(prepared, tokenizer, "reference")
+
+    def load_beside(self, prepared: Prepared, tokenizer: Any, field: str) -> Any:
+        """Return a model that `field` named and that reads ids of the run's `tokenizer`."""
+        self._refuse_other_tokenizer(prepared, tokenizer, field)
+        model = self.load(prepared, field)
         entries = model.get_input_embeddings().num_embeddings
         if entries < len(tokenizer):
             raise ConfigurationError(
-                f"reference: {prepared.folder} has a vocabulary of {entries} entries, the model "
-                f"one of {len(tokenizer)}; a reference is the same base, trained on retain rows"
+                f"{field}: {prepared.folder} has a vocabulary of {entries} entries, the model "
+                f"one of {len(tokenizer)}; it must be of the same base as the model"
+                + (", trained on retain rows" if field == "reference" else "")
             )
         return model
 
-    def _refuse_other_tokenizer(self, reference: Prepared, tokenizer: Any) -> None:
-        """Raise ConfigurationError where the reference means other text by the same ids."""
+    def _refuse_other_tokenizer(self, prepared: Prepared, tokenizer: Any, field: str) -> None:
+        """Raise ConfigurationError where a model means other text by the same ids."""
         try:
-            theirs = load_tokenizer(self.config, reference.folder).get_vocab()
+            theirs = load_tokenizer(self.config, prepared.folder).get_vocab()
         except ConfigurationError:
             return  # saved without its tokenizer
         unlike = [
@@ -199,7 +208,7 @@ class Preparation:
         ]
         if unlike:
             raise ConfigurationError(
-                f"reference: {reference.folder} has another tokenizer: {len(unlike)} of the "
+                f"{field}: {prepared.folder} has another tokenizer: {len(unlike)} of the "
                 f"model's {len(tokenizer)} tokens have another id, such as {unlike[0]!r}; a "
                 "reference is the same base, trained on retain rows"
             )

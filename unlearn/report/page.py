@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from unlearn.files import write_text_atomic
+from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
 from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.gradients import gradients_section
@@ -54,6 +55,7 @@ def write_report(
         f"**{verdict_line(record)}**",
         _story(record),
         _conditions(record),
+        attacks_section(record),
         _metrics(record),
         _notes(record),
         samples_section(side_by_side(run)),

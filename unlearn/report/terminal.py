@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.report.attacks import attack_names
 from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.page import verdict_line
 from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, number
@@ -48,10 +49,16 @@ def _table(record: RunFolder) -> Table:
     verdict = record.summary.get("verdict") or {}
     judged = [condition["metric"] for condition in verdict.get("conditions") or []]
     for metric in dict.fromkeys([*HEADLINES, *judged]):
+        if metric.removeprefix("attack/") in attack_names(record):
+            continue  # below, under a name of its own
         if any(metric in flat for flat in record.metrics.values()):
             label, better = HEADLINES.get(metric, (metric, ""))
             values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
             table.add_row(label, *(value.replace(MISSING, "-") for value in values), better)
+    for attack in attack_names(record):
+        shares = [number(flat.get(f"attack/{attack}")) for flat in record.metrics.values()]
+        label = f"{attack}: recovered share"
+        table.add_row(label, *(share.replace(MISSING, "-") for share in shares), "near 0")
     return table
 
 

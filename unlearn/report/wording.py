@@ -32,12 +32,16 @@ BETTER = {
     "retain/extraction_strength": "higher",
     "mia": "as reference",
     "mia_reference": "near 0.5",
+    "attack": "as reference",
 }
 """Which way is good for metrics, or whole groups, that are no headline."""
 
 GROUPS = ("whole model", "forget", "retain", "real_authors", "world_facts", "holdout", "mia")
 
-GROUP_TITLES = {"mia": "membership attacks: AUC, 0.5 = forget rows look like holdout rows"}
+GROUP_TITLES = {
+    "mia": "membership attacks: AUC, 0.5 = forget rows look like holdout rows",
+    "attack": "attacks: recovered shares (0 = nothing came back), and what they are made of",
+}
 """What a group is called where its name would not do."""
 
 MEASURES = (

@@ -1,0 +1,111 @@
+"""Attacks: is it really gone, or only hidden? Each tries to get back what a model has forgotten.
+
+:func:`run_attacks` is the one way in: it attacks one model and gives flat metrics, `attack/NAME` =
+the recovered share and `attack/NAME_DETAIL`. What is compared with what says :class:`Subject`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from unlearn.attacks.base import Attack, Found, Subject, Target, unchanged
+from unlearn.attacks.paraphrase import Paraphrase
+from unlearn.attacks.probing import Probing
+from unlearn.attacks.quantization import Quantization
+from unlearn.attacks.relearning import Relearning
+from unlearn.data.splits import Row, Splits
+from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.parts import Problems, first_line
+
+__all__ = [
+    "Attack",
+    "Found",
+    "Paraphrase",
+    "Probing",
+    "Quantization",
+    "Relearning",
+    "Subject",
+    "Target",
+    "attack_in_turn",
+    "check_attacks",
+    "metric_names",
+    "run_attacks",
+]
+
+log = logging.getLogger(__name__)
+
+Attacks = Mapping[str, Attack]
+"""By the name that the configuration gives each, which is the name in its metrics."""
+
+
+def metric_names(attacks: Attacks) -> list[str]:
+    """Return the names of all metrics that :func:`run_attacks` will give."""
+    return [
+        name
+        for attack, part in attacks.items()
+        for name in (f"attack/{attack}", *(f"attack/{attack}_{d}" for d in part.names()))
+    ]
+
+
+def check_attacks(attacks: Attacks, rows: Sequence[Row]) -> list[str]:
+    """Return what the scored forget rows lack for these attacks; before any model loads."""
+    problems = Problems()
+    for name, attack in attacks.items():
+        if rows:
+            problems.build(f"attack.{name}", attack.check_rows, rows)
+        else:
+            problems.add(f"attack.{name}: the data has no forget rows that are scored")
+    return problems.found
+
+
+def run_attacks(attacks: Attacks, subject: Subject) -> tuple[dict[str, float | None], list[str]]:
+    """Attack the subject's model in every way; returns flat metrics and notes.
+
+    The model, the global random generators and everything else are afterwards as they were. An
+    attack that fails is null, with a note, and the others still run.
+    """
+    metrics: dict[str, float | None] = {}
+    notes: list[str] = []
+    for name, attack in attacks.items():
+        log.info("%s: attack %s", subject.stage, name)
+        try:
+            with unchanged(subject.model, attack.changes_weights):
+                found = attack.run(subject)
+        except Exception as error:  # any: one attack must never cost the results of the others
+            log.exception("%s: attack %s failed; the other results stand", subject.stage, name)
+            metrics |= dict.fromkeys(metric_names({name: attack}))
+            notes.append(f"attack/{name}: failed ({type(error).__name__}: {first_line(error)})")
+            continue
+        metrics[f"attack/{name}"] = _finite(found.recovered)
+        metrics |= {f"attack/{name}_{key}": _finite(x) for key, x in found.details.items()}
+        notes += [f"attack/{name}: {note}" for note in found.notes]
+    return metrics, notes
+
+
+def attack_in_turn(
+    attacks: Attacks,
+    suite: Suite,
+    splits: Splits,
+    evaluations: Mapping[str, Evaluation],
+    loads: Mapping[str, Callable[[], Any] | None],
+    target: Target | None,
+) -> Iterator[tuple[str, dict[str, float | None], list[str]]]:
+    """Attack the models of several stages the same way; gives stage, metrics and notes of each.
+
+    `loads` returns the model of a stage, None where there is none; `target` is the model before
+    unlearning, None where it is not known.
+    """
+    for stage, load in loads.items():
+        if attacks and load is not None:
+            subject = Subject(stage, load(), suite, splits, evaluations[stage], target)
+            found, notes = run_attacks(attacks, subject)
+            for note in notes:
+                log.info("%s: %s", stage, note)
+            yield stage, found, notes
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,170 @@
+"""What an attack is, what it is given, and how much of the forgotten it found."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from unlearn.data.splits import Row, Splits
+from unlearn.evaluation.scoring import Scored, score
+from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.metrics.table import mean_nll
+
+LEAST_DISTANCE = 0.01
+"""Least x_before − x_after that a share is taken of; all our x lie in [0, 1]."""
+
+
+class Target:
+    """The model before unlearning; what an attack finds in it is found once, for every subject."""
+
+    def __init__(self, measured: Evaluation, load: Callable[[], Any] | None = None) -> None:
+        """`load` returns the model anew; None where it cannot be had, only its evaluation."""
+        self.measured, self.load = measured, load
+        self._found: dict[str, Any] = {}
+
+    def find(self, name: str, measure: Callable[[Any], Any]) -> Any:
+        """Return `measure(target)`, made at the first call under this name; None without model."""
+        if name not in self._found:
+            if self.load is None:
+                return None
+            self._found[name] = measure(self.load())
+        return self._found[name]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under attack, with what it is measured by and compared with."""
+
+    stage: str
+    """after or reference; a word for progress bars."""
+    model: Any
+    """Given back as it was, bit by bit."""
+    suite: Suite
+    """Rows, ids, precision and limits of an evaluation."""
+    splits: Splits
+    """All rows, for an attack that needs others than the scored ones."""
+    measured: Evaluation
+    """What is known of `model` without any attack."""
+    target: Target | None
+    """The model before unlearning; None: details only, no shares."""
+
+    def answers(self, split: str) -> list[Scored]:
+        """Return the true answers of a split as ids, in the order of its rows."""
+        return [a for a in self.suite.answers if a.split == split and a.kind == "answer"]
+
+    def score(self, answers: Sequence[Scored], model: Any = None) -> pd.DataFrame:
+        """Return the score table of `answers` under the model (another one, where given)."""
+        suite = self.suite
+        return score(
+            self.model if model is None else model,
+            answers,
+            suite.encoder.tokenizer.pad_token_id,
+            suite.autocast,
+            suite.config.score_tokens,
+            f"{self.stage}: attacked",
+            hits_of=("forget",),
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attack found."""
+
+    recovered: float | None
+    """The recovered share; None where it cannot be had, and a note says why."""
+    details: dict[str, float | None] = field(default_factory=dict)
+    """By the part of the metric's name after `attack/NAME_`."""
+    notes: list[str] = field(default_factory=list)
+
+
+class Attack:
+    """A way of getting at what a model seems to have forgotten; subclasses are dataclasses."""
+
+    changes_weights: bool = True
+    """Whether the model's weights move on the way; they are then kept and put back afterwards."""
+
+    def names(self) -> list[str]:
+        """Return the details that :meth:`run` will give, so that a condition may name them."""
+        return []
+
+    def check_rows(self, rows: Sequence[Row]) -> None:
+        """Learn the scored forget rows, before any model loads; raises DataError if unfit."""
+
+    def run(self, subject: Subject) -> Found:
+        """Attack the model and return what was found."""
+        raise NotImplementedError
+
+
+def recovered(
+    attacked: float | None, after: float | None, before: float | None, notes: list[str]
+) -> float | None:
+    """Return (attacked − after)/(before − after), clipped to [0, 1]; 0 = nothing came back.
+
+    x is a quantity of [0, 1] that is high for a model that knows the forget rows. Where before does
+    not exceed after by :data:`LEAST_DISTANCE` nothing has been forgotten that could come back: the
+    share is None, and `notes` says so.
+    """
+    if before is None:
+        notes.append(
+            "no recovered share, as the model before unlearning is not known (method=none: "
+            "attack_before=PATH names it)"
+        )
+        return None
+    if attacked is None or after is None or not all(map(math.isfinite, (attacked, after, before))):
+        notes.append("no recovered share, as a number is not finite")
+        return None
+    if before - after < LEAST_DISTANCE:
+        notes.append(
+            f"no recovered share, as nothing seems forgotten: {after:.3g} after unlearning, "
+            f"{before:.3g} before"
+        )
+        return None
+    return min(1.0, max(0.0, (attacked - after) / (before - after)))
+
+
+def answer_probability(scores: pd.DataFrame, rows: Sequence[int] | None = None) -> float:
+    """Return the mean over forget rows of p = exp(−mean NLL); `rows` takes those indexes only."""
+    table = scores[(scores["split"] == "forget") & (scores["kind"] == "answer")]
+    if rows is not None:
+        table = table[table["index"].isin(rows)]
+    return float(np.exp(-mean_nll(table, "answer").to_numpy()).mean())
+
+
+@contextmanager
+def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
+    """Give the model and the global random generators back as they were, whatever happens between.
+
+    `weights`: also keep a copy of every parameter and buffer on the CPU and put it back, bit by
+    bit. A parameter that was replaced by another object is the one thing that is not noticed.
+    """
+    tensors = list(chain(model.parameters(), model.buffers())) if weights else []
+    kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
+    state = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+    training = [(module, module.training) for module in model.modules()]
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = [model.device.index or 0] if model.device.type == "cuda" else []
+    try:
+        for parameter, _, _ in state:
+            parameter.grad = None  # whatever is added to a gradient is added to another one
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for tensor, copy in zip(tensors, kept, strict=True):
+                tensor.copy_(copy)
+        for parameter, gradient, trains in state:
+            parameter.grad = gradient
+            parameter.requires_grad_(trains)
+        for module, was in training:
+            module.training = was
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -1,0 +1,83 @@
+"""Paraphrase: does the model answer when it is asked in other words?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.data.splits import Row
+from unlearn.errors import DataError
+from unlearn.evaluation.generation import generate
+from unlearn.evaluation.scoring import Scored
+from unlearn.metrics import rouge_recall
+
+
+@dataclass
+class Paraphrase(Attack):
+    """Ask every forget question in the other words that the data has for it, greedily.
+
+    x = mean ROUGE-L recall of the true answer in what the model says: attacked = to the paraphrased
+    questions, after = to the questions as they were trained on, before = the model before
+    unlearning asked the same paraphrases. So 1 means: asked in other words, the model says as much
+    as before unlearning; 0: no more than it says anyway.
+    """
+
+    changes_weights = False
+
+    def names(self) -> list[str]:
+        return ["rougeL_recall", "probability", "before_rougeL_recall"]
+
+    def check_rows(self, rows: Sequence[Row]) -> None:
+        lacking = sum(not row.paraphrased_question or not row.question for row in rows)
+        if lacking:
+            raise DataError(
+                f"{lacking} of {len(rows)} scored forget rows have no paraphrased question (a "
+                "column paraphrased_question beside each question); leave the attack out, or use "
+                "data that has them, such as minitofu"
+            )
+
+    def run(self, subject: Subject) -> Found:
+        notes: list[str] = []
+        said = self._recall(subject, subject.model)
+        scores = subject.score(self._answers(subject))
+        target = subject.target
+        before = target.find(repr(self), lambda m: self._recall(subject, m)) if target else None
+        if target and before is None:
+            before = target.measured.metrics.get("forget/rougeL_recall")
+            notes.append(
+                "the model before unlearning was not at hand: its answers to the original "
+                "questions stand for those to the paraphrases"
+            )
+        after = subject.measured.metrics.get("forget/rougeL_recall")
+        share = recovered(said, after, before, notes)
+        details = {
+            "rougeL_recall": said,
+            "probability": answer_probability(scores),
+            "before_rougeL_recall": before,
+        }
+        return Found(share, details, notes)
+
+    def _answers(self, subject: Subject) -> list[Scored]:
+        """Return the true answers behind the paraphrased questions."""
+        encode, rows = subject.suite.encoder.encode, subject.suite.rows["forget"]
+        return [
+            Scored("forget", index, "answer", 0, encode(str(row.paraphrased_question), row.answer))
+            for index, row in enumerate(rows)
+        ]
+
+    def _recall(self, subject: Subject, model: Any) -> float:
+        suite = subject.suite
+        texts = generate(
+            model,
+            suite.encoder.tokenizer,
+            [answer.example.prompt for answer in self._answers(subject)],
+            suite.autocast,
+            suite.config.max_new_tokens,
+            suite.config.generate_tokens,
+            f"{subject.stage}: answering paraphrased questions",
+        )
+        rows = suite.rows["forget"]
+        recalls = [rouge_recall(r.answer, text)[0] for r, text in zip(rows, texts, strict=True)]
+        return sum(recalls) / len(recalls)

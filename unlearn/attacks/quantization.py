@@ -1,0 +1,79 @@
+"""Quantization: does what was forgotten come back when the weights are rounded?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.attacks.checks import refuse
+from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
+from unlearn.metrics import extraction_strength, probability
+
+METHODS = ("auto", "torchao", "round_to_nearest")
+
+
+@dataclass
+class Quantization(Attack):
+    """Score the forget rows again with the weights of all linear layers rounded to few bits.
+
+    x = mean probability exp(−mean NLL) of the forget answers; the width that brings back most
+    counts. Small updates may vanish in the rounding, and with them the unlearning (Zhang et al.
+    2024, arXiv 2410.16454). Embeddings and output layer stay as they are, as in the usual
+    libraries; activations are not quantized. The retain rows' probability is told beside it: at a
+    width at which that is lost, too, nothing follows from a low share.
+
+    Raises ConfigurationError for a width or a method that is not allowed.
+    """
+
+    bits: list[int] = field(default_factory=lambda: [8, 4])
+    """Widths of a weight, 2 to 8 bits."""
+    method: str = "auto"
+    """torchao (signed integers, one scale a group of 32 columns at up to 4 bits, else one a row),
+    round_to_nearest (symmetric, one scale an output row); auto: torchao where it is installed."""
+
+    def __post_init__(self) -> None:
+        allowed = ", ".join(METHODS)
+        missing = self.method == "torchao" and not has_torchao()
+        refuse(
+            None if self.bits else "bits: empty; give some of 2 to 8, such as [8, 4]",
+            *(
+                f"bits: {width}; allowed: 2 to 8, each once"
+                for width in dict.fromkeys(self.bits)
+                if not 2 <= width <= 8 or self.bits.count(width) > 1
+            ),
+            None if self.method in METHODS else f"method: {self.method!r}; allowed: {allowed}",
+            "method: torchao is not installed; pip install torchao, or method=round_to_nearest"
+            if missing
+            else None,
+        )
+
+    def names(self) -> list[str]:
+        kinds = ("probability", "extraction_strength", "retain_probability")
+        return [f"int{width}_{kind}" for width in self.bits for kind in kinds]
+
+    def run(self, subject: Subject) -> Found:
+        torchao = self.method == "torchao" or (self.method == "auto" and has_torchao())
+        rounded = by_torchao if torchao else round_to_nearest
+        name = "torchao" if torchao else "round-to-nearest"
+        notes = [f"weights rounded by {name}"]
+        layers = list(linear_weights(subject.model))
+        originals = [weight.detach().clone() for weight in layers]
+        answers = [*subject.answers("forget"), *subject.answers("retain")]
+        details: dict[str, float | None] = {}
+        for width in self.bits:
+            with torch.no_grad():
+                for weight, original in zip(layers, originals, strict=True):
+                    weight.copy_(rounded(original, width))
+            scores = subject.score(answers)
+            forget, retain = (scores[scores["split"] == s] for s in ("forget", "retain"))
+            details[f"int{width}_probability"] = answer_probability(forget)
+            details[f"int{width}_extraction_strength"] = extraction_strength(forget)
+            kept = probability(retain) if len(retain) else None
+            details[f"int{width}_retain_probability"] = kept
+        best = max(details[f"int{width}_probability"] or 0.0 for width in self.bits)
+        target = subject.target
+        before = answer_probability(target.measured.scores) if target else None
+        after = answer_probability(subject.measured.scores)
+        return Found(recovered(best, after, before, notes), details, notes)
