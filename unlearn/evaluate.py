@@ -18,7 +18,8 @@ DESCRIPTION = """\
 Score finished runs again with another suite; nothing is trained.
 
 Each run keeps its own configuration, with your overrides of evaluation.*, accept.*, attack=[...],
-data.* (the place of files, or other rows), reference=PATH|none, model.device|autocast|template|max_length.
+data.* (the place of files, or other rows), reference=PATH|none, and of model device, autocast,
+template, max_length.
 The result is RUN/evaluations/NAME/ with the tables of each stage and record.json; the record of
 the run itself stays as it is.
 """
