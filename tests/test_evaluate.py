@@ -110,6 +110,20 @@ def test_another_suite_with_rules_and_measures(run: Path) -> None:
     assert "Accepted: 1 of 1 conditions met" in done.out
 
 
+def test_a_finished_run_is_attacked_as_the_run_would_have_been(run: Path, unlearn: Command) -> None:
+    attack = "attack=[quantization,probing]"
+    done = evaluate(run, attack, "--name", "again")
+    assert done.status == 0, done.said
+    at_once = unlearn(*SMALL, ROWS, attack)
+    assert at_once.status == 0, at_once.said
+    assert record(done)["metrics"] == at_once.summary["metrics"]
+    assert record(done)["attacks"] == at_once.summary["attacks"]
+    assert "attack/quantization" in record(done)["metrics"]["reference"]
+    wrong = evaluate(run, attack, "accept.conditions=[{metric: attack/relearning, at_most: 1}]")
+    assert wrong.status == 2
+    assert "attack/relearning' is not measured here" in wrong.said
+
+
 def test_a_verdict_that_is_no_under_strict(run: Path) -> None:
     rule = "accept.conditions=[{metric: forget/loss, at_least: 1000}]"
     assert evaluate(run, rule).status == 0
