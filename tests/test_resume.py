@@ -326,7 +326,7 @@ def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_a_joblib_sweep_ends_the_same(tmp_path: Path) -> None:
-    sweep = (*KILLED, "-m", "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    sweep = ("-m", *KILLED, "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     kill_ten_times((*sweep, "hydra.sweep.dir=cut"), tmp_path, tmp_path / "cut", most=40)
     cache = str(tmp_path / "cache")
     for name in ("cut", "whole"):
