@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -146,7 +147,11 @@ def test_without_a_name_each_call_has_a_folder_of_its_own(run: Path) -> None:
         assert evaluate(run, "evaluation.rows=1", "reference=none").status == 0
     records = list((run / "evaluations").glob("*/record.json"))
     assert len(records) == 2
-    assert all(json.loads(r.read_text())["metrics"]["reference"] is None for r in records)
+    found = [json.loads(r.read_text()) for r in records]
+    assert all(one["metrics"]["reference"] is None for one in found)
+    assert differences(*found) == []
+    told = differences(found[0], json.loads((run / "summary.json").read_text()))
+    assert all(difference.startswith("rows of ") for difference in told), "no reference is no other"
 
 
 def test_models_that_are_gone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,6 +316,13 @@ def test_a_saved_model_on_rows_of_ones_own(
     assert done.summary["metrics"]["after"]["forget/loss"] > 0
     assert done.summary["metrics"]["reference"] is None
     assert set((own_cache / "prepared").iterdir()) == prepared
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, unlearn.evaluate; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_only_overrides_are_no_run() -> None:

@@ -103,9 +103,16 @@ def notes_of(evaluations: Mapping[str, Evaluation]) -> list[str]:
     stages: dict[str, list[str]] = {}
     for stage, evaluation in evaluations.items():
         for note in evaluation.notes:
-            if stage != "reference" or "no reference model" not in note:  # it is one itself
-                stages.setdefault(note, []).append(stage)
-    return [f"{', '.join(where)}: {note}" for note, where in stages.items()]
+            where = stages.setdefault(note, [])
+            said = "on the way" if stage.startswith("step_") else stage
+            if said not in where:
+                where.append(said)
+    # The reference is no reference to itself, which is nothing to be told.
+    return [
+        f"{', '.join(where)}: {note}"
+        for note, where in stages.items()
+        if where != ["reference"] or "no reference model" not in note
+    ]
 
 
 def peak_memory() -> int:
