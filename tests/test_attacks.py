@@ -515,7 +515,7 @@ def test_what_the_rows_lack_is_told_for_all_attacks() -> None:
     text = [Row("", "Nobody asks for this.")]
     problems = check_attacks({**ATTACKS, "second": Paraphrase()}, text)
     assert [problem.split(":")[0] for problem in problems] == [
-        "attack.relearning",
+        "attack.relearning.rows",
         "attack.paraphrase",
         "attack.second",
     ]

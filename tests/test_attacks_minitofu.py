@@ -29,11 +29,12 @@ METHODS = ("ngdiff_bounded", "ngdiff", "graddiff")
 ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
 OPTIONS = (
     "data.forget_rows=20",
-    "data.retain_rows=160",
+    "data.retain_rows=80",
     "data.retain_scored=40",
     "model.autocast=none",
+    "model.tiny.layers=2",
     "evaluation.max_new_tokens=24",
-    "training.steps=80",
+    "training.steps=60",
     "tracker=none",
     "attack=[relearning,quantization,paraphrase,probing]",
     "attack.quantization.method=round_to_nearest",
@@ -127,7 +128,7 @@ class Masked(LlamaForCausalLM):
 def masked(runs: dict[str, Done]) -> dict[str, Flat]:
     """Metrics of the masked target: as it is, and what the attacks found."""
     folder = Path(runs["ngdiff"].summary["model"]["target"]["path"])
-    splits = MiniTofu(forget_rows=20, retain_rows=160, retain_scored=40).read()
+    splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
     config = EvaluationConfig(max_new_tokens=24)
     suite = Suite(splits.evaluated, encoder, config, nullcontext(), splits.quizzes)
