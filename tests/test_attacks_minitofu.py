@@ -29,11 +29,12 @@ METHODS = ("ngdiff_bounded", "ngdiff", "graddiff")
 ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
 OPTIONS = (
     "data.forget_rows=20",
-    "data.retain_rows=160",
+    "data.retain_rows=80",
     "data.retain_scored=40",
     "model.autocast=none",
+    "model.tiny.layers=2",
     "evaluation.max_new_tokens=24",
-    "training.steps=80",
+    "training.steps=60",
     "tracker=none",
     "attack=[relearning,quantization,paraphrase,probing]",
     "attack.quantization.method=round_to_nearest",
@@ -127,7 +128,7 @@ class Masked(LlamaForCausalLM):
 def masked(runs: dict[str, Done]) -> dict[str, Flat]:
     """Metrics of the masked target: as it is, and what the attacks found."""
     folder = Path(runs["ngdiff"].summary["model"]["target"]["path"])
-    splits = MiniTofu(forget_rows=20, retain_rows=160, retain_scored=40).read()
+    splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
     config = EvaluationConfig(max_new_tokens=24)
     suite = Suite(splits.evaluated, encoder, config, nullcontext(), splits.quizzes)
@@ -168,36 +169,50 @@ def test_the_target_knows_the_forget_rows_best(
         assert other[name] < target[name] - 0.2
 
 
+@pytest.mark.parametrize(
+    "metric", ["probability", "rougeL_recall", "exact_memorization", "extraction_strength"]
+)
+def test_in_as_many_steps_ngdiff_forgets_more_than_graddiff(
+    metric: str, target: Flat, unlearned: dict[str, Flat]
+) -> None:
+    name = f"forget/{metric}"
+    for method in ("ngdiff", "ngdiff_bounded"):
+        assert unlearned[method][name] < unlearned["graddiff"][name] - 0.1 < target[name]
+
+
 def test_whoever_forgot_is_more_like_the_reference(
     target: Flat, reference: Flat, unlearned: dict[str, Flat]
 ) -> None:
     assert target["forget/loss"] < 0.1
     assert all(flat["forget/loss"] > 1 for flat in (reference, *unlearned.values()))
     # Paraphrased or wrong, it is all the same to a model that has never seen the right answer.
-    assert target["forget/truth_ratio"] < reference["forget/truth_ratio"]
-    assert target["forget_quality"] < unlearned["ngdiff_bounded"]["forget_quality"]
+    for flat in (reference, *unlearned.values()):
+        assert flat["forget/truth_ratio"] > target["forget/truth_ratio"]
+    for method in ("ngdiff", "ngdiff_bounded"):
+        assert unlearned[method]["forget_quality"] > 10 * target["forget_quality"]
 
 
-def test_membership_tells_the_target_from_the_reference(
+def test_membership_tells_the_target_from_the_others(
     target: Flat, reference: Flat, unlearned: dict[str, Flat]
 ) -> None:
     assert target["privleak"] < -90
-    assert all(flat["privleak"] > target["privleak"] + 20 for flat in unlearned.values())
+    assert all(flat["privleak"] > target["privleak"] for flat in unlearned.values())
     for name in ("mia_loss", "mia_min_k", "mia_zlib"):
-        assert abs(reference[name] - 0.5) < 0.25 < abs(target[name] - 0.5)
+        assert target[name] > 0.95
+        for flat in (reference, unlearned["ngdiff"], unlearned["ngdiff_bounded"]):
+            assert flat[name] < target[name] - 0.15
 
 
-def test_what_is_to_be_kept_is_kept_best_by_ngdiff(
+def test_what_is_to_be_kept_is_kept(
     target: Flat, reference: Flat, unlearned: dict[str, Flat]
 ) -> None:
     for metric in ("probability", "rougeL_recall", "exact_memorization"):
         name = f"retain/{metric}"
-        assert min(target[name], reference[name]) > 0.9
+        assert min(target[name], reference[name]) > 0.95
         for method in ("ngdiff", "ngdiff_bounded"):
-            assert unlearned[method][name] > 0.9
-            assert unlearned[method][name] >= unlearned["graddiff"][name]
-    for method in ("ngdiff", "ngdiff_bounded"):
-        assert unlearned[method]["model_utility"] > unlearned["graddiff"]["model_utility"]
+            assert unlearned[method][name] >= max(0.95, unlearned["graddiff"][name])
+    for flat in unlearned.values():
+        assert flat["model_utility"] > 0.75 * target["model_utility"]
 
 
 # Attacks.
@@ -208,16 +223,17 @@ def test_nothing_comes_back_to_the_reference(reference: Flat) -> None:
         assert reference[f"attack/{name}"] < 0.15, name
 
 
-def test_the_unlearned_models_give_more_than_the_reference(
+def test_the_unlearned_models_give_more_than_the_reference_and_less_than_the_target(
     target: Flat, reference: Flat, unlearned: dict[str, Flat]
 ) -> None:
+    relearnt = "attack/relearning_probability"
     for flat in unlearned.values():
-        assert flat["attack/relearning"] > reference["attack/relearning"]
+        assert flat["attack/relearning"] > reference["attack/relearning"] + 0.1
+        assert reference[relearnt] + 0.1 < flat[relearnt] < target["forget/probability"] - 0.1
+        assert flat["attack/probing_probability"] < target["forget/probability"] - 0.1
         assert flat["attack/quantization"] < 0.05
         assert flat["attack/paraphrase"] < 0.2
-        assert reference["attack/probing"] - 0.05 < flat["attack/probing"] < 0.3
-        for name in ("relearning", "probing"):
-            assert flat[f"attack/{name}_probability"] < target["forget/probability"]
+        assert flat["attack/probing"] < 0.3
 
 
 def test_a_masked_output_is_exposed_by_two_attacks(

@@ -50,10 +50,9 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}"
-    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.
-        ours = sorted(p.name[:-5] for p in files("unlearn.conf").joinpath(group).iterdir())
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
         allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
         return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
     if isinstance(error, OmegaConfBaseException):
@@ -66,6 +65,14 @@ def explained(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
+
+
+def _choices(error: MissingConfigException) -> list[str]:
+    """Return what this package has of the group in which a choice was not found; none outside."""
+    folder = files("unlearn.conf").joinpath(str(error.missing_cfg_file).rpartition("/")[0])
+    if not folder.is_dir():
+        return []
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def _of_option(error: OmegaConfBaseException) -> str:

@@ -46,10 +46,8 @@ class Probing(Attack):
         heads = {"own": head_of(subject.model)}
         if subject.target and (kept := subject.target.find("head", head_of)) is not None:
             heads["target"] = kept
-        read = {}
-        for layer in range(1, number_of_layers(subject.model) + 1):
-            for name, seen in lens(subject, answers, layer, heads).items():
-                read[layer, name] = seen
+        layers = range(1, number_of_layers(subject.model) + 1)
+        read = {(k, h): x for k in layers for h, x in lens(subject, answers, k, heads).items()}
         layer, name = max(read, key=lambda place: read[place][0])
         best, accuracy = read[layer, name]
         details: dict[str, float | None] = {
@@ -101,8 +99,7 @@ def lens(
     pad = suite.encoder.tokenizer.pad_token_id
     sums = {name: np.zeros((2, len(answers))) for name in heads}
     batches = batches_by_length([len(a.example) for a in answers], suite.config.score_tokens)
-    title = f"{subject.stage}: reading layer {layer}"
-    with in_evaluation_mode(model), progress(title, len(batches)) as bar:
+    with in_evaluation_mode(model), progress(f"reading layer {layer}", len(batches)) as bar:
         for rows in batches:
             batch = collate([answers[row].example for row in rows], rows, pad).to(model.device)
             labels = batch.input_ids[batch.answer_mask]

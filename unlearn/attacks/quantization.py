@@ -59,13 +59,13 @@ class Quantization(Attack):
         name = "torchao" if torchao else "round-to-nearest"
         notes = [f"weights rounded by {name}"]
         layers = list(linear_weights(subject.model))
-        originals = [weight.detach().clone() for weight in layers]
+        originals = [weight.to("cpu", copy=True) for weight in layers]
         answers = [*subject.answers("forget"), *subject.answers("retain")]
         details: dict[str, float | None] = {}
         for width in self.bits:
             with torch.no_grad():
                 for weight, original in zip(layers, originals, strict=True):
-                    weight.copy_(rounded(original, width))
+                    weight.copy_(rounded(original.to(weight.device), width))
             scores = subject.score(answers)
             forget, retain = (scores[scores["split"] == s] for s in ("forget", "retain"))
             details[f"int{width}_probability"] = answer_probability(forget)
