@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Nats a token by which the scores of a tree may differ from those of its rows."""
 
+CPU_TOKENS = 2048
+"""Padded tokens of a batch on the CPU, where larger ones are slower: nothing stays in its cache."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -56,24 +59,26 @@ class Pass:
             batch = collate(chosen, self.rows, pad).to(model.device)
             with autocast:
                 logits, labels, owner = answer_logits(model, batch)
-            place = torch.arange(len(labels), device=labels.device)
-            return Predicted(self.rows, logits, place, labels, owner)
+            return Predicted(
+                self.rows, logits, torch.arange(len(labels), device=labels.device), labels, owner
+            )
         trees, places = collate_trees(self.trees, pad)
         trees = trees.to(model.device)
         with autocast:
             logits = tree_logits(
                 model, trees.input_ids, trees.positions, trees.visible, trees.predicting
             )
-        flat = [token for example in chosen for token in example.answer]
-        owner = [row for row, example in enumerate(chosen) for _ in example.answer]
         place = [node for nodes in places for node in nodes]
-        return Predicted(
-            self.rows, logits, *(torch.tensor(x, device=logits.device) for x in (place, flat, owner))
-        )
+        labels = [token for example in chosen for token in example.answer]
+        owner = [row for row, example in enumerate(chosen) for _ in example.answer]
+        on_device = (torch.tensor(x, device=logits.device) for x in (place, labels, owner))
+        return Predicted(self.rows, logits, *on_device)
 
 
 def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> list[Pass]:
     """Return the batches, of at most `tokens` padded tokens each, that score every example once."""
+    if model.device.type == "cpu":
+        tokens = min(tokens, CPU_TOKENS)
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for number, example in enumerate(examples):
         by_prompt.setdefault(example.prompt, []).append(number)
@@ -97,9 +102,8 @@ def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> li
     for batch in batches_by_length([len(tree) for _, tree in shared], tokens):
         pairs = [shared[place] for place in batch]
         found.append(Pass([n for numbers, _ in pairs for n in numbers], [t for _, t in pairs]))
-    for batch in batches_by_length([len(examples[number]) for number in alone], tokens):
-        found.append(Pass([alone[place] for place in batch], []))
-    return found
+    batches = batches_by_length([len(examples[number]) for number in alone], tokens)
+    return found + [Pass([alone[place] for place in batch], []) for batch in batches]
 
 
 def reason_for_rows(
