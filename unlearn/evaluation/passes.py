@@ -68,11 +68,12 @@ class Pass:
             logits = tree_logits(
                 model, trees.input_ids, trees.positions, trees.visible, trees.predicting
             )
-        place = [node for nodes in places for node in nodes]
-        labels = [token for example in chosen for token in example.answer]
-        owner = [row for row, example in enumerate(chosen) for _ in example.answer]
-        on_device = (torch.tensor(x, device=logits.device) for x in (place, labels, owner))
-        return Predicted(self.rows, logits, *on_device)
+        tokens = (
+            [node for nodes in places for node in nodes],
+            [token for example in chosen for token in example.answer],
+            [row for row, example in enumerate(chosen) for _ in example.answer],
+        )
+        return Predicted(self.rows, logits, *torch.tensor(tokens, device=logits.device))
 
 
 def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> list[Pass]:
@@ -119,7 +120,8 @@ def reason_for_rows(
     try:
         shared = Pass(numbers, [tree]).run(model, examples, pad, exact)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
-        return f"{type(error).__name__}: {str(error).splitlines()[:1]}"
+        first_line = next(iter(str(error).splitlines()), "")
+        return f"its forward pass raises {type(error).__name__}: {first_line}"
     rows = Pass(numbers, []).run(model, examples, pad, exact)
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:
