@@ -47,8 +47,9 @@ format: install ## Put the code into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure seconds and memory of a step
+bench: install ## Measure a step and an evaluation
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.evaluation
 
 smollm2: install ## Fetch the pretrained SmolLM2-135M (93 MB) for model=smollm2_135m
 	$(BIN)/python -m unlearn.models.fetch_smollm2

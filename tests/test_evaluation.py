@@ -197,7 +197,7 @@ def test_an_answer_ends_at_the_tokens_of_tokenizer_and_model(
     model = tiny.model()
     model.generation_config.eos_token_id = configured
     assert tiny.tokenizer().eos_token_id == 0
-    assert end_tokens(model, tiny.tokenizer()).tolist() == expected
+    assert sorted(end_tokens(model, tiny.tokenizer())) == expected
 
 
 # What evaluation leaves alone

@@ -52,6 +52,25 @@ def answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
 
 
+def tree_logits(
+    model: Any, input_ids: Tensor, positions: Tensor, visible: Tensor, predicting: Tensor
+) -> Tensor:
+    """Return the logits (N, V) float32 at the `predicting` (B, T) tokens, in row-major order.
+
+    Tokens (B, T) stand at `positions` (B, T), and token q of a row sees token k where `visible`
+    (B, 1, T, T) is true at [q, k]. Only the attention implementations `sdpa` and `eager` read such
+    a mask, and not every architecture does: whoever calls it compares first.
+    """
+    if model.config._attn_implementation == "eager":  # which adds its mask to the products
+        hidden = torch.finfo(torch.float32).min
+        visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, hidden)
+    with _output_layer_sees_only(model, predicting):
+        output = model(
+            input_ids=input_ids, attention_mask=visible, position_ids=positions, use_cache=False
+        )
+    return _at_least_float32(output.logits[0])
+
+
 def answer_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the NLL of every answer token (N,) float32, and its row number in the batch (N,)."""
     logits, labels, rows = answer_logits(model, batch)

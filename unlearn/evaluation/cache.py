@@ -22,7 +22,7 @@ from unlearn.evaluation.suites import Evaluation, Suite, summarise
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever scoring or generation changes its results."""
 
 

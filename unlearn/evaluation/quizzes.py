@@ -30,16 +30,16 @@ class Asked:
     passages: bool
     """What is generated goes on with a passage, and is not cut at the next question."""
 
-    def answer(
+    def ask(
         self,
         model: Any,
         tokenizer: Any,
         autocast: AbstractContextManager,
         config: EvaluationConfig,
         stage: str,
-    ) -> list[dict[str, Any]]:
-        """Return one line a row: what the model said, and its score."""
-        texts = generate(
+    ) -> list[str]:
+        """Return what the model says to every row."""
+        return generate(
             model,
             tokenizer,
             self.prompts,
@@ -49,6 +49,9 @@ class Asked:
             f"{stage}: {self.name}",
             str if self.passages else answer_only,
         )
+
+    def judge(self, texts: Sequence[str], config: EvaluationConfig) -> list[dict[str, Any]]:
+        """Return one line a row: what the model said, and its score."""
         split, _, quiz = self.name.partition("/")
         return [
             {

@@ -1,7 +1,8 @@
 """The teacher-forced pass: every scored answer once, into one table.
 
-Batches hold rows of similar length and a fixed budget of padded tokens. A score depends on its row
-alone: padding stands to the right, where causal attention never looks.
+Answers with the same ids are computed once, and a question once for all its answers. Batches hold
+rows of similar length and a fixed budget of padded tokens. A score depends on its row alone:
+padding stands to the right, where causal attention never looks.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
-from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
+from unlearn.evaluation.greedy_starts import GreedyStarts
+from unlearn.evaluation.passes import losses_and_choices, passes
 from unlearn.evaluation.token_scores import TokenScores
-from unlearn.forward import answer_logits
+from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.progress import progress
 
 
@@ -71,6 +73,7 @@ def score(
     title: str = "scoring",
     hits_of: Collection[str] = (),
     likelihoods_of: Collection[str] = (),
+    starts: GreedyStarts | None = None,
 ) -> pd.DataFrame:
     """Return the score table: one row per answer, in the order given.
 
@@ -78,35 +81,57 @@ def score(
     (end token included), `hits` (answer tokens that are the argmax given the true prefix). `tokens`
     is the budget of one batch in padded tokens. `hits_of` and `likelihoods_of` name splits whose
     true answers have lists besides, one entry a token: `token_hits`, and `token_log_p` with
-    `token_mean_log_p` and `token_variance_log_p` under the vocabulary; null in other rows.
+    `token_mean_log_p` and `token_variance_log_p` under the vocabulary; null in other rows. `starts`
+    is told what the pass shows of the model's own answers.
     """
-    sums, hits = [0.0] * len(answers), [0] * len(answers)
-    lists = TokenScores(answers, hits_of, likelihoods_of)
-    batches = batches_by_length([len(a.example) for a in answers], tokens)
-    with in_evaluation_mode(model), progress(title, len(batches)) as bar:
-        for rows in batches:
-            batch = collate([answers[row].example for row in rows], rows, pad).to(model.device)
-            with autocast:
-                logits, labels, owner = answer_logits(model, batch)
-            losses = F.cross_entropy(logits, labels, reduction="none").double()
-            right = logits.argmax(-1) == labels
-            row_sums = torch.zeros(len(rows), dtype=torch.float64, device=losses.device)
-            row_hits = torch.zeros(len(rows), dtype=torch.long, device=losses.device)
-            row_sums.index_add_(0, owner, losses)
-            row_hits.index_add_(0, owner, right.long())
-            for row, nll, hit in zip(rows, row_sums.tolist(), row_hits.tolist(), strict=True):
-                sums[row], hits[row] = nll, hit
-            lists.add(rows, owner, logits, losses, right)
-            bar.advance()
-    return pd.DataFrame(
+    numbers: dict[Example, int] = {}
+    of = [numbers.setdefault(answer.example, len(numbers)) for answer in answers]
+    examples = list(numbers)
+    asked = {HITS: _asked(answers, hits_of)} | {
+        name: _asked(answers, likelihoods_of) for name in LIKELIHOODS
+    }
+    kept = [{of[place] for place in asked[name]} for name in (HITS, LIKELIHOODS[0])]
+    lists = TokenScores([len(example.answer) for example in examples], *kept)
+    sums, hits = [0.0] * len(examples), [0] * len(examples)
+    with in_evaluation_mode(model):
+        found = passes(model, examples, pad, tokens)
+        with progress(title, len(examples)) as bar:
+            for part in found:
+                batch = part.run(model, examples, pad, autocast)
+                losses, choices = losses_and_choices(batch)
+                right = choices == batch.labels
+                row_sums = torch.zeros(len(part.rows), dtype=torch.float64, device=losses.device)
+                row_hits = torch.zeros(len(part.rows), dtype=torch.long, device=losses.device)
+                row_sums.index_add_(0, batch.owner, losses.double())
+                row_hits.index_add_(0, batch.owner, right.long())
+                for row, nll, hit in zip(
+                    part.rows, row_sums.tolist(), row_hits.tolist(), strict=True
+                ):
+                    sums[row], hits[row] = nll, hit
+                lists.add(batch, losses, right)
+                if starts is not None:
+                    starts.add([examples[row] for row in part.rows], choices.tolist())
+                bar.advance(by=len(part.rows))
+    table = pd.DataFrame(
         {
             "split": [a.split for a in answers],
             "index": [a.index for a in answers],
             "kind": [a.kind for a in answers],
             "number": [a.number for a in answers],
-            "nll_sum": sums,
+            "nll_sum": [sums[number] for number in of],
             "tokens": [len(a.example.answer) for a in answers],
-            "hits": hits,
-            **lists.columns,
+            "hits": [hits[number] for number in of],
         }
     )
+    for name in [HITS] * bool(hits_of) + list(LIKELIHOODS) * bool(likelihoods_of):
+        # An array of objects: pandas would take equally long lists for the rows of a matrix.
+        column = np.full(len(answers), None, dtype=object)
+        for place in asked[name]:
+            column[place] = lists.lists[name][of[place]]
+        table[name] = column
+    return table
+
+
+def _asked(answers: Sequence[Scored], splits: Collection[str]) -> list[int]:
+    """Return the places of the true answers of these splits."""
+    return [n for n, a in enumerate(answers) if a.kind == "answer" and a.split in splits]

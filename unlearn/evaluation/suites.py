@@ -25,6 +25,7 @@ from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.generation import generate
 from unlearn.evaluation.gradient_norms import gradient_norms
+from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, membership
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.scoring import answers_to_score, score
@@ -175,7 +176,8 @@ class Suite:
         Draws nothing at random, so evaluating changes nothing in a training that goes on.
         """
         tokenizer = self.encoder.tokenizer
-        scores = self.score(model, stage)
+        starts = GreedyStarts()
+        scores = self.score(model, stage, starts)
         texts = generate(
             model,
             tokenizer,
@@ -184,7 +186,12 @@ class Suite:
             self.config.max_new_tokens,
             self.config.generate_tokens,
             f"{stage}: answering",
+            starts=starts,
         )
+        quizzes = [
+            quiz.ask(model, tokenizer, self.autocast, self.config, stage) for quiz in self.quizzes
+        ]
+        # The words are compared when the model has nothing left to do.
         generations = []
         for (split, index, row), text in zip(self.asked, texts, strict=True):
             rouge_l, rouge_1 = rouge_recall(row.answer, text)
@@ -199,12 +206,15 @@ class Suite:
                     "rouge1_recall": rouge_1,
                 }
             )
-        for quiz in self.quizzes:
-            generations += quiz.answer(model, tokenizer, self.autocast, self.config, stage)
+        for quiz, answers in zip(self.quizzes, quizzes, strict=True):
+            generations += quiz.judge(answers, self.config)
         return summarise(scores, generations, reference, self.config.min_k)
 
-    def score(self, model: Any, stage: str) -> pd.DataFrame:
-        """Return the score table, with what the membership attacks read where they can be made."""
+    def score(self, model: Any, stage: str, starts: GreedyStarts | None = None) -> pd.DataFrame:
+        """Return the score table, with what the membership attacks read where they can be made.
+
+        `starts` is told what the pass shows of the model's own answers.
+        """
         pad = self.encoder.tokenizer.pad_token_id
         scores = score(
             model,
@@ -215,6 +225,7 @@ class Suite:
             f"{stage}: scoring",
             hits_of=RECITED_SPLITS,
             likelihoods_of=self.attacked,
+            starts=starts,
         )
         places = [
             place

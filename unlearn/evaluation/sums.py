@@ -20,7 +20,7 @@ from unlearn.files import write_json_atomic
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever scoring changes its results."""
 
 

@@ -6,12 +6,12 @@ N answer tokens of a batch, in row-major order; V entries of the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unlearn.evaluation.passes import Predicted
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
 ELEMENTS, GPU_ELEMENTS = 2**20, 2**24
@@ -41,51 +41,37 @@ def vocabulary_moments(logits: Tensor, positions: Tensor) -> tuple[Tensor, Tenso
 
 
 class TokenScores:
-    """Collects the lists of a score table; rows that no metric asks for cost nothing.
+    """Collects the lists of scored examples; one that no metric asks for costs nothing.
 
-    Only answers of kind "answer" are kept: `hits_of` names the splits whose argmax hits are,
-    `likelihoods_of` those with log p of every token and its μ and σ² under the vocabulary.
+    `hits_of` are the numbers of the examples whose argmax hits are kept, `likelihoods_of` those
+    with log p of every token and its μ and σ² under the vocabulary.
     """
 
     def __init__(
-        self, answers: Sequence[Any], hits_of: Collection[str], likelihoods_of: Collection[str]
+        self, lengths: Sequence[int], hits_of: Collection[int], likelihoods_of: Collection[int]
     ) -> None:
-        self._lengths = [len(a.example.answer) for a in answers]
-        self._hits_of = {n for n, a in enumerate(answers) if _asked(a, hits_of)}
-        self._likelihoods_of = {n for n, a in enumerate(answers) if _asked(a, likelihoods_of)}
-        names = [HITS] * bool(hits_of) + list(LIKELIHOODS) * bool(likelihoods_of)
-        # Arrays of objects: pandas would take equally long lists for the rows of a matrix.
-        self.columns = {name: np.full(len(answers), None, dtype=object) for name in names}
-        """Column name → for each answer an array, one entry a token (float32, hits bool), or None.
-        """
+        self._lengths = lengths
+        self._hits_of, self._likelihoods_of = hits_of, likelihoods_of
+        self.lists: dict[str, dict[int, np.ndarray]] = {n: {} for n in (HITS, *LIKELIHOODS)}
+        """Column name → example number → one entry a token (float32, hits bool)."""
 
-    def add(
-        self, rows: Sequence[int], owner: Tensor, logits: Tensor, losses: Tensor, hits: Tensor
-    ) -> None:
-        """Keep what is asked for of one batch.
-
-        `rows` are the places of its answers in the table, `owner` (N,) the number of each token's
-        row in the batch; logits (N, V), losses (N,) in nats, hits (N,) bool.
-        """
-        if kept := [row for row in rows if row in self._hits_of]:
-            self._store(HITS, kept, hits[_tokens_of(rows, owner, self._hits_of)])
-        if kept := [row for row in rows if row in self._likelihoods_of]:
-            positions = _tokens_of(rows, owner, self._likelihoods_of)
-            values = (-losses[positions], *vocabulary_moments(logits, positions))
-            for name, value in zip(LIKELIHOODS, values, strict=True):
+    def add(self, batch: Predicted, losses: Tensor, hits: Tensor) -> None:
+        """Keep what is asked for of one batch; losses (N,) in nats, hits (N,) bool."""
+        if kept := [row for row in batch.rows if row in self._hits_of]:
+            self._store(HITS, kept, hits[_tokens_of(batch, self._hits_of)])
+        if kept := [row for row in batch.rows if row in self._likelihoods_of]:
+            tokens = _tokens_of(batch, self._likelihoods_of)
+            moments = vocabulary_moments(batch.logits, batch.place[tokens])
+            for name, value in zip(LIKELIHOODS, (-losses[tokens], *moments), strict=True):
                 self._store(name, kept, value.float())
 
     def _store(self, name: str, rows: Sequence[int], values: Tensor) -> None:
         parts = values.cpu().split([self._lengths[row] for row in rows])
         for row, part in zip(rows, parts, strict=True):
-            self.columns[name][row] = part.numpy()
+            self.lists[name][row] = part.numpy()
 
 
-def _asked(answer: Any, splits: Collection[str]) -> bool:
-    return answer.kind == "answer" and answer.split in splits
-
-
-def _tokens_of(rows: Sequence[int], owner: Tensor, wanted: Collection[int]) -> Tensor:
-    """Return the positions (n,) of the tokens of the wanted rows."""
-    asked = torch.tensor([row in wanted for row in rows], device=owner.device)
-    return asked[owner].nonzero()[:, 0]
+def _tokens_of(batch: Predicted, wanted: Collection[int]) -> Tensor:
+    """Return the places (n,) of the tokens of the wanted examples."""
+    asked = torch.tensor([row in wanted for row in batch.rows], device=batch.owner.device)
+    return asked[batch.owner].nonzero()[:, 0]
