@@ -40,6 +40,7 @@ from unlearn.report import (
     write_report,
 )
 from unlearn.resources import RunResources
+from unlearn.search import require_objective
 from unlearn.settings import Settings, settings_of
 from unlearn.stopping import StopRule, level_of
 from unlearn.summary import State
@@ -120,6 +121,7 @@ class Run:
             model = preparation.load(target)
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
             require_measured(settings.conditions, state.evaluations["before"].metrics)
+            require_objective(settings.objective, state.evaluations["before"].metrics)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.

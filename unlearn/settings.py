@@ -26,6 +26,7 @@ from unlearn.objectives import Objective
 from unlearn.parts import Problems, locate, part, reader_of
 from unlearn.provenance import plain_container
 from unlearn.schedulers import Scheduler
+from unlearn.search import check_objective
 from unlearn.tracking import TrackerConfig
 from unlearn.training import Method
 from unlearn.weightings import TorchJDWeighting, Weighting
@@ -49,6 +50,7 @@ class Settings:
     reference: str
     conditions: list[Condition]
     strict: bool
+    objective: list[str] | None
 
 
 def settings_of(cfg: DictConfig) -> Settings:
@@ -84,6 +86,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     if method is not None:
         check_method(method, model, scheduler, cfg.reference, problems)
     check_until(training, cfg.reference, problems)
+    check_objective(cfg.objective, problems)
     world = os.environ.get("WORLD_SIZE", "1")
     problems.require(
         world == "1",
@@ -105,6 +108,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         reference=cfg.reference,
         conditions=conditions,
         strict=cfg.accept.strict,
+        objective=None if cfg.objective is None else list(cfg.objective),
     )
 
 
