@@ -110,6 +110,11 @@ def check_training(training: TrainingConfig | None, problems: Problems) -> None:
         training.checkpoint_every >= 0,
         f"training.checkpoint_every: {training.checkpoint_every}; allowed: 0 (none) or more steps",
     )
+    minutes = training.checkpoint_minutes
+    problems.require(
+        minutes is None or 0 < minutes < math.inf,
+        f"training.checkpoint_minutes: {minutes}; allowed: above 0, or null",
+    )
 
 
 def check_evaluation(evaluation: EvaluationConfig | None, problems: Problems) -> None:
@@ -117,7 +122,23 @@ def check_evaluation(evaluation: EvaluationConfig | None, problems: Problems) ->
         return
     problems.require(
         evaluation.every >= 0,
-        f"evaluation.every: {evaluation.every}; allowed: 0 (none) or more steps",
+        f"evaluation.every: {evaluation.every}; allowed: 0 (none) or more steps or epochs",
+    )
+    needs = "needs evaluation.every=STEPS, so that there is something to choose from"
+    for name in ("best", "stop_when_accepted"):
+        problems.require(
+            evaluation.every > 0 or not getattr(evaluation, name),
+            f"evaluation.{name}: {getattr(evaluation, name)}; {needs}",
+        )
+    problems.require(
+        evaluation.patience is None or (evaluation.patience >= 1 and evaluation.best is not None),
+        f"evaluation.patience: {evaluation.patience}; allowed: 1 or more evaluations, together "
+        "with evaluation.best=METRIC",
+    )
+    problems.require(
+        not (evaluation.best or "").startswith(("mia_", "attack/")),
+        f"evaluation.best: {evaluation.best}; allowed: a metric of which more, less or, for "
+        "privleak, 0 is best, and which is measured on the way, such as model_utility",
     )
     for name in ("max_new_tokens", "generate_tokens", "score_tokens", "rows"):
         value = getattr(evaluation, name)

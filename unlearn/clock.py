@@ -24,6 +24,16 @@ class Clock:
         finally:
             self._switch(outer)
 
+    def state_dict(self) -> dict[str, float]:
+        """Return the seconds so far, those that are being spent included."""
+        self._switch(self._current)
+        return dict(self.spent)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Add the seconds that an earlier process spent; what it measured is done again."""
+        for name, seconds in state.items():
+            self.spent[name] += seconds
+
     def _switch(self, to: str | None) -> str | None:
         now, before = time.monotonic(), self._current
         if before is not None:

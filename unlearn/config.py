@@ -16,7 +16,6 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from unlearn.cache import cached_or
-from unlearn.errors import ConfigurationError
 from unlearn.help import config_groups
 from unlearn.launchers import register_launchers
 from unlearn.tracking import TrackerConfig
@@ -44,6 +43,13 @@ class Attention(Enum):
     sdpa = "sdpa"
     eager = "eager"
     flash_attention_2 = "flash_attention_2"
+
+
+class EvaluationUnit(Enum):
+    """What `evaluation.every` counts."""
+
+    steps = "steps"
+    epochs = "epochs"
 
 
 class Template(Enum):
@@ -143,8 +149,10 @@ class TrainingConfig:
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
     checkpoint_every: int = 50
-    """Steps between saved states of the model, of which the last good one is kept until the run
-    completes; 0 = none."""
+    """Steps between saved states, of which the newest is kept until the run completes: the same
+    command with the same `hydra.run.dir` goes on from it. 0 = none by steps."""
+    checkpoint_minutes: float | None = 10.0
+    """Save one also where the last is so many minutes old; null = by steps only."""
     keep_checkpoints: bool = False
     """Leave `checkpoints/` in place at the end."""
     diagnose_every: int = 10
@@ -167,7 +175,16 @@ class EvaluationConfig:
     """What is measured, before, after and in between."""
 
     every: int = 0
-    """Steps between evaluations during training; 0 = none. Never changes the training."""
+    """Steps, or epochs, between evaluations during training; 0 = none. Never changes the steps."""
+    unit: EvaluationUnit = EvaluationUnit.steps
+    """What `every` counts: steps, or epochs (passes over the forget set)."""
+    best: str | None = None
+    """Metric by which the best evaluated state is chosen, such as model_utility; the run ends with
+    that state, not with the last. Needs `every`. The untrained target is not among them."""
+    patience: int | None = None
+    """Stop after so many evaluations in a row without a better `best`; null = never."""
+    stop_when_accepted: bool = False
+    """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
     max_new_tokens: int = 200
     """Longest generated answer."""
     generate_tokens: int = 16384
@@ -248,24 +265,22 @@ def rank_zero_else(first: str, other: str) -> str:
 
 
 def record_subdir(_root_: Any) -> str | None:
-    """Return where Hydra writes its record of a run, or None on all processes but the first.
+    """Return where Hydra writes its record of a run, or None where it is not to write one.
 
-    Raises ConfigurationError where the folder already holds a run: a line later Hydra would write
-    over that run's configuration.
+    None on all processes but the first, and in a folder whose run goes on. Raises
+    ConfigurationError where the folder is another run's: a line later Hydra would write over that
+    run's configuration.
     """
+    from unlearn.provenance import plain_container
+    from unlearn.resuming import finished_run, has_record
+
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
-    if folder is not None:
-        refuse_used(Path(folder))
+    if folder is not None and Path(folder).exists():
+        composed = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+        finished_run(Path(folder), plain_container(composed))
+        if has_record(Path(folder)):
+            return None
     return rank_zero_else(".hydra", "") or None
-
-
-def refuse_used(folder: Path) -> None:
-    """Raise ConfigurationError where the folder already holds the record of a run."""
-    if (folder / "metrics.jsonl").exists() or (folder / "summary.json").exists():
-        raise ConfigurationError(
-            f"hydra.run.dir: {str(folder)!r} already holds a run; give a folder of its own, or "
-            "leave hydra.run.dir out for a new one"
-        )
 
 
 def run_name(_root_: Any) -> str:

@@ -8,6 +8,7 @@ log → evaluate "after" → judge → save model, summary, report, figures
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from unlearn.acceptance import judge, require_measured
-from unlearn.checkpoints import LastGood
+from unlearn.checkpoints import FOLDER as CHECKPOINTS
+from unlearn.checkpoints import newest_of, read_state
 from unlearn.compatibility import check_rows
-from unlearn.config import TrainingConfig, refuse_used
-from unlearn.data.batches import PairedBatches
 from unlearn.data.splits import Splits
-from unlearn.errors import ConfigurationError, NumericalError, Rejected
+from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Suite
 from unlearn.files import write_json_atomic
@@ -40,44 +40,66 @@ from unlearn.report import (
     write_report,
 )
 from unlearn.resources import RunResources
+from unlearn.resuming import begin, claimed, finished_run
 from unlearn.search import require_objective
+from unlearn.selection import require_known
 from unlearn.settings import Settings, settings_of
-from unlearn.stopping import StopRule, level_of
 from unlearn.summary import State
 from unlearn.tracking import Record, Sink, make_sink
-from unlearn.training import Method, Trainer
+from unlearn.training import Method
+from unlearn.unlearning import Unlearning
 
 log = logging.getLogger(__name__)
-
-LEAST_STEPS, RETAIN_PASSES = 150, 6
-"""How long a run is by default: so many steps, or so many passes over the retain set if longer."""
 
 
 def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Run the experiment that `cfg` describes in `folder`; returns the summary.
 
-    Raises ConfigurationError for a wrong configuration or wrong data, before any model loads;
-    NumericalError where training breaks down; Rejected where `accept.strict` and the verdict is no,
-    after everything is written.
+    A folder in which this very run was cut is gone on with; one in which it is complete is left as
+    it is. Raises ConfigurationError for a wrong configuration or wrong data, before any model
+    loads; NumericalError where training breaks down; Rejected where `accept.strict` and the verdict
+    is no, after everything is written.
     """
-    refuse_used(folder)
     silence_libraries()
-    state, sink = State(cfg, folder, overrides), Sink()
+    with claimed(folder, wait=sweep_name() is not None):
+        state = State(cfg, folder, overrides)
+        summary = finished_run(folder, state.config)
+        if summary is None:
+            summary = carried_out(state)
+        else:
+            log.info("this run is complete already; nothing is done again")
+        if not cfg.training.keep_checkpoints:
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    print_summary(folder)
+    if cfg.accept.strict and summary["verdict"]["accepted"] is False:
+        raise Rejected("the verdict is no: a condition of accept.conditions is not met")
+    return summary
+
+
+def carried_out(state: State) -> dict[str, Any]:
+    """Run the experiment, from its beginning or from where it was cut; returns the summary."""
+    sink = Sink()
     try:
-        settings = settings_of(cfg)
+        settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
         check_rows(settings.method, settings.training.until, splits)
+        resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings)
-        with Record(folder, sink) as record:
+        with Record(state.folder, sink) as record:
+            if resumed:
+                record.truncate_after(steps_of_checkpoint(state.folder))
             Run(state, settings, splits, record).execute()
         summary = conclude(state, settings, sink)
     except BaseException as error:
         leave_failed(state, sink, error)
         raise
-    print_summary(folder)
-    if settings.strict and summary["verdict"]["accepted"] is False:
-        raise Rejected("the verdict is no: a condition of accept.conditions is not met")
     return summary
+
+
+def steps_of_checkpoint(folder: Path) -> int:
+    """Return the steps that the newest checkpoint holds, 0 without one."""
+    newest = newest_of(folder)
+    return 0 if newest is None else int(read_state(newest)["trainer"]["done"])
 
 
 class Run:
@@ -122,6 +144,7 @@ class Run:
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
             require_measured(settings.conditions, state.evaluations["before"].metrics)
             require_objective(settings.objective, state.evaluations["before"].metrics)
+            require_known(settings.evaluation.best, state.evaluations["before"].metrics)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
@@ -152,7 +175,7 @@ class Run:
         stage: str,
         load: Callable[[], Any],
         shared: tuple[str | None, str] = (None, ""),
-    ) -> None:
+    ) -> dict[str, float | None]:
         """Measure the model that `load` returns, write the tables, and log the numbers.
 
         `shared`: hash of the weights, device and precision of a model that other runs measure too.
@@ -162,76 +185,28 @@ class Run:
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
-        evaluation.write(self.state.folder / "evaluations" / stage)
+        folder = self.state.folder / "evaluations" / stage
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut
+        evaluation.write(folder)
         evaluations[stage] = evaluation
-        self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
+        if stage not in self.record.stages:
+            self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
+        return evaluation.metrics
 
     def unlearn(self, method: Method, resources: RunResources, suite: Suite) -> None:
         """Train the model by `method`, evaluating on the way where the configuration says so."""
-        training, every = self.settings.training, self.settings.evaluation.every
-        model, encoder = resources.model, resources.encoder
-        forget, retain = (resources.of_task(r) for r in (self.splits.forget, self.splits.retain))
-        method.forget.prepare(forget, method.retain)
-        method.retain.prepare(retain, method.forget)
-        stop = stop_rule(training, resources)
-        batches = PairedBatches(
-            forget.examples,
-            retain.examples,
-            training.batch_size,
-            training.micro_batch_size,
-            encoder.tokenizer.pad_token_id,
-            self.settings.seed,
-        )
-        steps = number_of_steps(training, batches, method)
-        last_good = LastGood(self.state.folder, model, encoder.tokenizer, training.checkpoint_every)
-        self.state.trainer = trainer = Trainer(
-            model,
-            method,
-            self.settings.scheduler,
-            self.settings.optimizer([p for p in model.parameters() if p.requires_grad]),
-            batches,
-            steps,
-            suite.autocast,
-            training.clip,
-            last_good,
-            training.diagnose_every,
-        )
+        state, settings = self.state, self.settings
+        training = Unlearning(settings, method, resources, state.folder, self.record, state.clock)
+        state.trainer = training.trainer
+        training.resume()
 
-        def on_step(step: int, values: dict[str, Any]) -> None:
-            self.record.log(step, values)
-            if stop is not None:
-                stop.saw(values["train/retain_loss"])
+        def evaluate(stage: str) -> dict[str, float | None]:
+            return self.evaluate(suite, stage, lambda: resources.model)
 
-        def after_step(step: int) -> bool:
-            found = None if stop is None else stop.check(step)
-            if found is not None:
-                self.record.log(step, found)
-            enough = found is not None and bool(found["until/enough"])
-            if enough:
-                log.info("enough after %d of %d steps: training.until is reached", step, steps)
-            elif every and step % every == 0 and step < steps:
-                with self.state.clock.spend("evaluate_s"):
-                    self.evaluate(suite, f"step_{step}", lambda: model)
-            return enough
+        def accepted(metrics: dict[str, float | None]) -> bool | None:
+            return judge(settings.conditions, {**state.metrics, "after": metrics})["accepted"]
 
-        try:
-            trainer.run(on_step, after_step)
-        except NumericalError as error:
-            raise NumericalError(f"{error}. {last_good.where()}.") from error
-        if not training.keep_checkpoints:
-            last_good.remove()
-
-
-def number_of_steps(training: TrainingConfig, batches: PairedBatches, method: Method) -> int:
-    """Return the configured number of steps, or the default for this amount of data."""
-    if training.steps is not None:
-        return training.steps
-    if training.epochs is not None:
-        return max(1, round(training.epochs * batches.steps_per_epoch))
-    if not method.retain.trains:
-        return LEAST_STEPS
-    retain = batches.orders["retain"]
-    return max(LEAST_STEPS, round(RETAIN_PASSES * retain.rows / retain.batch_size))
+        state.outcome = training.run(evaluate, accepted)
 
 
 def require_reference(settings: Settings, reference: Prepared | None) -> None:
@@ -246,17 +221,6 @@ def require_reference(settings: Settings, reference: Prepared | None) -> None:
                 f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
                 "rows, or a number in nats a token"
             )
-
-
-def stop_rule(training: TrainingConfig, resources: RunResources) -> StopRule | None:
-    """Return the stop rule that the configuration names."""
-    if training.until is None:
-        return None
-    level = level_of(training.until)
-    nats = level if isinstance(level, float) else resources.level(level).mean().item()
-    log.info("stops once the mean NLL of the forget rows is at least %.3g nats a token", nats)
-    every, slack = training.until_every, training.until_retain_slack
-    return StopRule(nats, every, resources.forget_loss, slack)
 
 
 def start_tracker(state: State, settings: Settings) -> Sink:

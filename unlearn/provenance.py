@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,16 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    text = json.dumps(config, sort_keys=True, default=str)
     return {
         "versions": versions,
         "git": git_state(),
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "config_sha256": config_hash(config),
     }
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of a resolved configuration."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any] | None:

@@ -80,6 +80,13 @@ def settings_of(cfg: DictConfig) -> Settings:
             f"accept.conditions[{number}].of: reference, but reference=none; "
             "give reference=train or the path of a retain-only model",
         )
+    if evaluation is not None and evaluation.stop_when_accepted:
+        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
+        problems.require(
+            bool(known) and len(known) == len(conditions),
+            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
+            "attack/…, which is measured after the training",
+        )
     if cfg.reference not in ("auto", "train", "none"):
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")

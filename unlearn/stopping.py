@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 from unlearn.errors import ConfigurationError
 
@@ -65,6 +66,12 @@ class StopRule:
             "until/level": self.level,
             "until/enough": forget >= self.level and repaired,
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"retain": list(self._retain), "first": self._first}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._retain, self._first = list(state["retain"]), state["first"]
 
     def _repaired(self, recent: Sequence[float]) -> bool:
         if self.retain_slack is None or self._first is None or not recent:

@@ -35,6 +35,8 @@ class State:
     target: Prepared | None = None
     reference: Prepared | None = None
     trainer: Trainer | None = None
+    outcome: dict[str, Any] | None = None
+    """How the training ended, and which of its states is the best."""
     evaluated: dict[str, Any] | None = None
     """What the evaluations of two runs must share to be compared."""
 
@@ -74,6 +76,7 @@ class State:
             "overrides": self.overrides,
             "metrics": self.metrics,
             "verdict": verdict,
+            "training": self.outcome,
             "cost": {
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,

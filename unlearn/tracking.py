@@ -89,6 +89,8 @@ class Record:
     def __init__(self, run: Path, sink: Sink | None = None) -> None:
         self.path = run / "metrics.jsonl"
         self.sink = sink or Sink()
+        self.stages: set[str] = set()
+        """Stages that are in the record already, where a run goes on."""
         self._keep(lambda line: True)
         self._file = self.path.open("a", encoding="utf-8")
 
@@ -100,9 +102,9 @@ class Record:
         self.sink.log(step, {name: value for name, value in line.items() if name != "step"})
 
     def truncate_after(self, step: int) -> None:
-        """Drop the lines beyond ``step``: a resumed run writes them again."""
+        """Drop the lines beyond ``step``, and those of the end: a resumed run writes them again."""
         self._file.close()
-        self._keep(lambda line: line["step"] <= step)
+        self._keep(lambda line: line["step"] <= step and line.get("stage") != "after")
         self._file = self.path.open("a", encoding="utf-8")
 
     def close(self) -> None:
@@ -123,9 +125,10 @@ class Record:
     def _keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
         lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        kept = "".join(line for line in lines if wanted(json.loads(line)))
-        if kept != text:
-            write_text_atomic(self.path, kept)
+        kept = [line for line in lines if wanted(json.loads(line))]
+        self.stages = {json.loads(line).get("stage") for line in kept} - {None}
+        if "".join(kept) != text:
+            write_text_atomic(self.path, "".join(kept))
 
 
 def make_sink(

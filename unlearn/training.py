@@ -81,11 +81,12 @@ class Trainer:
         steps: int,
         autocast: AbstractContextManager,
         clip: float | None = None,
-        keep: Callable[[int], None] | None = None,
+        keep: Callable[[], Callable[[], None] | None] | None = None,
         diagnose_every: int = 0,
     ) -> None:
-        """`keep` receives the number of steps done whenever the weights have just proved good:
-        losses, norms and direction at them are finite, and nothing has moved yet.
+        """`keep` is called before every step, and may return what saves the state as it is then;
+        that is called once the weights have proved good: losses, norms and direction at them are
+        finite, and they have not moved yet.
 
         Fixed weights need one gradient only; every `diagnose_every` steps both are taken apart all
         the same, for the record (0 = never).
@@ -98,6 +99,8 @@ class Trainer:
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
         self.done = 0
         self.tokens = 0
+        self.seconds = 0.0
+        """Time in the loop, that of an earlier process included."""
         scheduler.begin(optimizer.param_groups[0]["lr"], steps)
 
     def run(
@@ -111,26 +114,47 @@ class Trainer:
         record; `after_step` may evaluate or save, and returns whether it is enough. Raises
         NumericalError where a number is not finite; the parameters then are those of the last step.
         """
-        started = time.monotonic()
+        started = time.monotonic() - self.seconds
         with progress("unlearning", self.steps) as bar:
             bar.advance(by=self.done)
             while self.done < self.steps:
                 values = self.step()
-                values["seconds"] = round(time.monotonic() - started, 3)
+                self.seconds = time.monotonic() - started
+                values["seconds"] = round(self.seconds, 3)
                 on_step(self.done, values)
                 bar.advance(_note(values))
                 if after_step(self.done):
                     return
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next step depends on besides the weights; the tensors are not copies."""
+        return {
+            "done": self.done,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "weighting": self.method.weighting.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned; at the end the optimizer may be missing."""
+        self.done, self.tokens, self.seconds = state["done"], state["tokens"], state["seconds"]
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.method.weighting.load_state_dict(state["weighting"])
+
     def step(self) -> dict[str, Any]:
         """Take one step and return its line for the record."""
+        save = None if self.keep is None else self.keep()
         forget_batches, retain_batches = self.batches.step(self.done)
         device = self.model.device
         retain = Task(self.method.retain, [batch.to(device) for batch in retain_batches])
         forget = Task(self.method.forget, [batch.to(device) for batch in forget_batches])
         direction = self.direction(retain, forget)
-        if self.keep is not None:
-            self.keep(self.done)
+        if save is not None:
+            save()
         norm = self._clip(direction)
         probed, loss_here = self._probed(retain, forget, direction)
         for parameter, part in zip(self.parameters, direction.gradient, strict=True):

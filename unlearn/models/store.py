@@ -60,6 +60,7 @@ def _whole(folder: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except SafetensorError as error:
         raise OSError(f"{folder} could not be written: {error}") from error
@@ -67,11 +68,18 @@ def _whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write what `save_pretrained` writes (safetensors, never a pickle); all of it or nothing."""
+def save_model(
+    model: Any, tokenizer: Any, folder: Path, besides: Callable[[Path], object] | None = None
+) -> None:
+    """Write what `save_pretrained` writes (safetensors, never a pickle); all of it or nothing.
+
+    What is there already is replaced. `besides` writes more files into the same folder.
+    """
     with _whole(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
+        if besides is not None:
+            besides(unfinished)
 
 
 def prepared_once(
