@@ -33,6 +33,7 @@ from unlearn.models.prepare import Preparation
 from unlearn.models.store import Prepared, save_model
 from unlearn.report import (
     draw_figures,
+    flat_summary,
     gradient_facts,
     print_summary,
     read_run,
@@ -229,7 +230,7 @@ def start_tracker(state: State, settings: Settings) -> Sink:
         settings.tracker,
         state.folder,
         settings={"config": state.config, **state.origin},
-        tags=[state.names[group]["name"] for group in ("method", "data", "model")],
+        tags=[described["name"] for described in state.names.values()] + experiment_name(),
         sweep=sweep_name(),
         job_type="unlearn" if settings.method else "evaluate",
     )
@@ -248,7 +249,8 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))
-    sink.finish({**(state.metrics["after"] or {}), **facts, "accepted": verdict["accepted"]})
+    sink.log_model(state.folder / "model")
+    sink.finish({**flat_summary(summary), **facts})
     write_json_atomic(state.folder / "summary.json", summary)
     return summary
 
@@ -258,7 +260,7 @@ def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
     status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     summary = state.summary(status, {"accepted": None, "conditions": []})
     summary["error"] = f"{type(error).__name__}: {error}"
-    sink.finish({}, failed=True)
+    sink.finish({"status": status, "error": summary["error"]}, failed=True)
     try:
         write_json_atomic(state.folder / "summary.json", summary)
     except OSError as second:
@@ -280,7 +282,16 @@ def silence_libraries() -> None:
 
 
 def sweep_name() -> str | None:
-    """Return the name of the sweep's folder where this run is a job of one."""
+    """Return the last two parts of the sweep's folder, day and time, where this run is a job of one:
+    the time alone would put two days' sweeps into one group."""
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
-    return Path(HydraConfig.get().sweep.dir).name
+    return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
+
+
+def experiment_name() -> list[str]:
+    """Return the name of the chosen experiment; nothing where none is."""
+    if not HydraConfig.initialized():
+        return []
+    name = HydraConfig.get().runtime.choices.get("experiment")
+    return [name] if name else []
