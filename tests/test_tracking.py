@@ -23,9 +23,9 @@ from unlearn.tracking import (
     TrackerConfig,
     TrackerMode,
     TrackerName,
-    WandbSink,
     make_sink,
 )
+from unlearn.wandb_sink import WandbSink
 
 SETTINGS = {"seed": 0, "method": {"name": "ngdiff"}, "versions": {"torch": "2.13.0"}}
 
@@ -144,6 +144,8 @@ class FakeRun:
         self.broken = broken
         self.settings = SimpleNamespace(sync_dir=f"{options['dir']}/wandb/offline-run-1")
         self.url = "https://example.org/run"
+        self.id = options["id"]
+        self.artifacts: list[Any] = []
         self.logged: list[dict[str, Any]] = []
         self.summary: dict[str, Any] = {}
         self.exit_code: int | None = None
@@ -154,6 +156,10 @@ class FakeRun:
     def log(self, values: dict[str, Any]) -> None:
         self._break("log")
         self.logged.append(values)
+
+    def log_artifact(self, artifact: Any) -> None:
+        self._break("log_artifact")
+        self.artifacts.append(artifact)
 
     def finish(self, exit_code: int) -> None:
         self._break("finish")
@@ -193,6 +199,10 @@ class FakeWandb:
 
     def Table(self, columns: list[str], data: list[list[Any]]) -> tuple[Any, Any]:
         return columns, data
+
+    def Artifact(self, name: str, type: str) -> Any:
+        folders: list[str] = []
+        return SimpleNamespace(name=name, type=type, folders=folders, add_dir=folders.append)
 
     def Image(self, path: str) -> str:
         return f"image of {Path(path).name}"
@@ -269,6 +279,23 @@ def test_a_resumed_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     first, second = (options["id"] for options in wandb.options)
     assert first == second
     assert wandb.options[1]["resume"] == "allow"
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_model_is_sent_only_where_it_is_asked_for(
+    wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = fake(monkeypatch)
+    config = TrackerConfig(mode=TrackerMode.online, log_model=wanted)
+    sink = make_sink(config, tmp_path, settings=SETTINGS, tags=[])
+    sink.log_model(tmp_path / "model")  # method=none trains and saves nothing
+    (tmp_path / "model").mkdir()
+    sink.log_model(tmp_path / "model")
+    sent = [
+        (artifact.name, artifact.type, artifact.folders) for artifact in wandb.runs[0].artifacts
+    ]
+    name = f"model-{(tmp_path / 'wandb_id').read_text().strip()}"
+    assert sent == ([(name, "model", [str(tmp_path / "model")])] if wanted else [])
 
 
 @pytest.mark.parametrize(
@@ -382,6 +409,9 @@ def test_the_real_wandb_keeps_an_offline_run_and_reads_it_back(
     assert record["project"] == "unlearn"
     assert record["run_id"] == (tmp_path / "one" / "wandb_id").read_text().strip()
     assert record["tags"] == ["ngdiff", "minitofu", "tiny"]
+    use(tmp_path / "one", TrackerConfig())  # resumed: one more part of the same run, to be synced
+    parts = list((tmp_path / "one" / "wandb").glob(f"offline-run-*-{record['run_id']}"))
+    assert len(parts) == 2
     summary = record["summary"]
     assert summary["step"] == 1
     assert summary["train/lr"] == pytest.approx(1e-4)

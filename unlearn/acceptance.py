@@ -206,15 +206,3 @@ def judge(conditions: Sequence[Condition], metrics: Metrics) -> dict[str, Any]:
     judged = [condition.judge(metrics) for condition in conditions]
     accepted = all(item["met"] for item in judged) if judged else None
     return {"accepted": accepted, "conditions": judged}
-
-
-def flat(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `accepted`, and `accept/<metric>` for each metric: whether all its conditions are met.
-
-    These are the columns of a tracker's table of runs.
-    """
-    found: dict[str, Any] = {"accepted": verdict["accepted"]}
-    for condition in verdict["conditions"]:
-        name = f"accept/{condition['metric']}"
-        found[name] = found.get(name, True) and condition["met"]
-    return found

@@ -1,8 +1,7 @@
 """The command `unlearn`: compose a configuration with Hydra, run it, end with the right status.
 
 Exit status: 0 completed; 1 failed; 2 a configuration or data error; 3 the verdict is no and
-accept.strict=true. Nothing heavy is imported before a run starts, so that `--help` and tab
-completion answer at once.
+accept.strict=true. Nothing heavy is imported before a run starts: `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -31,16 +30,18 @@ _failures: list[UnlearnError] = []
 
 
 @hydra.main(version_base="1.3", config_path="pkg://unlearn.conf", config_name="config")
-def task(cfg: DictConfig) -> None:
-    """Run one job; its failure goes into its own log before Hydra sees it."""
+def task(cfg: DictConfig) -> float | list[float] | None:
+    """Run one job and return its objective; its failure is in its own log before Hydra sees it."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from unlearn.experiment import run
+    from unlearn.search import objective_values
 
     job = HydraConfig.get()
+    folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     try:
-        run(cfg, Path(job.runtime.output_dir), list(job.overrides.task))
+        return objective_values(cfg.objective, run(cfg, folder, overrides))
     except KeyboardInterrupt:
         log.error("stopped; summary.json holds what is known of this run")
         raise
@@ -50,6 +51,7 @@ def task(cfg: DictConfig) -> None:
             release(error)
             raise failure.with_traceback(None) from None
         _failures.append(failure)
+    return None
 
 
 def main() -> None:

@@ -17,7 +17,9 @@ from omegaconf import MISSING, OmegaConf
 
 from unlearn.cache import cached_or
 from unlearn.help import config_groups
+from unlearn.launchers import register_launchers
 from unlearn.tracking import TrackerConfig
+from unlearn.workers import worker_count
 
 
 class Dtype(Enum):
@@ -251,6 +253,9 @@ class Config:
     """Attacks on the finished model by name, each a part of unlearn.attacks; chosen as a list."""
     attack_before: str | None = None
     """With method=none: the model before unlearning, for the attacks' recovered shares."""
+    objective: list[str] | None = None
+    """Metrics after unlearning that a sweeper gets to see, such as [forget/rougeL_recall,
+    retain/rougeL_recall]; null = none. See `experiment=search`."""
 
 
 SCHEMAS = {
@@ -310,8 +315,10 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config)
     for group, schema in SCHEMAS.items():
         store.store(group=f"schema/{group}", name="base", node=schema)
+    register_launchers()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
     OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
     OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)
+    OmegaConf.register_new_resolver("worker_count", worker_count, replace=True)

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from unlearn.acceptance import flat, judge, require_measured
+from unlearn.acceptance import judge, require_measured
 from unlearn.attacks import Target, attack_in_turn, metric_names
 from unlearn.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.checkpoints import newest_of, read_state
@@ -34,6 +34,7 @@ from unlearn.models.prepare import Preparation
 from unlearn.models.store import Prepared, save_model
 from unlearn.report import (
     draw_figures,
+    flat_summary,
     gradient_facts,
     print_summary,
     read_run,
@@ -42,6 +43,7 @@ from unlearn.report import (
 )
 from unlearn.resources import RunResources
 from unlearn.resuming import begin, claimed, finished_run
+from unlearn.search import require_objective
 from unlearn.selection import require_known
 from unlearn.settings import Settings, settings_of
 from unlearn.summary import State
@@ -147,6 +149,7 @@ class Run:
             self.evaluate(suite, "before", lambda: model, (target.sha256, where))
             measured = [*state.evaluations["before"].metrics, *metric_names(settings.attacks)]
             require_measured(settings.conditions, measured)
+            require_objective(settings.objective, measured)
             require_known(settings.evaluation.best, state.evaluations["before"].metrics)
             load_target = partial(preparation.load, target)
 
@@ -268,7 +271,7 @@ def start_tracker(state: State, settings: Settings) -> Sink:
         settings.tracker,
         state.folder,
         settings={"config": state.config, **state.origin},
-        tags=[state.names[group]["name"] for group in ("method", "data", "model")],
+        tags=[described["name"] for described in state.names.values()] + experiment_name(),
         sweep=sweep_name(),
         job_type="unlearn" if settings.method else "evaluate",
     )
@@ -288,7 +291,8 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))
     sink.log_conditions(verdict["conditions"])
-    sink.finish({**(state.metrics["after"] or {}), **facts, **flat(verdict)})
+    sink.log_model(state.folder / "model")
+    sink.finish({**flat_summary(summary), **facts})
     write_json_atomic(state.folder / "summary.json", summary)
     return summary
 
@@ -298,7 +302,7 @@ def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
     status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     summary = state.summary(status, {"accepted": None, "conditions": []})
     summary["error"] = f"{type(error).__name__}: {error}"
-    sink.finish({}, failed=True)
+    sink.finish({"status": status, "error": summary["error"]}, failed=True)
     try:
         write_json_atomic(state.folder / "summary.json", summary)
     except OSError as second:
@@ -320,7 +324,16 @@ def silence_libraries() -> None:
 
 
 def sweep_name() -> str | None:
-    """Return the name of the sweep's folder where this run is a job of one."""
+    """Return the last two parts of the sweep's folder, day and time, where this run is a job of one:
+    the time alone would put two days' sweeps into one group."""
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
-    return Path(HydraConfig.get().sweep.dir).name
+    return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
+
+
+def experiment_name() -> list[str]:
+    """Return the name of the chosen experiment; nothing where none is."""
+    if not HydraConfig.initialized():
+        return []
+    name = HydraConfig.get().runtime.choices.get("experiment")
+    return [name] if name else []

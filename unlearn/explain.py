@@ -15,6 +15,7 @@ from omegaconf.errors import (
 )
 
 from unlearn.errors import ConfigurationError, UnlearnError
+from unlearn.launchers import EXTRAS
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ def explained(error: BaseException) -> str:
         return str(cause)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}"
+        extra = EXTRAS.get(f"{group}={choice}")
+        way_out = f"; to have it: pip install 'unlearn[{extra}]'" if extra else ""
+        return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}{way_out}"
     if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.
         group, _, choice = str(error.missing_cfg_file).rpartition("/")

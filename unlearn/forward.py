@@ -68,7 +68,7 @@ def tree_logits(
         output = model(
             input_ids=input_ids, attention_mask=visible, position_ids=positions, use_cache=False
         )
-    return _at_least_float32(output.logits[0])
+    return at_least_float32(output.logits[0])
 
 
 def answer_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ from unlearn.objectives import Objective
 from unlearn.parts import Problems, locate, part, reader_of
 from unlearn.provenance import plain_container
 from unlearn.schedulers import Scheduler
+from unlearn.search import check_objective
 from unlearn.tracking import TrackerConfig
 from unlearn.training import Method
 from unlearn.weightings import TorchJDWeighting, Weighting
@@ -55,6 +56,7 @@ class Settings:
     attacks: dict[str, Attack]
     """By name; empty where none was chosen."""
     attack_before: str | None
+    objective: list[str] | None
 
 
 def settings_of(cfg: DictConfig) -> Settings:
@@ -100,6 +102,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     if method is not None:
         check_method(method, model, scheduler, cfg.reference, problems)
     check_until(training, cfg.reference, problems)
+    check_objective(cfg.objective, problems)
     world = os.environ.get("WORLD_SIZE", "1")
     problems.require(
         world == "1",
@@ -124,6 +127,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         strict=cfg.accept.strict,
         attacks=attacks,
         attack_before=cfg.attack_before,
+        objective=None if cfg.objective is None else list(cfg.objective),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from unlearn.config import Autocast, Dtype, ModelConfig
 from unlearn.errors import ConfigurationError
+from unlearn.workers import worker_number
 
 
 def is_folder_name(path: str) -> bool:
@@ -40,10 +41,15 @@ def check_path(field: str, path: str) -> list[str]:
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
-    """Return the device and the reason for it."""
+    """Return the device and the reason for it; the workers of a sweep take the GPUs in turn."""
     if wanted != "auto":
         return torch.device(wanted), f"model.device={wanted}"
     if torch.cuda.is_available():
+        worker, gpus = worker_number(), torch.cuda.device_count()
+        if worker is not None and gpus > 1:
+            device = torch.device("cuda", worker % gpus)
+            torch.cuda.set_device(device)  # what asks for "the" GPU, such as peak memory, means it
+            return device, f"worker {worker} of the sweep takes one of {gpus} GPUs"
         return torch.device("cuda"), f"a GPU is there: {torch.cuda.get_device_name()}"
     if torch.backends.mps.is_available():
         return torch.device("mps"), "Apple's GPU is there"
