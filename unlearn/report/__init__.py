@@ -2,6 +2,7 @@
 
 from unlearn.report.figures import draw_figures
 from unlearn.report.folder import read_run
+from unlearn.report.front import hypervolume, pareto_front
 from unlearn.report.gradients import gradient_facts
 from unlearn.report.page import write_report
 from unlearn.report.samples import side_by_side
@@ -10,6 +11,8 @@ from unlearn.report.terminal import print_summary
 __all__ = [
     "draw_figures",
     "gradient_facts",
+    "hypervolume",
+    "pareto_front",
     "print_summary",
     "read_run",
     "side_by_side",
