@@ -1,7 +1,7 @@
-"""Many runs side by side: a table in the terminal, and comparison.csv, pareto.png, comparison.html.
+"""Compare runs: a table in the terminal, and comparison.csv, pareto.png and comparison.html.
 
-Runs that differ in their seed alone are one row, mean ± standard deviation over the seeds. Runs that
-were evaluated on other rows, in another way or of another model stand in tables of their own.
+Runs that differ in their seed alone are one row, mean ± standard deviation over the seeds. Runs
+that were evaluated on other rows, in another way or of another model stand in tables of their own.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline", help="the group that others are compared with; default: the first"
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="refuse unlike runs (exit status 2)"
-    )
+    parser.add_argument("--strict", action="store_true", help="refuse unlike runs (exit status 2)")
     return parser
 
 

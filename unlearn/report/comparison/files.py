@@ -41,8 +41,7 @@ def write_csv(path: Path, comparison: Comparison) -> None:
 
 def accepted(group: Group) -> str:
     """Say how many runs of a group were accepted; nothing where none had conditions."""
-    verdicts = [(run.summary.get("verdict") or {}).get("accepted") for run in group.runs]
-    judged = [verdict for verdict in verdicts if verdict is not None]
+    judged = [run.accepted for run in group.runs if run.accepted is not None]
     return f"{sum(judged)} of {len(judged)}" if judged else ""
 
 

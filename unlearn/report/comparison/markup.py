@@ -43,13 +43,14 @@ def swatch(place: int) -> str:
 def groups_table(section: Section) -> str:
     """Return the sortable table with a row a group."""
     columns = shown(run for group in section.groups for run in group.numbers)
-    head = [_head("run"), _head("seeds", "higher"), _head("accepted"), _head("front")]
+    judged = any(accepted(group) for group in section.groups)
+    head = [_head("run"), _head("seeds"), *[_head("accepted")] * judged, _head("front")]
     head += [_head(title, better(name)) for name, title in columns.items()]
     rows = []
     for place, group in enumerate(section.groups):
         front = "yes" if place in section.front else ""
         cells = [_name(place, group.short), _number(str(len(group.runs)), len(group.runs))]
-        cells += [_text(accepted(group)), _text(front)]
+        cells += [*[_text(accepted(group))] * judged, _text(front)]
         for name in columns:
             values = group.values(name)
             cells.append(_number(cell(name, values), fmean(values) if values else None))
@@ -60,16 +61,15 @@ def groups_table(section: Section) -> str:
 def runs_table(section: Section) -> str:
     """Return the sortable table with a row a run."""
     columns = shown(run for group in section.groups for run in group.numbers)
-    head = [_head("run"), _head("seed"), _head("folder"), _head("accepted")]
+    judged = any(accepted(group) for group in section.groups)
+    head = [_head("run"), _head("seed"), _head("folder"), *[_head("accepted")] * judged]
     head += [_head(title, better(name)) for name, title in columns.items()]
     rows = []
     for place, group in enumerate(section.groups):
         for run, numbers in zip(group.runs, group.numbers, strict=True):
-            verdict = {True: "yes", False: "no"}.get(
-                (run.summary.get("verdict") or {}).get("accepted"), ""
-            )
+            verdict = {True: "yes", False: "no", None: ""}[run.accepted]
             cells = [_name(place, group.short), _number(str(run.seed), run.seed)]
-            cells += [_text(run.path.name), _text(verdict)]
+            cells += [_text(run.path.name), *[_text(verdict)] * judged]
             for name in columns:
                 values = [numbers[name]] if name in numbers else []
                 cells.append(_number(cell(name, values), numbers.get(name)))
@@ -83,7 +83,7 @@ def differences_table(section: Section) -> str:
     if not others:
         return ""
     columns = shown(run for group in section.groups for run in group.numbers)
-    head = [_head("run"), _head("pairs", "higher")]
+    head = [_head("run"), _head("pairs")]
     head += [_head(title, better(name)) for name, title in columns.items()]
     rows = [_differences(section, group, list(columns)) for group in others]
     return (

@@ -81,6 +81,14 @@ function drawPlane(root, section) {
       fillcolor: "rgba(138,138,138,0.12)", line: { color: INK, width: 1.3, dash: "dash" }, hoverinfo: "skip",
       name: `front, hypervolume ${digits(section.hypervolume)}` });
   }
+  const marks = { target: ["circle-open", INK, 17, 2], reference: ["star", REFERENCE, 17, 1] };
+  for (const [name, [symbol, color, size, width]] of Object.entries(marks)) {
+    const places = section.landmarks[name];
+    if (!places) continue;
+    traces.push({ x: places.map((p) => p[0]), y: places.map((p) => p[1]), mode: "markers", name, cliponaxis: false,
+      marker: { symbol, color, size, line: { color: symbol === "star" ? "#fff" : color, width } },
+      hovertemplate: `${name}<br>forget %{x:.3f}, retain %{y:.3f}<extra></extra>` });
+  }
   section.groups.forEach((group, place) => {
     const label = plain(short(group.label, 70));
     const trace = (points, runs, size, name) => traces.push({
@@ -92,14 +100,6 @@ function drawPlane(root, section) {
     if (runs.length > 1) trace(runs.map((n) => section.runs[n].point), runs, 6, `${label}, one seed`);
     if (group.point) trace([group.point], [group.runs[0]], 12, runs.length > 1 ? `${label}, mean of ${runs.length}` : label);
   });
-  const marks = { target: ["circle-open", INK, 17, 2], reference: ["star", REFERENCE, 17, 1] };
-  for (const [name, [symbol, color, size, width]] of Object.entries(marks)) {
-    const places = section.landmarks[name];
-    if (!places) continue;
-    traces.push({ x: places.map((p) => p[0]), y: places.map((p) => p[1]), mode: "markers", name, cliponaxis: false,
-      marker: { symbol, color, size, line: { color: symbol === "star" ? "#fff" : color, width } },
-      hovertemplate: `${name}<br>forget %{x:.3f}, retain %{y:.3f}<extra></extra>` });
-  }
   const lines = [];
   for (const [x, y] of (section.landmarks.reference || []).slice(0, 1)) {
     const look = { type: "line", layer: "below", line: { color: REFERENCE, width: 1, dash: "dot" } };
@@ -173,7 +173,7 @@ function startCurves(root, section) {
 
 function startQuestions(root, section) {
   const at = (name) => root.querySelector(`[data-${name}]`);
-  const first = at("run=first"), second = at("run=second"), split = at("split"), sort = at("sort");
+  const first = root.querySelector("[data-run=first]"), second = root.querySelector("[data-run=second]"), split = at("split"), sort = at("sort");
   const name = (run) => short(`${section.groups[run.group].label}, seed ${run.seed}`, 90);
   second.append(new Option("nothing", ""));
   section.runs.forEach((run, number) => {
@@ -219,7 +219,7 @@ function startQuestions(root, section) {
     at("more").hidden = count >= found.length;
     const kept = section.questions.length < section.asked
       ? ` The page holds ${section.questions.length} of ${section.asked} questions, evenly spaced; all are in each run's evaluations/.` : "";
-    const cut = data.cut ? " Long texts are cut." : "";
+    const cut = data.cut ? " Texts of more than 600 characters are cut." : "";
     at("found").textContent = section.questions.length
       ? `${found.length} questions, ${Math.min(count, found.length)} shown.${kept}${cut}` : "No answers were generated.";
   }

@@ -64,11 +64,7 @@ def _resource(name: str) -> str:
 def _opening(comparison: Comparison) -> str:
     runs = sum(len(section.runs) for section in comparison.sections)
     groups = len(comparison.groups)
-    verdicts = [
-        (run.summary.get("verdict") or {}).get("accepted")
-        for section in comparison.sections
-        for run in section.runs
-    ]
+    verdicts = [run.accepted for section in comparison.sections for run in section.runs]
     told = f"{_count(runs, 'completed run')} in {_count(groups, 'group')} of seeds"
     if len(comparison.sections) > 1:
         told += f", of {len(comparison.sections)} kinds that are unlike and stand apart"
@@ -104,10 +100,10 @@ def _plane(section: Section) -> str:
     return (
         "<h3>Forgetting and keeping</h3>"
         f"<p>{escape(PLANES[section.measure])} on the forget rows (left is better) and on the "
-        "retain rows (up is better). Large symbols are groups' means, small ones single seeds. On "
-        f"the front, beaten by no other on both: <code>{escape(front)}</code>. The hypervolume, the "
-        f"share of the plane that the front dominates, is {section.hypervolume:.4f}. Point at a "
-        "symbol, or press a name in the table.</p>"
+        "retain rows (up is better). Large symbols are groups' means, small ones single seeds. "
+        f"On the front, beaten by no other on both: <code>{escape(front)}</code>. The "
+        f"hypervolume, the share of the plane that it dominates, is {section.hypervolume:.4f}. "
+        "Point at a symbol, or press a name in the table.</p>"
         '<div class="plane"><div class="chart" data-chart="plane"></div>'
         '<div class="card" aria-live="polite"></div></div>'
     )

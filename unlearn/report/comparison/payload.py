@@ -83,8 +83,7 @@ def _run(run: Run, measure: str | None, points: int) -> dict[str, Any]:
         "command": shlex.join(["unlearn", *run.overrides]),
         "verdict": verdict_line(record),
         "conditions": [
-            [condition.get("metric"), condition.get("rule"), condition.get("value")]
-            + [bool(condition.get("met"))]
+            [condition.get(key) for key in ("metric", "rule", "value", "met")]
             for condition in verdict.get("conditions") or []
         ],
         "point": place if None not in place else None,
@@ -95,8 +94,8 @@ def _run(run: Run, measure: str | None, points: int) -> dict[str, Any]:
 def curves(record: RunFolder, points: int) -> dict[str, list[float | None]]:
     """Return step, both losses and the learning rate, in at most about `points` points.
 
-    Where steps are too many, a point is the mean loss of as many steps in a row, and the rate at the
-    last of them.
+    Where steps are too many, a point is the mean loss of as many steps in a row, and the rate at
+    the last of them.
     """
     lines = record.training
     width = math.ceil(len(lines) / points) if lines else 1

@@ -131,6 +131,7 @@ def _points(axis: Axes, section: Section) -> None:
         shape: dict[str, Any] = {"color": look.colour, "clip_on": False, "linestyle": "none"}
         if len(seeds) > 1:
             axis.plot(*zip(*seeds, strict=True), look.marker, markersize=3.5, alpha=0.55, **shape)
-        shape |= {"label": label if place in named else None, "zorder": 5 + (place in section.front)}
-        edge = INK if place in section.front else "white"
+        on_front = place in section.front
+        shape |= {"label": label if place in named else None, "zorder": 5 + on_front}
+        edge = INK if on_front else "white"
         axis.plot(x, y, look.marker, markersize=8, markeredgecolor=edge, **shape)

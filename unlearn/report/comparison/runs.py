@@ -52,6 +52,11 @@ class Run:
         return int(self.summary.get("seed", told if told.isdigit() else 0))
 
     @property
+    def accepted(self) -> bool | None:
+        """The verdict; null where there were no conditions."""
+        return (self.summary.get("verdict") or {}).get("accepted")
+
+    @property
     def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
         """Flat metrics by stage, of the stages that were measured."""
         recorded = self.summary.get("metrics") or {}

@@ -1,4 +1,4 @@
-"""What several seeds say: mean and deviation, and how far two groups lie apart on the same seeds."""
+"""What several seeds say: mean, deviation, and how far groups lie apart on the same seeds."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def _draws(count: int, resamples: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, count, size=(resamples, count))
 
 
-def paired_difference(
-    ours: Mapping[int, float], theirs: Mapping[int, float]
-) -> Difference | None:
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
     """Return ours − theirs over the seeds that both have, null where they share none.
 
     Args:
@@ -71,5 +69,7 @@ def paired_difference(
     if not seeds:
         return None
     differences = [ours[seed] - theirs[seed] for seed in seeds]
-    interval = bootstrap_interval(differences) if len(seeds) > 1 else (None, None)
-    return Difference(statistics.fmean(differences), *interval, len(seeds))
+    mean = statistics.fmean(differences)
+    if len(seeds) == 1:
+        return Difference(mean, None, None, 1)
+    return Difference(mean, *bootstrap_interval(differences), len(seeds))

@@ -95,7 +95,7 @@ def _differences(section: Section) -> Table | None:
         for name in [*names, "model_utility", "forget_quality"]
         if name in measured
     }
-    rows = []
+    rows: list[list[Text | str]] = []
     for group in section.groups:
         found = {name: section.difference(group, name) for name in columns}
         pairs = max((one.pairs for one in found.values() if one), default=0)
@@ -119,8 +119,13 @@ def difference_cell(column: str, difference: Difference | None) -> Text:
     """Write a difference with its interval, bold where the interval leaves 0 out."""
     if difference is None:
         return Text("-")
-    sign = "+" if difference.mean > 0 else ""
-    text = sign + written(column, difference.mean)
+    text = ("+" if difference.mean > 0 else "") + _small(column, difference.mean)
     if difference.low is not None and difference.high is not None:
-        text += f" [{written(column, difference.low)}, {written(column, difference.high)}]"
+        text += f" [{_small(column, difference.low)}, {_small(column, difference.high)}]"
     return Text(text, "bold" if difference.apart else "")
+
+
+def _small(column: str, value: float) -> str:
+    """Write a difference, in scientific form where its decimals would all be 0."""
+    text = written(column, value)
+    return f"{value:.0e}" if value and not float(text) else text
