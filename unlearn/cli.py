@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from unlearn.config import register
 from unlearn.errors import ConfigurationError, UnlearnError
 from unlearn.explain import explained, logged, release
+from unlearn.sweep import closing_sweep
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def main() -> None:
         print(f"unlearn {metadata.version('unlearn')}, Hydra {hydra.__version__}")
         return
     try:
-        task()
+        with closing_sweep():
+            task()
         sys.stdout.flush()
     except UnlearnError as error:
         sys.exit(error.exit_status)

@@ -1,0 +1,133 @@
+"""Runs that differ in their seed alone are one group; groups of like runs are one section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from unlearn.report.comparison.numbers import numbers, plane_of
+from unlearn.report.comparison.runs import Run, in_words
+from unlearn.report.comparison.statistics import Difference, paired_difference
+from unlearn.report.front import Point, hypervolume, pareto_front
+
+CORNER: Point = (1.0, 0.0)
+"""The worst corner of the plane, everything known and nothing kept: the hypervolume starts here."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Completed runs that differ in their seed alone."""
+
+    told: tuple[str, ...]
+    """What the runs were told; where that does not tell groups apart, what differs as well."""
+    common: frozenset[str]
+    """What every group of the section was told."""
+    runs: tuple[Run, ...]
+
+    @property
+    def label(self) -> str:
+        """What the runs were told, in one line."""
+        return in_words(self.told)
+
+    @property
+    def short(self) -> str:
+        """The label without what every group of the section was told."""
+        return in_words([one for one in self.told if one not in self.common])
+
+    @cached_property
+    def numbers(self) -> list[dict[str, float]]:
+        """The compared numbers, a run each."""
+        return [numbers(run) for run in self.runs]
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds that were run."""
+        return {run.seed for run in self.runs}
+
+    def values(self, column: str) -> list[float]:
+        """The numbers of one column, of those runs that have it."""
+        return [run[column] for run in self.numbers if column in run]
+
+    def by_seed(self, column: str) -> dict[int, float]:
+        """The numbers of one column by seed, the mean where a seed was run twice."""
+        found: dict[int, list[float]] = {}
+        for run, values in zip(self.runs, self.numbers, strict=True):
+            if column in values:
+                found.setdefault(run.seed, []).append(values[column])
+        return {seed: fmean(values) for seed, values in found.items()}
+
+    def point(self, measure: str) -> Point:
+        """The means on the forget-retain plane, NaN where a split was not measured."""
+        values = [self.values(f"{split}/{measure}") for split in ("forget", "retain")]
+        forget, retain = (fmean(found) if found else float("nan") for found in values)
+        return forget, retain
+
+
+@dataclass(frozen=True)
+class Section:
+    """Groups that may be compared with each other."""
+
+    groups: tuple[Group, ...]
+    common: str
+    """What every group was told, in one line; empty where nothing, or where there is one group."""
+    unlike: tuple[str, ...]
+    """In words, what keeps this section from the first; empty for the first itself."""
+    baseline: Group
+    """The group that the others are compared with."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, group by group."""
+        return [run for group in self.groups for run in group.runs]
+
+    @cached_property
+    def measure(self) -> str | None:
+        """What the forget-retain plane is drawn by."""
+        return plane_of([values for group in self.groups for values in group.numbers])
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The groups' means on the plane."""
+        return [group.point(self.measure) for group in self.groups] if self.measure else []
+
+    @cached_property
+    def front(self) -> list[int]:
+        """Indices of the groups whose means no other group's mean beats, by rising forget."""
+        return pareto_front(self.points)
+
+    @cached_property
+    def hypervolume(self) -> float:
+        """The share of the plane that the groups' means dominate."""
+        return hypervolume(self.points, CORNER)
+
+    def difference(self, group: Group, column: str) -> Difference | None:
+        """Group − baseline over the seeds that both have."""
+        if group is self.baseline:
+            return None
+        return paired_difference(group.by_seed(column), self.baseline.by_seed(column))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the groups before trusting their means."""
+        twice = [group.short for group in self.groups if len(group.seeds) < len(group.runs)]
+        mixed = [group.short for group in self.groups if len(_targets(group.runs)) > 1]
+        notes = []
+        if twice:
+            notes.append(f"a seed is there more than once in {_some(twice)}")
+        if mixed:
+            notes.append(f"seeds of one group unlearned different targets: {_some(mixed)}")
+        elif len(_targets(self.runs)) > 1:
+            notes.append(f"the groups unlearned {len(_targets(self.runs))} different targets")
+        return notes
+
+
+def _targets(runs: Sequence[Run]) -> set[str]:
+    hashes = [run.provenance.get("target_sha256") for run in runs]
+    return {str(one) for one in hashes if one is not None}
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return "; ".join(labels[:3]) + more

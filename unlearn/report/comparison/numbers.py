@@ -1,0 +1,88 @@
+"""Which numbers of a run are compared, what they are called, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from unlearn.report.comparison.runs import Run
+from unlearn.report.comparison.statistics import spread
+from unlearn.report.wording import BETTER, HEADLINES
+
+COLUMNS = {
+    "forget/rougeL_recall": "forget ROUGE-L",
+    "retain/rougeL_recall": "retain ROUGE-L",
+    "forget/verbmem": "forget verbmem",
+    "forget/knowmem": "forget knowmem",
+    "retain/knowmem": "retain knowmem",
+    "retain_kept": "retain kept",
+    "forget/probability": "forget prob.",
+    "retain/probability": "retain prob.",
+    "model_utility": "utility",
+    "forget_quality": "forget quality",
+    "overshoot": "overshoot",
+    "train_s": "train s",
+}
+"""Compared numbers; `retain_kept` is retain ROUGE-L after ÷ before, `overshoot` the NLL of the
+forget rows minus the reference's: above 0 they are less likely than had they never been learnt."""
+FURTHER = ("attack/", "kpi/")
+"""Groups of metrics that are columns of page and CSV as well, where a run has them."""
+FORMS = {"train_s": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
+"""How a number is written where three decimals do not fit it."""
+PLANES = {
+    "rougeL_recall": "ROUGE-L recall",
+    "knowmem": "ROUGE-L F1 of answers",
+    "probability": "probability",
+}
+"""What the forget-retain plane may be drawn by, the first that was measured of both splits."""
+
+
+def numbers(run: Run) -> dict[str, float]:
+    """Return the compared numbers of one completed run; those that it lacks are left out."""
+    after, before = run.metrics.get("after", {}), run.metrics.get("before", {})
+    values = {**after, "train_s": (run.summary.get("cost") or {}).get("train_s")}
+    kept, base = after.get("retain/rougeL_recall"), before.get("retain/rougeL_recall")
+    values["retain_kept"] = kept / base if kept is not None and base else None
+    level = run.metrics.get("reference", {}).get("forget/loss")
+    loss = after.get("forget/loss")
+    values["overshoot"] = loss - level if loss is not None and level is not None else None
+    names = [*COLUMNS, *sorted(name for name in after if name.startswith(FURTHER))]
+    found = {name: values.get(name) for name in names}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def shown(runs: Iterable[Mapping[str, float]], further: bool = True) -> dict[str, str]:
+    """Return the columns that any of the runs has a number for, with their titles."""
+    measured = {name for run in runs for name in run}
+    more = sorted(measured - COLUMNS.keys()) if further else []
+    titles = {name: title for name, title in COLUMNS.items() if name in measured}
+    return titles | {name: name for name in more}
+
+
+def plane_of(runs: Sequence[Mapping[str, float]]) -> str | None:
+    """Return the measure by which the runs are drawn on the forget-retain plane, if any."""
+    for measure in PLANES:
+        if any({f"forget/{measure}", f"retain/{measure}"} <= run.keys() for run in runs):
+            return measure
+    return None
+
+
+def better(column: str) -> str:
+    """Say which way is good: higher, lower, near 0; nothing where nobody can say."""
+    own = {"retain_kept": "higher", "overshoot": "near 0", "train_s": "lower"}
+    return own.get(column) or (
+        HEADLINES[column].better if column in HEADLINES else BETTER.get(column, "")
+    )
+
+
+def written(column: str, value: float) -> str:
+    """Write one number of a column."""
+    return f"{value:{FORMS.get(column, '.3f')}}"
+
+
+def cell(column: str, values: Sequence[float]) -> str:
+    """Write mean ± standard deviation; a dash where nothing was measured."""
+    if not values:
+        return "-"
+    mean, deviation = spread(values)
+    more = f" ± {written(column, deviation)}" if len(values) > 1 else ""
+    return written(column, mean) + more

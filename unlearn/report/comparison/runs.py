@@ -1,0 +1,176 @@
+"""Finding runs below some folders, and reading what a comparison needs of each.
+
+A job that ended before it could leave a record (a wrong option, a kill) is a run as well: Hydra's
+record of what it was told and the last error of its log are there.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearn.errors import ConfigurationError
+
+UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
+"""Overrides that tell nothing about a result, or that only the group of seeds differs in."""
+OF_THE_RUN = ("seed", "tracker")
+"""Parts of the configuration that runs of one group may differ in."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as its folder tells it."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    """Empty where the run left none."""
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any]
+    """The configuration without what seeds may differ in; empty where Hydra recorded none."""
+    error: str | None
+    """One line on why it did not complete; null where it did."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The overrides that tell something about a result, the seed left out."""
+        told = [override for override in self.overrides if not override.startswith(UNCOMPARED)]
+        # `method=linear` before `method.weighting.retain_share=0.9`: choices, then their options.
+        return tuple(sorted(told, key=lambda override: ("." in override.split("=")[0], override)))
+
+    @property
+    def label(self) -> str:
+        """What the run was told, in one line."""
+        return in_words(self.told)
+
+    @property
+    def seed(self) -> int:
+        """The seed, from the record or from what the job was told."""
+        told = next((o[5:] for o in self.overrides if o.startswith("seed=")), "0")
+        return int(self.summary.get("seed", told if told.isdigit() else 0))
+
+    @property
+    def accepted(self) -> bool | None:
+        """The verdict; null where there were no conditions."""
+        return (self.summary.get("verdict") or {}).get("accepted")
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Flat metrics by stage, of the stages that were measured."""
+        recorded = self.summary.get("metrics") or {}
+        return {stage: flat for stage, flat in recorded.items() if flat}
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the result comes from."""
+        return self.summary.get("provenance") or {}
+
+
+def in_words(told: Sequence[str]) -> str:
+    """Return overrides in one line."""
+    return " ".join(told) or "(defaults)"
+
+
+def folders_of(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders that the arguments name, a pattern in its matches.
+
+    Raises:
+        ConfigurationError: where one names no folder.
+    """
+    folders = []
+    for argument in arguments:
+        matches = [argument] if os.path.isdir(argument) else sorted(glob.glob(argument))
+        found = [Path(match) for match in matches if os.path.isdir(match)]
+        if not found:
+            raise ConfigurationError(
+                f"RUNS: no such folder: {argument}; give folders of runs or of sweeps, or a "
+                "pattern in quotation marks such as 'runs/*/*-sweep'"
+            )
+        folders += found
+    return folders
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Return every run folder at or below the given paths, once each, in the order of its job."""
+    found = {run.resolve(): run for path in paths for run in _below(path)}
+    return sorted(found.values(), key=_order)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if (folder / "summary.json").exists() or (folder / ".hydra" / "overrides.yaml").exists():
+        yield folder  # and nothing below: checkpoints and models hold no runs
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            yield from _below(path)
+
+
+def _order(run: Path) -> list[Any]:
+    """Sort `10-…` behind `9-…`; text and numbers alternate, so that they never meet."""
+    number, _, rest = run.name.partition("-")
+    return [str(run.parent), int(number) if number.isdigit() else -1, rest, run.name]
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Read run folders; returns the runs, and a sentence on each record that cannot be read."""
+    runs, problems = [], []
+    for path in paths:
+        try:
+            runs.append(_read(path))
+        except (OSError, ValueError) as error:
+            problems.append(f"{path / 'summary.json'} cannot be read and is left out: {error}")
+    return runs, problems
+
+
+def _read(path: Path) -> Run:
+    file = path / "summary.json"
+    config = _yaml(path / ".hydra" / "config.yaml")
+    compared = {key: value for key, value in config.items() if key not in OF_THE_RUN}
+    if not file.exists():
+        told = tuple(map(str, _yaml(path / ".hydra" / "overrides.yaml") or ()))
+        return Run(path, {}, told, compared, _last_error(path / "unlearn.log"))
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    missing = [key for key in ("status", "overrides", "metrics") if key not in _mapping(summary)]
+    if missing:
+        raise ValueError(f"it is no record of a run, as it has no {', '.join(missing)}")
+    if not isinstance(summary["status"], str):
+        raise ValueError(f"status: {summary['status']!r} is no text")
+    error = None
+    if summary["status"] != "completed":
+        error = str(summary.get("error") or summary["status"]).split("\n")[0]
+    elif "after" not in _mapping(summary["metrics"]):
+        raise ValueError("a completed run without metrics of the stage after")
+    return Run(path, summary, tuple(summary["overrides"]), compared, error)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a mapping was expected, found {str(value)[:40]!r}")
+    return value
+
+
+def _yaml(file: Path) -> Any:
+    """Read a YAML file with the fast loader where there is one; a missing one is empty."""
+    import yaml
+
+    if not file.exists():
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
+    except yaml.YAMLError as error:  # a job killed while Hydra wrote
+        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
+
+
+def _last_error(log: Path) -> str:
+    """Return the last error that a job logged, or that it left no record."""
+    if log.exists():
+        for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+            _, found, message = line.partition(" ERROR ")
+            if found:
+                return message.strip()
+    return "no summary.json: it was killed, or is still running"

@@ -1,0 +1,128 @@
+"""The comparison in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unlearn.report.comparison.gather import Comparison
+from unlearn.report.comparison.groups import Section
+from unlearn.report.comparison.numbers import PLANES, cell, shown, written
+from unlearn.report.comparison.statistics import Difference
+
+WIDTH = 180
+"""Columns where no terminal says how many it has."""
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """Return a console as wide as the terminal, and wide enough for all columns without one."""
+    wide = None if (file or sys.stdout).isatty() else WIDTH
+    return Console(file=file, width=wide, highlight=False)
+
+
+def print_comparison(comparison: Comparison, file: IO[str] | None = None) -> None:
+    """Print a table a section, the differences from its baseline, and what did not complete."""
+    out = console(file)
+    for number, section in enumerate(comparison.sections):
+        if len(comparison.sections) > 1:
+            out.print(Text(heading(section, number), "bold"))
+        out.print(_groups(section))
+        for line in remarks(section):
+            out.print(Text(line))
+        differences = _differences(section)
+        if differences:
+            out.print(differences)
+    print_failed(comparison, out)
+
+
+def heading(section: Section, number: int) -> str:
+    """Name a section, and what keeps it from the first one."""
+    summary = section.runs[0].summary
+    parts = [(summary.get(part) or {}).get("name") for part in ("data", "model")]
+    named = f"Kind {number + 1}: {', '.join(str(part) for part in parts if part)}".rstrip(": ")
+    return f"{named} - apart from kind 1: {'; '.join(section.unlike)}" if number else named
+
+
+def remarks(section: Section) -> list[str]:
+    """Return the lines below a table: front, what all were told, what to beware of."""
+    lines = []
+    if section.measure:
+        lines.append(
+            f"* on the front of forget and retain {PLANES[section.measure]}; hypervolume "
+            f"{section.hypervolume:.4f} of the plane"
+        )
+    if section.common:
+        lines.append(f"all: {section.common}")
+    return lines + [f"note: {note}" for note in section.notes]
+
+
+def print_failed(comparison: Comparison, out: Console) -> None:
+    """Print a line for each run that did not complete, and for each that cannot be read."""
+    for run in comparison.failed:
+        line = f"not completed: {comparison.name(run)} seed={run.seed}: {run.error}"
+        out.print(Text(line), soft_wrap=True)
+    for problem in comparison.problems:
+        out.print(Text(problem), soft_wrap=True)
+
+
+def _groups(section: Section) -> Table:
+    columns = shown([run for group in section.groups for run in group.numbers], further=False)
+    table = Table(title="mean ± standard deviation over seeds")
+    table.add_column("run", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for place, group in enumerate(section.groups):
+        mark = "* " if place in section.front else ""
+        cells = [cell(column, group.values(column)) for column in columns]
+        table.add_row(Text(mark + group.short), str(len(group.runs)), *cells)
+    return table
+
+
+def _differences(section: Section) -> Table | None:
+    """Return the paired differences; null where no interval can be had."""
+    names = [f"{split}/{section.measure}" for split in ("forget", "retain") if section.measure]
+    measured = shown([run for group in section.groups for run in group.numbers])
+    columns = {
+        name: measured[name]
+        for name in [*names, "model_utility", "forget_quality"]
+        if name in measured
+    }
+    rows: list[list[Text | str]] = []
+    for group in section.groups:
+        found = {name: section.difference(group, name) for name in columns}
+        pairs = max((one.pairs for one in found.values() if one), default=0)
+        if pairs > 1:
+            cells = [difference_cell(name, one) for name, one in found.items()]
+            rows.append([Text(group.short), str(pairs), *cells])
+    if not rows:
+        return None
+    title = f"difference from {section.baseline.short} on the same seeds [95 % bootstrap interval]"
+    table = Table(title=Text(title))
+    table.add_column("run", overflow="fold")
+    table.add_column("pairs", justify="right")
+    for name in columns.values():
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def difference_cell(column: str, difference: Difference | None) -> Text:
+    """Write a difference with its interval, bold where the interval leaves 0 out."""
+    if difference is None:
+        return Text("-")
+    text = ("+" if difference.mean > 0 else "") + _small(column, difference.mean)
+    if difference.low is not None and difference.high is not None:
+        text += f" [{_small(column, difference.low)}, {_small(column, difference.high)}]"
+    return Text(text, "bold" if difference.apart else "")
+
+
+def _small(column: str, value: float) -> str:
+    """Write a difference, in scientific form where its decimals would all be 0."""
+    text = written(column, value)
+    return f"{value:.0e}" if value and not float(text) else text

@@ -1,0 +1,68 @@
+"""The end of a sweep: what came of each job in a line, and all of them in one comparison.
+
+Hydra calls `on_multirun_end` only where every job completed, for a job that failed raises before;
+so the command closes what the callback opened, whichever way a sweep ends. Jobs are read from their
+folders: under joblib they ran in other processes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+_open: list[Path] = []
+"""The folder of the sweep that is running in this process, if any."""
+
+
+class CompareJobs(Callback):
+    """Remembers a sweep's folder, and compares its jobs when all have completed."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Take note of the folder, whose name may hold the time and so is resolved once."""
+        _open[:] = [Path(config.hydra.sweep.dir)]
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Compare, where no job failed."""
+        close_sweep()
+
+
+@contextmanager
+def closing_sweep() -> Iterator[None]:
+    """Compare the jobs also where some failed; one that was stopped by hand is left as it is."""
+    try:
+        yield
+    except Exception:
+        close_sweep()
+        raise
+    finally:
+        _open.clear()
+
+
+def close_sweep() -> None:
+    """Print and write the comparison of the sweep that is open; never an error of the sweep."""
+    while _open:
+        folder = _open.pop()
+        try:
+            _conclude(folder)
+        except Exception:  # any: a page that cannot be written does not undo a sweep
+            log.exception("the comparison of %s failed; unlearn-compare makes it later", folder)
+
+
+def _conclude(folder: Path) -> None:
+    from unlearn.report.comparison import compare, print_jobs, write_comparison
+    from unlearn.report.comparison.runs import find_runs
+
+    if not folder.is_dir() or not find_runs([folder]):  # no job began
+        return
+    comparison = compare([folder])
+    print_jobs(comparison)
+    for path in write_comparison(comparison, folder):
+        print(f"written: {path}")
