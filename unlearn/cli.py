@@ -34,9 +34,8 @@ _failures: list[UnlearnError] = []
 def task(cfg: DictConfig) -> float | list[float] | None:
     """Run one job and return its objective; its failure is in its own log before Hydra sees it."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    from unlearn.experiment import run
+    from unlearn.experiment import run, sweep_name
     from unlearn.search import objective_values
 
     job = HydraConfig.get()
@@ -48,7 +47,7 @@ def task(cfg: DictConfig) -> float | list[float] | None:
         raise
     except Exception as error:
         failure = logged(error)
-        if job.mode is RunMode.MULTIRUN:
+        if sweep_name() is not None:
             release(error)
             raise failure.with_traceback(None) from None
         _failures.append(failure)
