@@ -10,7 +10,8 @@ import pytest
 from command import SMALL, Command, Done
 from muse_like import parts, write_muse
 
-from unlearn.report.comparison import find_runs, grouped, shown
+from unlearn.report.comparison import compare
+from unlearn.report.comparison.numbers import shown
 
 TINY = ("data=muse_news", *SMALL[3:], "model.max_length=160")
 """The small run of the other tests, its data exchanged."""
@@ -72,11 +73,12 @@ def test_the_report_tells_of_them(whole: Done) -> None:
 
 
 def test_runs_are_compared_by_them_where_one_has_them(whole: Done) -> None:
-    groups, _ = grouped(find_runs([whole.folder]))
-    ((run,),) = groups.values()
+    (section,) = compare([whole.folder]).sections
+    ((run,),) = (group.numbers for group in section.groups)
     assert set(QUIZZES) <= set(run)
-    assert set(QUIZZES) <= set(shown(groups))
-    assert not set(QUIZZES) & set(shown({"tofu": [{"forget/rougeL_recall": 0.5}]}))
+    assert set(QUIZZES) <= set(shown([run]))
+    assert section.measure == "knowmem"
+    assert not set(QUIZZES) & set(shown([{"forget/rougeL_recall": 0.5}]))
 
 
 def test_texts_are_trained_on_in_windows(whole: Done, unlearn: Command) -> None:
