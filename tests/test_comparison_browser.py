@@ -17,6 +17,20 @@ from unlearn.report.comparison import compare, write_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
+WHERE = """(chart, run) => {
+    const of = chart.data.find((trace) => trace.customdata && trace.customdata.includes(run));
+    const [place, box] = [of.customdata.indexOf(run), chart.getBoundingClientRect()];
+    const { xaxis, yaxis } = chart._fullLayout;
+    return [box.x + xaxis._offset + xaxis.d2p(of.x[place]),
+            box.y + yaxis._offset + yaxis.d2p(of.y[place])];
+}"""
+"""Where the symbol of a run is drawn, in pixels of the window."""
+SMALL = """() => [...document.querySelectorAll("main *")].filter((one) =>
+    one.children.length === 0 && one.textContent.trim() && !one.closest("svg")
+    && one.getBoundingClientRect().width > 0 && parseFloat(getComputedStyle(one).fontSize) < 10.5
+).map((one) => one.textContent)"""
+"""What is written too small to read."""
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt install chromium)"),
@@ -59,8 +73,9 @@ class Opened:
         self.page.wait_for_selector("[data-chart=plane] .points path")
 
 
-@pytest.fixture(params=[1280, 390], ids=["wide", "narrow"])
+@pytest.fixture(scope="module", params=[1280, 390], ids=["wide", "narrow"])
 def opened(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """The page in a wide and a narrow window; each test uses another part of it."""
     opened = Opened(browser, folder / "comparison.html", request.param)
     yield opened
     assert opened.complaints == []
@@ -103,26 +118,15 @@ def test_pointing_shows_the_run_its_command_and_its_answers(opened: Opened) -> N
     card = page.locator(".card").first
     chart = page.locator("[data-chart=plane]").first
     chart.scroll_into_view_if_needed()
-    # Symbols of means are large: size 12 in a path; the first group's, then another's.
-    for place in (0, 3):
-        where = chart.evaluate(
-            """(chart, place) => {
-                const of = chart.data.filter((trace) => trace.marker && trace.marker.size === 12)[place];
-                const [axes, box] = [chart._fullLayout, chart.getBoundingClientRect()];
-                return [box.x + axes.xaxis._offset + axes.xaxis.d2p(of.x[0]),
-                        box.y + axes.yaxis._offset + axes.yaxis.d2p(of.y[0])];
-            }""",
-            place,
-        )
-        page.mouse.move(*where)
-        name = f"{3 * place}-linear-minitofu-tiny, seed 0"
-        api.expect(card).to_contain_text(name)
-        share = f"{(place + 1) / 5:.3g}"
-        command = f"unlearn seed=0 tracker=none method=linear method.weighting.retain_share={share}"
-        api.expect(card.locator("pre")).to_have_text(command)
+    for run in (0, 11):
+        page.mouse.move(*chart.evaluate(WHERE, run))
+        seed, share = run % 3, (run // 3 + 1) / 5
+        api.expect(card).to_contain_text(f"{run}-linear-minitofu-tiny, seed {seed}")
+        told = f"seed={seed} tracker=none method=linear method.weighting.retain_share={share:.3g}"
+        api.expect(card.locator("pre")).to_have_text(f"unlearn {told}")
         api.expect(card).to_contain_text("forget: What did author 0 of the forget rows write?")
         api.expect(page.locator(".hoverlayer .hovertext").first).to_contain_text("forget 0.")
-        if place == 0:
+        if run == 0:
             api.expect(card).to_contain_text(HOSTILE)
     assert page.locator("img").count() == 0
 
@@ -180,11 +184,7 @@ def test_curves_are_drawn_for_what_is_ticked(opened: Opened) -> None:
 def test_the_page_is_no_wider_than_the_window(opened: Opened) -> None:
     wide = opened.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= opened.page.viewport_size["width"]
-    small = opened.page.evaluate(
-        """() => [...document.querySelectorAll("main *")].filter((one) => one.children.length === 0
-            && one.textContent.trim() && one.getBoundingClientRect().width > 0 && !one.closest("svg")
-            && parseFloat(getComputedStyle(one).fontSize) < 10.5).map((one) => one.textContent)"""
-    )
+    small = opened.page.evaluate(SMALL)
     assert small == [], "no text is too small to read"
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -155,9 +156,8 @@ def test_too_many_questions_are_thinned_evenly_and_long_texts_cut(
     assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
     assert texts.cut == 1
     assert max(map(len, texts.numbers)) < 610
-    assert [answers.questions[place][0] for place in answers.samples] == ["forget"] * 3 + [
-        "retain"
-    ] * 2
+    sampled = [answers.questions[place][0] for place in answers.samples]
+    assert sampled == ["forget"] * 3 + ["retain"] * 2
     assert evenly([1, 2], 5) == [1, 2]
 
 
@@ -180,9 +180,7 @@ def test_curves_are_thinned_without_losing_their_mean(tmp_path: Path) -> None:
 def test_the_stairs_enclose_the_hypervolume(tmp_path: Path) -> None:
     (section,) = compare([fabricate_sweep(tmp_path, seeds=1)]).sections
     stairs = staircase([section.points[place] for place in section.front])
-    area = sum(
-        (right[0] - left[0]) * left[1] for left, right in zip(stairs, stairs[1:], strict=False)
-    )
+    area = sum((right[0] - left[0]) * left[1] for left, right in pairwise(stairs))
     assert stairs[-1][0] == CORNER[0]
     assert area == pytest.approx(section.hypervolume)
 
