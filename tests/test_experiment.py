@@ -333,7 +333,8 @@ def test_a_job_that_fails_does_not_stop_a_sweep(unlearn: Command) -> None:
     assert done.err.count(message) == 1
     assert done.out.count(message) == 1
     assert "Traceback" not in done.said
-    assert (done.folder / "comparison.html").is_file()
+    assert "not completed: method.weighting.retain_share=2 seed=0: " in done.out
+    assert all((done.folder / f"comparison.{kind}").is_file() for kind in ("html", "csv"))
 
 
 @pytest.mark.slow
@@ -349,6 +350,8 @@ def test_jobs_of_a_parallel_sweep_fail_with_the_same_words(tmp_path: Path) -> No
     )
     assert failed.log.count("method.weighting.retain_share: 2.0 is out of range") == 1
     assert other.summary["status"] == "completed"
+    assert done.out.count("not completed: ") == done.out.count("comparison.html") == 1
+    assert (done.folder / "comparison.html").is_file()
 
 
 # Options that change how it is computed.

@@ -63,7 +63,9 @@ def write_markdown(path: Path, comparison: Comparison) -> None:
             parts.append(f"Apart, as they are unlike: {'; '.join(section.unlike)}")
         parts.append(_table(section))
     if comparison.failed:
-        lines = [f"- `{run.label} seed={run.seed}`: {run.error}" for run in comparison.failed]
+        lines = [
+            f"- `{comparison.name(run)} seed={run.seed}`: {run.error}" for run in comparison.failed
+        ]
         parts += ["Not completed:", "\n".join(lines)]
     table = "\n\n".join(parts) + "\n"
     page = path.read_text(encoding="utf-8") if path.exists() else ""

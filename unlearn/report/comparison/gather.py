@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ class Comparison:
     """Runs that did not complete."""
     problems: tuple[str, ...]
     """A sentence on each record that could not be read."""
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """What every run was told, also those that failed; empty where all were told the same."""
+        told = {frozenset(run.told) for run in [*self.failed, *self.runs]}
+        return frozenset.intersection(*told) if len(told) > 1 else frozenset()
+
+    def name(self, run: Run) -> str:
+        """Return what this run was told and not every other one."""
+        return in_words([one for one in run.told if one not in self.common])
+
+    @property
+    def runs(self) -> list[Run]:
+        """The completed runs of all sections."""
+        return [run for section in self.sections for run in section.runs]
 
     @property
     def groups(self) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -39,6 +40,11 @@ class Group:
     def numbers(self) -> list[dict[str, float]]:
         """The compared numbers, a run each."""
         return [numbers(run) for run in self.runs]
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds that were run."""
+        return {run.seed for run in self.runs}
 
     def values(self, column: str) -> list[float]:
         """The numbers of one column, of those runs that have it."""
@@ -105,16 +111,23 @@ class Section:
     @property
     def notes(self) -> list[str]:
         """What a reader should know of the groups before trusting their means."""
+        twice = [group.short for group in self.groups if len(group.seeds) < len(group.runs)]
+        mixed = [group.short for group in self.groups if len(_targets(group.runs)) > 1]
         notes = []
-        targets = {run.provenance.get("target_sha256") for run in self.runs} - {None}
-        for group in self.groups:
-            seeds = [run.seed for run in group.runs]
-            twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-            own = {run.provenance.get("target_sha256") for run in group.runs} - {None}
-            if twice:
-                notes.append(f"{group.short}: seed {', '.join(map(str, twice))} more than once")
-            if len(own) > 1:
-                notes.append(f"{group.short}: its runs unlearned {len(own)} different targets")
-        if len(targets) > 1 and not any("different targets" in note for note in notes):
-            notes.append(f"the groups unlearned {len(targets)} different targets")
+        if twice:
+            notes.append(f"a seed is there more than once in {_some(twice)}")
+        if mixed:
+            notes.append(f"seeds of one group unlearned different targets: {_some(mixed)}")
+        elif len(_targets(self.runs)) > 1:
+            notes.append(f"the groups unlearned {len(_targets(self.runs))} different targets")
         return notes
+
+
+def _targets(runs: Sequence[Run]) -> set[str]:
+    hashes = [run.provenance.get("target_sha256") for run in runs]
+    return {str(one) for one in hashes if one is not None}
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return "; ".join(labels[:3]) + more

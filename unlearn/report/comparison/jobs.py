@@ -24,26 +24,23 @@ def print_jobs(comparison: Comparison, file: IO[str] | None = None) -> None:
     for number, section in enumerate(comparison.sections):
         if len(comparison.sections) > 1:
             out.print(Text(heading(section, number), "bold"))
-        out.print(_jobs(section))
-    print_failed(comparison.failed, out)
-    for problem in comparison.problems:
-        out.print(Text(problem), soft_wrap=True)
+        out.print(_jobs(section, comparison))
+    print_failed(comparison, out)
 
 
-def _jobs(section: Section) -> Table:
-    table = Table(box=None, pad_edge=False, title=None)
+def _jobs(section: Section, comparison: Comparison) -> Table:
+    table = Table(box=None, pad_edge=False)
     names = [f"{split}/{section.measure}" for split in ("forget", "retain") if section.measure]
     label = PLANES[section.measure] if section.measure else ""
     for title in ("job", "told", "seed", *(f"{name.split('/')[0]} {label}" for name in names)):
         table.add_column(title, justify="left" if title in ("job", "told") else "right")
     table.add_column("trained", justify="right")
     table.add_column("verdict")
-    short = {id(run): group.short for group in section.groups for run in group.runs}
     for run in sorted(section.runs, key=_number):
         found = numbers(run)
         cells = [written(name, found[name]) if name in found else "-" for name in names]
         verdict = VERDICTS[run.accepted]
-        told = Text(short[id(run)])
+        told = Text(comparison.name(run))
         trained = duration((run.summary.get("cost") or {}).get("train_s"))
         table.add_row(_job(run), told, str(run.seed), *cells, trained, verdict)
     return table

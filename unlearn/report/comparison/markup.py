@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from statistics import fmean
@@ -121,7 +122,7 @@ def curve_choices(section: Section) -> str:
 def failures(comparison: Comparison) -> str:
     """Return the runs that did not complete, and the records that could not be read."""
     rows = [
-        f"<tr>{_text(run.label)}{_number(str(run.seed), run.seed)}{_text(run.path.name)}"
+        f"<tr>{_text(comparison.name(run))}{_number(str(run.seed), run.seed)}{_text(run.path.name)}"
         f"{_text(run.error or '')}</tr>"
         for run in comparison.failed
     ]
@@ -153,8 +154,13 @@ def _head(title: str, good: str = "") -> str:
 def _name(place: int, label: str) -> str:
     return (
         f'<th scope="row" data-value="{escape(label)}">{swatch(place)}<button type="button" '
-        f'class="show" data-group="{place}">{escape(label)}</button></th>'
+        f'class="show" data-group="{place}">{_breakable(label)}</button></th>'
     )
+
+
+def _breakable(label: str) -> str:
+    """Escape a label that may be broken behind the signs that overrides are made of."""
+    return re.sub(r"([.=_,/])", r"\1<wbr>", escape(label, quote=False))
 
 
 def _text(text: str) -> str:

@@ -96,7 +96,8 @@ def _section(section: Section, number: int, comparison: Comparison) -> str:
 def _plane(section: Section) -> str:
     if not section.measure:
         return "<p>No forget-retain plane: no run was measured on both splits.</p>"
-    front = ", ".join(section.groups[place].short for place in section.front)
+    labels = [section.groups[place].short for place in section.front]
+    front = "; ".join(labels[:6]) + (f"; and {len(labels) - 6} more" if len(labels) > 6 else "")
     return (
         "<h3>Forgetting and keeping</h3>"
         f"<p>{escape(PLANES[section.measure])} on the forget rows (left is better) and on the "

@@ -39,7 +39,9 @@ class Run:
     @property
     def told(self) -> tuple[str, ...]:
         """The overrides that tell something about a result, the seed left out."""
-        return tuple(sorted(o for o in self.overrides if not o.startswith(UNCOMPARED)))
+        told = [override for override in self.overrides if not override.startswith(UNCOMPARED)]
+        # `method=linear` before `method.weighting.retain_share=0.9`: choices, then their options.
+        return tuple(sorted(told, key=lambda override: ("." in override.split("=")[0], override)))
 
     @property
     def label(self) -> str:

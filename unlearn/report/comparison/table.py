@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -13,11 +13,6 @@ from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import PLANES, cell, shown, written
 from unlearn.report.comparison.statistics import Difference
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from unlearn.report.comparison.runs import Run
 
 WIDTH = 180
 """Columns where no terminal says how many it has."""
@@ -41,9 +36,7 @@ def print_comparison(comparison: Comparison, file: IO[str] | None = None) -> Non
         differences = _differences(section)
         if differences:
             out.print(differences)
-    print_failed(comparison.failed, out)
-    for problem in comparison.problems:
-        out.print(Text(problem), soft_wrap=True)
+    print_failed(comparison, out)
 
 
 def heading(section: Section, number: int) -> str:
@@ -65,11 +58,13 @@ def remarks(section: Section) -> list[str]:
     return lines + [f"note: {note}" for note in section.notes]
 
 
-def print_failed(failed: Sequence[Run], out: Console) -> None:
-    """Print a line for each run that did not complete."""
-    for run in failed:
-        line = f"not completed: {run.label} seed={run.seed}: {run.error}"
+def print_failed(comparison: Comparison, out: Console) -> None:
+    """Print a line for each run that did not complete, and for each that cannot be read."""
+    for run in comparison.failed:
+        line = f"not completed: {comparison.name(run)} seed={run.seed}: {run.error}"
         out.print(Text(line), soft_wrap=True)
+    for problem in comparison.problems:
+        out.print(Text(problem), soft_wrap=True)
 
 
 def _groups(section: Section) -> Table:
