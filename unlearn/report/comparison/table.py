@@ -40,9 +40,11 @@ def print_comparison(comparison: Comparison, file: IO[str] | None = None) -> Non
 
 
 def heading(section: Section, number: int) -> str:
-    """Name a section and what keeps it from the first one."""
-    unlike = f" - apart from 1, as they are unlike: {'; '.join(section.unlike)}"
-    return f"Runs of kind {number + 1}{unlike if number else ''}"
+    """Name a section, and what keeps it from the first one."""
+    summary = section.runs[0].summary
+    parts = [(summary.get(part) or {}).get("name") for part in ("data", "model")]
+    named = f"Kind {number + 1}: {', '.join(str(part) for part in parts if part)}".rstrip(": ")
+    return f"{named} - apart from kind 1: {'; '.join(section.unlike)}" if number else named
 
 
 def remarks(section: Section) -> list[str]:
