@@ -28,6 +28,8 @@ SHAPES = {
     "triangle-right": "M11 6l-9.5-5.2v10.4z",
 }
 """Plotly's symbols as paths in a box of 12 by 12."""
+TEXTS = ("run", "folder", "accepted", "front", "error")
+"""Columns of text, which stands on the left."""
 DASHES = {"solid": "none", "dash": "5 2", "dot": "1.5 1.5", "dashdot": "5 1.5 1.5 1.5"}
 
 
@@ -145,8 +147,9 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[str], kind: str = "
 
 def _head(title: str, good: str = "") -> str:
     note = f"<small>{escape(good)}</small>" if good else ""
+    kind = ' class="text"' if title in TEXTS else ""
     return (
-        f'<th scope="col" data-better="{escape(good)}"><button type="button">{escape(title)}'
+        f'<th scope="col" data-better="{escape(good)}"{kind}><button type="button">{escape(title)}'
         f"{note}</button></th>"
     )
 
@@ -160,7 +163,7 @@ def _name(place: int, label: str) -> str:
 
 def _breakable(label: str) -> str:
     """Escape a label that may be broken behind the signs that overrides are made of."""
-    return re.sub(r"([.=_,/])", r"\1<wbr>", escape(label, quote=False))
+    return re.sub(r"([=_,/]|\.(?=[a-z]))", r"\1<wbr>", escape(label, quote=False))
 
 
 def _text(text: str) -> str:
