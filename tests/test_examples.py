@@ -36,7 +36,8 @@ def test_a_readme_has_ten_lines_or_so(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "number"), [(name, number) for name in OURS for number in range(len(commands(name)[1]))]
+    ("name", "number"),
+    [(name, number) for name in OURS for number in range(len(commands(name)[1]))],
 )
 def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> None:
     exported, found = commands(name)

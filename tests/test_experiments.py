@@ -1,4 +1,4 @@
-"""Every experiment of conf/experiment runs: two steps of its first job, on a toy model and toy data."""
+"""Every experiment runs: two steps of its first job, on a toy model and toy data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_the_first_job_runs_two_steps(name: str, unlearn: Command) -> None:
 def test_every_experiment_is_a_sweep_and_says_what_it_costs() -> None:
     for path in EXPERIMENTS:
         text = path.read_text(encoding="utf-8")
-        header = text[: text.index("\ndefaults:") if "\ndefaults:" in text else text.index("\nhydra:")]
+        header = text[
+            : text.index("\ndefaults:") if "\ndefaults:" in text else text.index("\nhydra:")
+        ]
         assert "mode: MULTIRUN" in text
         assert any(word in header for word in (" runs", " trials")), path.stem
         assert any(word in header for word in ("minute", "hour", " s each", "GPU hours")), path.stem

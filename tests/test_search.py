@@ -39,7 +39,14 @@ def test_what_has_no_value_is_nan_which_fails_the_trial() -> None:
 
 @pytest.mark.parametrize(
     ("names", "right"),
-    [(None, True), (["a"], True), (["a", "b"], True), ([], False), (["a", "a"], False), ([" "], False)],
+    [
+        (None, True),
+        (["a"], True),
+        (["a", "b"], True),
+        ([], False),
+        (["a", "a"], False),
+        ([" "], False),
+    ],
 )
 def test_an_objective_names_each_metric_once(names: list[str] | None, right: bool) -> None:
     problems = Problems()

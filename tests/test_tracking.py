@@ -291,7 +291,9 @@ def test_the_model_is_sent_only_where_it_is_asked_for(
     sink.log_model(tmp_path / "model")  # method=none trains and saves nothing
     (tmp_path / "model").mkdir()
     sink.log_model(tmp_path / "model")
-    sent = [(artifact.name, artifact.type, artifact.folders) for artifact in wandb.runs[0].artifacts]
+    sent = [
+        (artifact.name, artifact.type, artifact.folders) for artifact in wandb.runs[0].artifacts
+    ]
     name = f"model-{(tmp_path / 'wandb_id').read_text().strip()}"
     assert sent == ([(name, "model", [str(tmp_path / "model")])] if wanted else [])
 

@@ -70,7 +70,7 @@ def _directions() -> list[str]:
     """Return the directions of the sweeper in use; none where it does not search."""
     if not HydraConfig.initialized():
         return []
-    direction = OmegaConf.select(HydraConfig.instance().cfg, "hydra.sweeper.direction")
+    direction = OmegaConf.select(HydraConfig.get(), "sweeper.direction")
     if direction is None:
         return []
     listed = direction if OmegaConf.is_list(direction) else [direction]

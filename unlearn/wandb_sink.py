@@ -155,7 +155,7 @@ class WandbSink(Sink):
 
     @_guarded
     def log_model(self, folder: Path) -> None:
-        """Send the model's folder as an artifact named by the run's id, if it is wanted and there."""
+        """Send the model's folder as an artifact named by the run's id, if wanted and there."""
         if self._with_model and folder.is_dir():
             artifact = _wandb().Artifact(f"model-{self._run.id}", type="model")
             artifact.add_dir(str(folder))
