@@ -1,12 +1,12 @@
 """What a sweep costs beside its jobs, and whether memory grows with their number.
 
-    python -m benchmarks.sweep                        # 60 small jobs under joblib, then in one process
+    python -m benchmarks.sweep                # 60 small jobs under joblib, then in one process
     python -m benchmarks.sweep --launcher basic --jobs 20
 
 Every job is a whole run of a toy model on generated data, with everything that a run writes. Hydra
 calls `Stopwatch` when a job begins and when it has ended; the rest of the processor time is the
-machinery: composing, copying and saving configurations, starting processes, moving results, clearing
-up. Processor time, as other programs disturb it less than the clock on the wall.
+machinery: composing, copying and saving configurations, starting processes, moving results.
+Processor time, as other programs disturb it less than the clock on the wall.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SHARE_BOUND, GROWTH_BOUND = 0.05, 1.0
 """Most that the machinery may take of the time of a sweep of default runs, and that a job may leave
 behind, in MiB."""
 DEFAULT_RUN = 45.0
-"""Processor seconds of `unlearn` without options, one thread, target and reference in the cache. The
-toy jobs are a fifteenth of that, so that 60 of them are no matter of an hour."""
+"""Processor seconds of `unlearn` without options, one thread, target and reference in the cache.
+The toy jobs are a fifteenth of that, so that 60 of them are no matter of an hour."""
 WARM = 5
 """Jobs of a process before its memory counts: libraries load and buffers grow to their size."""
 SMALL = (
@@ -90,7 +90,7 @@ class Sweep:
 
     @property
     def growth(self) -> float:
-        """MiB that a job leaves behind: the median, over processes, of the slope after WARM jobs."""
+        """MiB a job leaves behind: the median, over processes, of the slope after WARM jobs."""
         slopes = []
         for process in {job["process"] for job in self.jobs}:
             own = [job["rss"] for job in self.jobs if job["process"] == process][WARM:]
@@ -149,10 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sizes = [job["rss"] / 2**20 for job in measured.jobs]
             seconds = statistics.median(job["spent"] for job in measured.jobs)
             print(
-                f"{launcher}: {len(measured.jobs)} jobs of {seconds:.2f} s (processor time), machinery "
-                f"{measured.machinery:.2f} s a job: {measured.share:.1%} of a sweep of default runs "
-                f"(at most {SHARE_BOUND:.0%}); memory {max(sizes[:WARM]):.0f} MiB at most in the first "
-                f"{WARM} jobs, {sizes[-1]:.0f} in the last, {measured.growth:+.2f} a job "
+                f"{launcher}: {len(measured.jobs)} jobs of {seconds:.2f} s (processor time), "
+                f"machinery {measured.machinery:.2f} s a job: {measured.share:.1%} of a sweep of "
+                f"default runs (at most {SHARE_BOUND:.0%}); memory {max(sizes[:WARM]):.0f} MiB at "
+                f"most in the first {WARM} jobs, {sizes[-1]:.0f} in the last, "
+                f"{measured.growth:+.2f} a job "
                 f"(at most {GROWTH_BOUND:g})"
             )
             kept &= measured.share <= SHARE_BOUND and not measured.growth > GROWTH_BOUND

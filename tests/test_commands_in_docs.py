@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 
 from unlearn.config import register
 
@@ -35,13 +36,19 @@ def commands() -> Iterator[tuple[str, str]]:
 def overrides_of(command: str) -> list[str]:
     """Return the overrides of a command, the first choice of each sweep."""
     words = [word for word in shlex.split(command, comments=True)[1:] if word not in FLAGS]
-    parsed = OverridesParser.create().parse_overrides(words)
-    return [
-        next(f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator())
-        if o.is_sweep_override()
-        else word
-        for o, word in zip(parsed, words, strict=True)
-    ]
+    return [next(values_of(word)) for word in words]
+
+
+def values_of(word: str) -> Iterator[str]:
+    """Yield the override for each value of a sweep, for both ends of an interval."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    value = override.value()
+    if not override.is_sweep_override():
+        yield word
+    elif isinstance(value, IntervalSweep):
+        yield from (f"{override.get_key_element()}={end}" for end in (value.start, value.end))
+    else:
+        yield from (f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator())
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
@@ -64,5 +71,5 @@ def test_every_experiment_composes(path: Path) -> None:
         cfg = compose("config", overrides=[f"experiment={path.stem}"], return_hydra_config=True)
         swept = cfg.hydra.sweeper.params
         for name, values in swept.items():
-            for value in str(values).split(","):
-                compose("config", overrides=[f"experiment={path.stem}", f"{name}={value}"])
+            for override in values_of(f"{name}={values}"):
+                compose("config", overrides=[f"experiment={path.stem}", override])

@@ -1,4 +1,4 @@
-"""Every experiment of conf/experiment runs: two steps of its first job, on a toy model and toy data."""
+"""Every experiment runs: two steps of its first job, on a toy model and toy data."""
 
 from __future__ import annotations
 

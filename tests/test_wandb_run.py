@@ -1,4 +1,4 @@
-"""A sweep's job as a team finds it on the dashboard: written offline, read back with wandb's tool."""
+"""A sweep's job as a team finds it on the dashboard: written offline, read back by wandb."""
 
 from __future__ import annotations
 

@@ -324,8 +324,10 @@ def silence_libraries() -> None:
 
 
 def sweep_name() -> str | None:
-    """Return the last two parts of the sweep's folder, day and time, where this run is a job of one:
-    the time alone would put two days' sweeps into one group."""
+    """Return day and time of the sweep that this run is a job of: its folder's last two parts.
+
+    The time alone would put the sweeps of two days into one group.
+    """
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
     return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])

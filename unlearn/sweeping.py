@@ -16,9 +16,8 @@ class LetGo(Callback):
     """Gives back what a finished job holds, and leaves of its result the value and the status.
 
     Hydra keeps the result of every job to the end of the sweep, with two whole configurations in it
-    (joblib's workers send them back as well). Models and figures lie in circles of references, which
-    Python would collect only some jobs later; and what glibc's allocator gets back, it keeps. A
-    process grew by 4 MiB a job, however small the job.
+    (joblib's workers send them back as well). Models and figures lie in circles of references that
+    Python would collect only some jobs later; and what glibc's allocator gets back, it keeps.
     """
 
     def __init__(self) -> None:
