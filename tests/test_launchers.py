@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from unlearn.config import register
 from unlearn.launchers import EXTRAS, PRESETS
 from unlearn.models.load import resolve_device
-from unlearn.sweeping import LetGo
+from unlearn.sweep import LetGo
 from unlearn.workers import gpu_count, worker_count, worker_number
 
 EIGHT = 8

@@ -1,4 +1,4 @@
-"""The end of a sweep: what came of each job in a line, and all of them in one comparison.
+"""What happens beside the jobs of a sweep: each lets go of what it held, and the end compares them.
 
 Hydra calls `on_multirun_end` only where every job completed, for a job that failed raises before;
 so the command closes what the callback opened, whichever way a sweep ends. Jobs are read from their
@@ -7,12 +7,16 @@ folders: under joblib they ran in other processes.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -20,6 +24,31 @@ log = logging.getLogger(__name__)
 
 _open: list[Path] = []
 """The folder of the sweep that is running in this process, if any."""
+
+
+class LetGo(Callback):
+    """Gives back what a finished job holds, and leaves of its result the value and the status.
+
+    Hydra keeps the result of every job to the end of the sweep, with two whole configurations in it
+    (joblib's workers send them back as well). Models and figures lie in circles of references that
+    Python would collect only some jobs later; and what glibc's allocator gets back, it keeps.
+    """
+
+    def __init__(self) -> None:
+        self.first = True
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        if config.hydra.mode.name != "MULTIRUN":
+            return
+        job_return.cfg = job_return.hydra_cfg = None
+        gc.collect()
+        if self.first:  # half a million objects of the libraries need never be looked at again
+            gc.freeze()
+            self.first = False
+        if sys.platform == "linux":
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+            if trim is not None:
+                trim(0)
 
 
 class CompareJobs(Callback):

@@ -19,6 +19,8 @@ WORDS = {
     "data_sha256": "content of the data",
     "model": "model",
     "template": "template",
+    "system_prompt": "system_prompt",
+    "chat_date": "chat_date",
     "max_length": "max_length",
     "max_new_tokens": "max_new_tokens",
     "stemmer": "stemmer",

@@ -1,5 +1,8 @@
 """Finding runs below some folders, and reading what a comparison needs of each.
 
+What `unlearn-evaluate` left of a run, RUN/evaluations/NAME with its record.json, counts as a run where
+that folder itself is named: below a run nothing is looked for.
+
 A job that ended before it could leave a record (a wrong option, a kill) is a run as well: Hydra's
 record of what it was told and the last error of its log are there.
 """
@@ -101,7 +104,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    if (folder / "summary.json").exists() or (folder / ".hydra" / "overrides.yaml").exists():
+    own = ("summary.json", "record.json", ".hydra/overrides.yaml")
+    if any((folder / name).exists() for name in own):
         yield folder  # and nothing below: checkpoints and models hold no runs
         return
     for path in sorted(folder.iterdir()):
@@ -122,12 +126,12 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         try:
             runs.append(_read(path))
         except (OSError, ValueError) as error:
-            problems.append(f"{path / 'summary.json'} cannot be read and is left out: {error}")
+            problems.append(f"{_record_of(path)} cannot be read and is left out: {error}")
     return runs, problems
 
 
 def _read(path: Path) -> Run:
-    file = path / "summary.json"
+    file = _record_of(path)
     config = _yaml(path / ".hydra" / "config.yaml")
     compared = {key: value for key, value in config.items() if key not in OF_THE_RUN}
     if not file.exists():
@@ -145,6 +149,11 @@ def _read(path: Path) -> Run:
     elif "after" not in _mapping(summary["metrics"]):
         raise ValueError("a completed run without metrics of the stage after")
     return Run(path, summary, tuple(summary["overrides"]), compared, error)
+
+
+def _record_of(path: Path) -> Path:
+    again = path / "record.json"
+    return again if again.exists() else path / "summary.json"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
