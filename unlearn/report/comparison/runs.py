@@ -1,7 +1,7 @@
 """Finding runs below some folders, and reading what a comparison needs of each.
 
-What `unlearn-evaluate` left of a run, RUN/evaluations/NAME with its record.json, counts as a run where
-that folder itself is named: below a run nothing is looked for.
+What `unlearn-evaluate` left of a run, RUN/evaluations/NAME with its record.json, counts as a run
+where that folder itself is named: below a run nothing is looked for.
 
 A job that ended before it could leave a record (a wrong option, a kill) is a run as well: Hydra's
 record of what it was told and the last error of its log are there.
