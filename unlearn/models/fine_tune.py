@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +22,12 @@ from unlearn.errors import NumericalError
 from unlearn.forward import answer_logits
 from unlearn.progress import progress
 
+log = logging.getLogger(__name__)
+
 WINDOW = 50
 """Batches that are sorted by length together: nearly no padding, and still a fresh order a pass."""
+KEEP_MINUTES = 2.0
+"""Passes that take longer end with a state to go on from."""
 LARGEST_NORM = 1.0
 """Gradient clipping of the recipe."""
 
@@ -111,6 +118,47 @@ def learn_batch(
     return hits, count
 
 
+class Passes:
+    """What a training that was cut goes on from: the state after its last pass, in one file."""
+
+    def __init__(
+        self, file: Path | None, model: Any, optimizer: torch.optim.Optimizer, draw: random.Random
+    ) -> None:
+        """`file` is named by all that determines the training; None keeps nothing."""
+        self.file, self.model, self.optimizer, self.draw = file, model, optimizer, draw
+        self._kept = time.monotonic()
+
+    def resume(self) -> tuple[int, int]:
+        """Put model, optimizer and generator to where they were; returns passes and steps made."""
+        if self.file is None or not self.file.exists():
+            return 0, 0
+        state = torch.load(self.file, weights_only=True, map_location="cpu")
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        version, numbers, gauss = state["draw"]
+        self.draw.setstate((version, tuple(numbers), gauss))
+        log.info("goes on after pass %d of an earlier attempt", state["passes"])
+        return state["passes"], state["steps"]
+
+    def keep(self, passes: int, steps: int) -> None:
+        """Write the state if the last one is some minutes old; whole or not at all."""
+        if self.file is None or time.monotonic() - self._kept < 60 * KEEP_MINUTES:
+            return
+        state = {
+            "weights": dict(self.model.named_parameters()),
+            "optimizer": self.optimizer.state_dict(),
+            "draw": self.draw.getstate(),
+            "passes": passes,
+            "steps": steps,
+        }
+        unfinished = self.file.with_name(f"{self.file.name}.unfinished")
+        torch.save(state, unfinished)
+        unfinished.replace(self.file)
+        self._kept = time.monotonic()
+
+
 def fine_tune(
     model: Any,
     examples: Sequence[Example],
@@ -118,8 +166,11 @@ def fine_tune(
     recipe: FineTuningConfig,
     autocast: AbstractContextManager,
     name: str,
+    state: Path | None = None,
 ) -> Learned:
     """Train `model` on `examples` until it knows them, by the recipe; AdamW, token-mean NLL.
+
+    `state` is a file that a long training writes after its passes and goes on from, bit by bit.
 
     Stops after the pass over which the model predicted `recipe.accuracy` of all answer tokens, or
     after `recipe.epochs`. Raises NumericalError where the loss is not finite.
@@ -129,9 +180,12 @@ def fine_tune(
     lengths = [len(example) for example in examples]
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     micro = recipe.micro_batch_size or recipe.batch_size
-    step = epoch = 0
+    passes = Passes(state, model, optimizer, generator)
+    first, step = passes.resume()
+    epoch = first
     with progress(f"learning the {name}", steps) as bar:
-        for epoch in range(1, recipe.epochs + 1):
+        bar.advance(by=step)
+        for epoch in range(first + 1, recipe.epochs + 1):
             hits = tokens = 0
             for rows in epoch_batches(lengths, recipe.batch_size, generator):
                 for group in optimizer.param_groups:
@@ -150,4 +204,5 @@ def fine_tune(
                 bar.advance(f"pass {epoch}, {hits / tokens:.1%} of answer tokens right")
             if hits / tokens >= recipe.accuracy:
                 break
+            passes.keep(epoch, step)
     return Learned(answer_accuracy(model, examples, pad, autocast), epoch, step)

@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +240,9 @@ class Preparation:
         }
         if any(not row.question for row in rows):  # they were once cut to one window
             made_of["windows"] = WINDOWS
-        return prepared_once(name, made_of, lambda: self._make(name, rows))
+        return prepared_once(name, made_of, partial(self._make, name, rows))
 
-    def _make(self, name: str, rows: list[Row]) -> tuple[Any, Any, Learned]:
+    def _make(self, name: str, rows: list[Row], state: Path) -> tuple[Any, Any, Learned]:
         """Return the base that learnt `rows`, its tokenizer, and how well it learnt them."""
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
@@ -249,7 +250,8 @@ class Preparation:
         model = ready(model, self.config, self.device)
         examples = encode_rows(self.encoder(tokenizer), in_order(rows))
         recipe = self.config.fine_tuning
-        learned = fine_tune(model, examples, tokenizer.pad_token_id, recipe, self.autocast, name)
+        pad = tokenizer.pad_token_id
+        learned = fine_tune(model, examples, pad, recipe, self.autocast, name, state)
         report(name, learned, recipe, time.monotonic() - started)
         return model, tokenizer, learned
 

@@ -98,9 +98,12 @@ def learnt_rows(folder: Path) -> set[str] | None:
 
 
 def prepared_once(
-    name: str, made_of: dict[str, Any], make: Callable[[], tuple[Any, Any, Learned]]
+    name: str, made_of: dict[str, Any], make: Callable[[Path], tuple[Any, Any, Learned]]
 ) -> Prepared:
-    """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none."""
+    """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none.
+
+    `make` is given a file of its own, in which a long training may leave a state to go on from.
+    """
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_root() / "prepared" / key
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,8 @@ def prepared_once(
         if found is not None:
             return found
         log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
-        model, tokenizer, learned = make()
+        state = folder.with_name(f"{key}.learning")
+        model, tokenizer, learned = make(state)
         with _whole(folder) as unfinished:
             model.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
@@ -117,6 +121,7 @@ def prepared_once(
             rows = row_marks(made_of["rows"])
             record = {"sha256": sha256, **asdict(learned), "rows": rows}
             write_json_atomic(unfinished / RECORD, record)
+        state.unlink(missing_ok=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
 
