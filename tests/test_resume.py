@@ -166,23 +166,23 @@ def test_a_target_that_was_cut_while_it_learnt_goes_on_after_its_last_pass(
     from unlearn.models import fine_tune
 
     words = (*QUICK, "model.fine_tuning.epochs=4", "training.steps=1")
-    whole = unlearn(*words, "model.fine_tuning.floor=0.001")  # a number that no weight depends on
+    whole = unlearn(*words)
     monkeypatch.setenv("UNLEARN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fine_tune, "KEEP_MINUTES", 0.0)
     learn, steps = fine_tune.learn_batch, []
 
     def stopped(*arguments: Any) -> tuple[int, int]:
         steps.append(1)
-        if len(steps) == 20:  # 16 rows and 28 general ones make 6 batches of 8 a pass
+        if len(steps) == 20:
             raise KeyboardInterrupt
         return learn(*arguments)
 
     folder = unlearn.folder / "cut"
     with monkeypatch.context() as patch:
         patch.setattr(fine_tune, "learn_batch", stopped)
-        assert unlearn(*words, "model.fine_tuning.floor=0.001", run=folder).status == 130
+        assert unlearn(*words, run=folder).status == 130
     assert len(list((tmp_path / "cache" / "prepared").glob("*.learning"))) == 1
-    again = unlearn(*words, "model.fine_tuning.floor=0.001", run=folder)
+    again = unlearn(*words, run=folder)
     assert again.log.count("of an earlier attempt") == 1
     assert (
         again.summary["provenance"]["target_sha256"] == whole.summary["provenance"]["target_sha256"]
