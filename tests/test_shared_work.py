@@ -28,7 +28,7 @@ from test_evaluation import (
 from unlearn.config import EvaluationConfig, FineTuningConfig
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
-from unlearn.evaluation import generation
+from unlearn.evaluation import answering
 from unlearn.evaluation.generation import generate
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.passes import TOLERANCE, _say, passes
@@ -283,7 +283,7 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     with counted_tokens(model) as calls:
         generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
     with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(generation, "fits_slots", lambda _cache: False)
+        patched.setattr(answering, "fits_slots", lambda _cache: False)
         generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
     assert len(calls) < 0.9 * len(in_batches)
 
