@@ -25,6 +25,7 @@ from test_evaluation import (
     scored_answers,
 )
 
+from unlearn import progress
 from unlearn.config import EvaluationConfig, FineTuningConfig
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
@@ -275,6 +276,17 @@ def test_waiting_prompts_take_the_places_of_finished_ones(architecture: str, bud
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
     found = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, tokens=budget)
     assert found == expected
+
+
+def test_slow_answers_are_reported_once_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first tokens nothing is done yet, and no time left can be told."""
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, title="ask")
+    assert "ask: 8/8" in caplog.text
+    assert "ask: 0/8" not in caplog.text
 
 
 def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:

@@ -79,7 +79,8 @@ class Answering:
                 done = self._admit(free)
             else:
                 done = self._step()
-            bar.advance(by=done)
+            if done:
+                bar.advance(by=done)
 
     def _admit(self, free: int) -> int:
         """Read the next prompts, and give those a slot whose answers go on; return the others."""

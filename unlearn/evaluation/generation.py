@@ -56,7 +56,8 @@ def generate(
     rows = [Continued(prompt, []) for prompt in prompts]
     open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
     with in_evaluation_mode(model), progress(title, len(rows)) as bar, autocast:
-        bar.advance(by=len(rows) - len(open_rows))
+        if known := len(rows) - len(open_rows):
+            bar.advance(by=known)
         for part in streams(open_rows, most):
             Answering(model, part, tokenizer.pad_token_id, ends, most, tokens).run(bar)
     texts = [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
