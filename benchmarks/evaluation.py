@@ -185,7 +185,7 @@ class Bench:
         add("+ questions shared: ours", ours.score_s, plain.score_s)
         table.add_section()
         add("answering: plain", plain.answer_s, plain.answer_s)
-        with patch("unlearn.evaluation.generation.fits_slots", return_value=False):
+        with patch("unlearn.evaluation.answering.fits_slots", return_value=False):
             leaving = self.seconds(lambda: self.answers(None))[0]
         add("+ by length, finished rows leave", leaving, plain.answer_s)
         add("+ slots, refilled", self.seconds(lambda: self.answers(None))[0], plain.answer_s)

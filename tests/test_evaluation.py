@@ -20,7 +20,8 @@ from unlearn.config import EvaluationConfig, FineTuningConfig
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
-from unlearn.evaluation.generation import end_tokens, generate, left_padded
+from unlearn.evaluation.answering import left_padded
+from unlearn.evaluation.generation import end_tokens, generate
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Evaluation, Suite, summarise
 from unlearn.metrics import rouge_recall

@@ -25,10 +25,11 @@ from test_evaluation import (
     scored_answers,
 )
 
+from unlearn import progress
 from unlearn.config import EvaluationConfig, FineTuningConfig
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
-from unlearn.evaluation import generation
+from unlearn.evaluation import answering
 from unlearn.evaluation.generation import generate
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.passes import TOLERANCE, _say, passes
@@ -277,13 +278,24 @@ def test_waiting_prompts_take_the_places_of_finished_ones(architecture: str, bud
     assert found == expected
 
 
+def test_slow_answers_are_reported_once_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first tokens nothing is done yet, and no time left can be told."""
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, title="ask")
+    assert "ask: 8/8" in caplog.text
+    assert "ask: 0/8" not in caplog.text
+
+
 def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     """Answers end at different steps, and no slot waits for the slowest one of a batch."""
     model, asked = half_taught("llama"), prompts() * 4
     with counted_tokens(model) as calls:
         generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
     with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(generation, "fits_slots", lambda _cache: False)
+        patched.setattr(answering, "fits_slots", lambda _cache: False)
         generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
     assert len(calls) < 0.9 * len(in_batches)
 

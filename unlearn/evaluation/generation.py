@@ -1,35 +1,19 @@
 """Greedy answers; a finished answer leaves at once, and a waiting prompt takes its place.
 
 transformers' `generate` keeps finished rows until the slowest one ends, and starts no prompt
-before. The answers here are the same: the argmax at every step, up to the end token. B rows, T
-tokens of the longest prompt.
+before. The answers here are the same: the argmax at every step, up to the end token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from unlearn.evaluation.answering import Answering, Continued
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.scoring import in_evaluation_mode
-from unlearn.evaluation.slots import OwnCache, Slots, fits_slots
-from unlearn.progress import Bar, progress
-
-
-def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    return ids, mask
+from unlearn.progress import progress
 
 
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
@@ -40,139 +24,9 @@ def end_tokens(model: Any, tokenizer: Any) -> set[int]:
     return {i for i in ids if i is not None}
 
 
-@dataclass
-class Row:
-    """One prompt and what is known of its answer."""
-
-    place: int
-    """Where the prompt stands among all."""
-    prompt: Sequence[int]
-    answer: list[int]
-    begin: int = 0
-    """The column of the cache where it begins."""
-
-    @property
-    def ids(self) -> list[int]:
-        return [*self.prompt, *self.answer]
-
-    def take(self, token: int, ends: Collection[int], most: int) -> bool:
-        """Add the next token; return whether the answer is complete."""
-        if token not in ends:
-            self.answer.append(token)
-        return token in ends or len(self.answer) >= most
-
-
-class Answering:
-    """Rows of similar length that share the slots of one cache until all are answered."""
-
-    def __init__(
-        self,
-        model: Any,
-        rows: Sequence[Row],
-        pad: int,
-        ends: Collection[int],
-        most: int,
-        tokens: int,
-    ) -> None:
-        self.model, self.pad, self.ends, self.most = model, pad, ends, most
-        width = max(len(row.prompt) for row in rows) + most
-        # When the rows reach the last column they move back to the first ones: seldom, with room.
-        self.columns = width + width // 4
-        self.slots = min(len(rows), max(1, tokens // self.columns))
-        self.waiting = sorted(rows, key=lambda row: len(row.ids))  # the last is the next
-        self.active: list[Row] = []
-        self.cache: Slots | OwnCache | None = None
-
-    @torch.no_grad()
-    def run(self, bar: Bar) -> None:
-        """Answer all rows."""
-        while self.waiting or self.active:
-            free = self.slots - len(self.active)
-            # A few at a time, since a pass over one prompt costs nearly as much as over several.
-            refill = isinstance(self.cache, Slots) and free >= max(1, self.slots // 8)
-            if self.waiting and (refill or not self.active):
-                done = self._admit(free)
-            else:
-                done = self._step()
-            bar.advance(by=done)
-
-    def _admit(self, free: int) -> int:
-        """Read the next prompts, and give those a slot whose answers go on; return the others."""
-        rows = [self.waiting.pop() for _ in range(min(free, len(self.waiting)))]
-        ids, mask = (t.to(self.model.device) for t in left_padded([r.ids for r in rows], self.pad))
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        lengths, longest = [len(row.ids) for row in rows], ids.shape[1]
-        read = output.past_key_values
-        going = self._take(rows, output.logits)
-        if not going:
-            return len(rows)
-        if len(going) < len(rows):
-            read.batch_select_indices(torch.tensor(going, device=ids.device))
-        cache = self.cache
-        if not fits_slots(read):
-            cache = OwnCache(read, len(going), longest, ids.device)
-        else:
-            if not isinstance(cache, Slots):
-                cache = Slots(read, self.slots, self.columns)
-            if cache.window.end < longest:
-                self._move(cache, longest)
-            cache.admit(read)
-        for row in going:
-            rows[row].begin = cache.window.end - lengths[row]
-            self.active.append(rows[row])
-        self.cache = cache
-        return len(rows) - len(going)
-
-    def _step(self) -> int:
-        """Add a token to every active row; return how many are complete with it."""
-        cache = self.cache
-        assert cache is not None
-        cache.crop(min(row.begin for row in self.active))
-        if isinstance(cache, Slots) and cache.window.end == cache.columns:
-            self._move(cache, cache.window.end - cache.window.first)
-        end, device = cache.window.end, self.model.device
-        begins = torch.tensor([[row.begin] for row in self.active], device=device)
-        columns = torch.arange(cache.window.first, end + 1, device=device)
-        output = self.model(
-            input_ids=torch.tensor([row.answer[-1:] for row in self.active], device=device),
-            attention_mask=(columns >= begins).long(),
-            position_ids=end - begins,
-            past_key_values=cache.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache.window.end += 1
-        going = self._take(self.active, output.logits)
-        done = len(self.active) - len(going)
-        if done:
-            gone = sorted(set(range(len(self.active))) - set(going))
-            self.active = [self.active[slot] for slot in cache.leave(gone)]
-        return done
-
-    def _take(self, rows: Sequence[Row], logits: Tensor) -> list[int]:
-        """Give every row its next token; return the places of those that go on."""
-        chosen = logits[:, -1].argmax(-1).tolist()
-        return [
-            place
-            for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
-            if not row.take(token, self.ends, self.most)
-        ]
-
-    def _move(self, cache: Slots, end: int) -> None:
-        by = cache.move(end)
-        for row in self.active:
-            row.begin += by
-
-
-def streams(rows: Sequence[Row], most: int) -> list[list[Row]]:
+def streams(rows: Sequence[Continued], most: int) -> list[list[Continued]]:
     """Part rows by length, so that no short prompt waits for slots as wide as the longest one's."""
-    parts: list[list[Row]] = []
+    parts: list[list[Continued]] = []
     for row in sorted(rows, key=lambda row: -len(row.prompt)):
         if parts and len(row.prompt) + most >= 0.75 * (len(parts[-1][0].prompt) + most):
             parts[-1].append(row)
@@ -199,17 +53,18 @@ def generate(
     answers begin, and these tokens are read as the prompt is.
     """
     ends = end_tokens(model, tokenizer)
-    rows = [Row(place, prompt, []) for place, prompt in enumerate(prompts)]
+    rows = [Continued(prompt, []) for prompt in prompts]
     open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
     with in_evaluation_mode(model), progress(title, len(rows)) as bar, autocast:
-        bar.advance(by=len(rows) - len(open_rows))
+        if known := len(rows) - len(open_rows):
+            bar.advance(by=known)
         for part in streams(open_rows, most):
             Answering(model, part, tokenizer.pad_token_id, ends, most, tokens).run(bar)
     texts = [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
     return [cut(text).strip() for text in texts]
 
 
-def _begun(row: Row, starts: GreedyStarts | None, ends: Collection[int], most: int) -> bool:
+def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int], most: int) -> bool:
     """Give the row what is known of its answer; return whether that is all of it."""
     known = starts.of(row.prompt) if starts is not None else ()
     return any(row.take(token, ends, most) for token in known)
