@@ -35,7 +35,7 @@ SHARE_BOUND, GROWTH_BOUND = 0.05, 1.0
 behind, in MiB."""
 DEFAULT_RUN = 45.0
 """Processor seconds of `unlearn` without options, one thread, target and reference in the cache.
-The toy jobs are a fifteenth of that, so that 60 of them are no matter of an hour."""
+The toy jobs take a small part of that, so that 60 of them are no matter of an hour."""
 WARM = 5
 """Jobs of a process before its memory counts: libraries load and buffers grow to their size."""
 SMALL = (
@@ -49,6 +49,7 @@ SMALL = (
     "model.fine_tuning.epochs=2",
     "model.fine_tuning.floor=0",
     "evaluation.max_new_tokens=8",
+    "evaluation.rows=4",
     "training.steps=4",
     "training.batch_size=4",
     "model.autocast=none",  # bfloat16's compiled kernels are kept by shape, up to a limit: no leak
