@@ -368,7 +368,7 @@ def disk_for(most: int) -> Iterator[None]:
 def test_a_full_disk_while_the_unlearned_model_is_saved(unlearn: Command, own_cache: Path) -> None:
     words = (*QUICK, "training.checkpoint_every=0", "training.checkpoint_minutes=null")
     assert unlearn(*words).status == 0
-    before = files_in(own_cache)
+    before = entries_in(own_cache)
     with disk_for(50_000):
         done = unlearn(*words)
     assert done.status == 1, done.said
@@ -376,7 +376,7 @@ def test_a_full_disk_while_the_unlearned_model_is_saved(unlearn: Command, own_ca
     assert "Traceback" not in done.said
     assert done.summary["status"] == "failed"
     assert not (done.folder / "model").exists()
-    assert files_in(own_cache) == before
+    assert entries_in(own_cache) == before
 
 
 def test_a_full_disk_while_the_target_is_kept(unlearn: Command, own_cache: Path) -> None:

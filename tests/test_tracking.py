@@ -423,7 +423,7 @@ def test_the_real_wandb_keeps_an_offline_run_and_reads_it_back(
 
 def test_the_verdict_goes_out_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeWandb()
-    monkeypatch.setattr("unlearn.tracking._wandb", lambda: fake)
+    monkeypatch.setattr("unlearn.wandb_sink._wandb", lambda: fake)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     sink = make_sink(TrackerConfig(), tmp_path, settings={}, tags=[])
     condition = {
