@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -34,17 +34,17 @@ class LetGo(Callback):
     Python would collect only some jobs later; and what glibc's allocator gets back, it keeps.
     """
 
-    def __init__(self) -> None:
-        self.first = True
+    frozen: ClassVar[bool] = False
+    """Once a process, not once an object: joblib's workers get a new one with every job."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode.name != "MULTIRUN":
             return
         job_return.cfg = job_return.hydra_cfg = None
         gc.collect()
-        if self.first:  # half a million objects of the libraries need never be looked at again
+        if not LetGo.frozen:  # half a million objects of the libraries need not be looked at again
             gc.freeze()
-            self.first = False
+            LetGo.frozen = True
         if sys.platform == "linux":
             trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
             if trim is not None:
