@@ -1,7 +1,7 @@
 """The command `unlearn`: compose a configuration with Hydra, run it, end with the right status.
 
-Exit status: 0 completed; 1 failed; 2 a configuration or data error; 3 the verdict is no and
-accept.strict=true. Nothing heavy is imported before a run starts: `--help` answers at once.
+0 completed; 1 failed; 2 a configuration or data error; 3 the verdict is no and accept.strict=true.
+Heavy imports wait until a run starts, so that `--help` and tab completion answer at once.
 """
 
 from __future__ import annotations
@@ -56,10 +56,8 @@ def task(cfg: DictConfig) -> float | list[float] | None:
 
 def main() -> None:
     """Entry point of the console script and of `python -m unlearn`."""
-    # Hydra would end with status 1 whatever the error; with this it raises, and we tell them apart.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Threads that wait by spinning make a shared machine many times slower; set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises then, instead of ending with status 1
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by torch: threads must not spin
     if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
         print(f"unlearn {metadata.version('unlearn')}, Hydra {hydra.__version__}")
         return
@@ -74,7 +72,7 @@ def main() -> None:
     except BrokenPipeError:  # `unlearn --help | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
-        # Whatever a job raises is an UnlearnError by now: this is Hydra's, before any job began.
+        # Hydra's own, before any job began: what a job raises is an UnlearnError by now.
         print(f"unlearn: {explained(error)}", file=sys.stderr)
         sys.exit(ConfigurationError.exit_status)
     if _failures:
