@@ -27,7 +27,13 @@ log = logging.getLogger(__name__)
 
 BEGUN = Path("checkpoints") / "run.json"
 """Written once the data are read: options and data of the run that this folder belongs to."""
-FREE = ("tracker.", "training.checkpoint_", "training.keep_checkpoints", "accept.strict")
+FREE = (
+    "tracker.",
+    "objective.",
+    "training.checkpoint_",
+    "training.keep_checkpoints",
+    "accept.strict",
+)
 """Options that change no number, and may differ when a run goes on."""
 
 
