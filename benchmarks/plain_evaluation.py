@@ -34,9 +34,9 @@ def plain_scores(
         labels = batch.input_ids.masked_fill(~batch.answer_mask, -100)
         with autocast:
             logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        losses = F.cross_entropy(
-            logits[:, :-1].float().transpose(1, 2), labels[:, 1:], reduction="none"
-        )
+        # Flat, as transformers does it: along a middle dimension float32 loses 1e-4 nats a token.
+        flat, wanted = logits[:, :-1].flatten(0, 1).float(), labels[:, 1:]
+        losses = F.cross_entropy(flat, wanted.flatten(), reduction="none").view_as(wanted)
         means += (losses.sum(1) / batch.answer_mask.sum(1)).tolist()
     return means
 
