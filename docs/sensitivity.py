@@ -2,8 +2,9 @@
 
     python docs/sensitivity.py docs/results/tofu_tiny.csv
 
-Prints Markdown: for every method and schedule the lowest and the highest mean over seeds among the
-rates that were tried, of forget and retain ROUGE-L and of model utility.
+Prints two tables in Markdown. For every method and schedule the lowest and the highest mean over
+seeds among the rates that were tried, of forget and retain ROUGE-L and of model utility. Then the
+paired differences from the comparison's baseline, of the groups with its schedule and rate.
 """
 
 from __future__ import annotations
@@ -45,5 +46,22 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
+def differences(path: Path) -> str:
+    """Return the differences from the baseline, whose own cells are empty, as a Markdown table."""
+    rows = [row for group in ranges(path).values() for row in group]
+    (baseline,) = (row["run"] for row in rows if not row["pairs"])
+    alike = baseline.split(" ", 1)[1]
+    lines = [f"| minus `{baseline}` | " + " | ".join(NUMBERS.values()) + " |"]
+    lines += ["|---|" + "---|" * len(NUMBERS)]
+    for row in rows:
+        if row["run"].endswith(alike) and row["run"] != baseline:
+            cells = []
+            for name in NUMBERS:
+                mean, low, high = (float(row[f"{name}_{part}"]) for part in ("diff", "low", "high"))
+                cells.append(f"{mean:+.3f} [{low:.3f}, {high:.3f}]")
+            lines.append(f"| `{row['run'].split()[0]}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(table(Path(sys.argv[1])))
+    print(table(Path(sys.argv[1])), differences(Path(sys.argv[1])), sep="\n\n")
