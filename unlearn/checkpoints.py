@@ -74,7 +74,12 @@ class Checkpoints:
 def newest_of(run: Path) -> Path | None:
     """Return the newest checkpoint of a run folder, or None; each one that is there is whole."""
     found = [path for path in (run / FOLDER).glob("step_*") if (path / STATE).is_file()]
-    return max(found, key=lambda path: int(path.name.removeprefix("step_")), default=None)
+    return max(found, key=steps_of, default=None)
+
+
+def steps_of(checkpoint: Path | None) -> int:
+    """Return the steps done at a checkpoint, which its name tells; 0 where there is none."""
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("step_"))
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from unlearn.acceptance import judge, require_measured
 from unlearn.attacks import Target, attack_in_turn, metric_names
 from unlearn.checkpoints import FOLDER as CHECKPOINTS
-from unlearn.checkpoints import newest_of, read_state
+from unlearn.checkpoints import newest_of, steps_of
 from unlearn.compatibility import check_conditions, check_rows
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
@@ -91,19 +91,13 @@ def carried_out(state: State) -> dict[str, Any]:
         sink = start_tracker(state, settings)
         with Record(state.folder, sink) as record:
             if resumed:
-                record.truncate_after(steps_of_checkpoint(state.folder))
+                record.truncate_after(steps_of(newest_of(state.folder)))
             Run(state, settings, splits, record).execute()
         summary = conclude(state, settings, sink)
     except BaseException as error:
         leave_failed(state, sink, error)
         raise
     return summary
-
-
-def steps_of_checkpoint(folder: Path) -> int:
-    """Return the steps that the newest checkpoint holds, 0 without one."""
-    newest = newest_of(folder)
-    return 0 if newest is None else int(read_state(newest)["trainer"]["done"])
 
 
 class Run:
