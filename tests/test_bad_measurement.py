@@ -18,7 +18,8 @@ from muse_like import write_muse
 from test_bad_input import refused
 
 from unlearn.errors import UnlearnError
-from unlearn.evaluation.suites import Evaluation, summarise
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import summarise
 
 
 def rule(text: str) -> str:

@@ -22,8 +22,9 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.answering import left_padded
 from unlearn.evaluation.generation import end_tokens, generate
+from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
-from unlearn.evaluation.suites import Evaluation, Suite, summarise
+from unlearn.evaluation.suites import Suite, summarise
 from unlearn.metrics import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer

@@ -25,8 +25,9 @@ from unlearn.errors import UnlearnError
 from unlearn.evaluation import token_scores
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.gradient_norms import gradient_norms
+from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
-from unlearn.evaluation.suites import Evaluation, Suite, summarise
+from unlearn.evaluation.suites import Suite, summarise
 from unlearn.evaluation.token_scores import vocabulary_moments
 from unlearn.metrics import (
     auc,

@@ -16,7 +16,8 @@ from unlearn.config import EvaluationConfig, FineTuningConfig
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.quizzes import ask
-from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite
 from unlearn.metrics import rouge_f1
 from unlearn.models.fine_tune import fine_tune
 

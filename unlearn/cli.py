@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from unlearn.config import register
 from unlearn.errors import ConfigurationError, UnlearnError
 from unlearn.explain import explained, logged, release
+from unlearn.hydra_job import sweep_name
 from unlearn.sweep import closing_sweep
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,7 @@ _failures: list[UnlearnError] = []
 @hydra.main(version_base="1.3", config_path="pkg://unlearn.conf", config_name="config")
 def task(cfg: DictConfig) -> float | list[float] | None:
     """Run one job and return its objective; its failure is in its own log before Hydra sees it."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from unlearn.experiment import run, sweep_name
+    from unlearn.experiment import run
     from unlearn.search import objective_values
 
     job = HydraConfig.get()

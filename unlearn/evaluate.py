@@ -58,7 +58,7 @@ def main() -> None:
 def set_up() -> None:
     """Tell Hydra our schemas, and log as a run does."""
     from unlearn.config import register
-    from unlearn.experiment import silence_libraries
+    from unlearn.libraries import silence_libraries
 
     register()
     logging.basicConfig(

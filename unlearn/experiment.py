@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from unlearn.acceptance import judge, require_measured
@@ -25,21 +23,17 @@ from unlearn.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.checkpoints import newest_of, steps_of
 from unlearn.compatibility import check_conditions, check_rows
 from unlearn.data.splits import Splits
+from unlearn.ending import conclude, leave_failed
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.cache import evaluate_once
 from unlearn.evaluation.suites import Suite
-from unlearn.files import write_json_atomic
+from unlearn.hydra_job import experiment_name, sweep_name
+from unlearn.libraries import silence_libraries
 from unlearn.models.load import autocast_context, load_tokenizer, resolve_autocast, resolve_device
 from unlearn.models.prepare import Preparation
 from unlearn.models.store import Prepared, save_model
 from unlearn.report import (
-    draw_figures,
-    flat_summary,
-    gradient_facts,
     print_summary,
-    read_run,
-    side_by_side,
-    write_report,
 )
 from unlearn.resources import RunResources
 from unlearn.resuming import begin, claimed, finished_run
@@ -269,67 +263,3 @@ def start_tracker(state: State, settings: Settings) -> Sink:
         sweep=sweep_name(),
         job_type="unlearn" if settings.method else "evaluate",
     )
-
-
-def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
-    """Judge, and write figures, report and summary, the summary last."""
-    verdict = judge(settings.conditions, state.metrics)
-    summary = state.summary("completed", verdict)
-    facts: dict[str, float] = {}
-    try:
-        figures = draw_figures(state.folder, summary)
-        write_report(state.folder, summary, figures)
-        sink.log_figures(figures)
-        facts = gradient_facts(read_run(state.folder, summary))
-    except Exception:  # any: a page that cannot be drawn does not undo a run
-        log.exception("the report could not be written; every number is in summary.json")
-    sink.log_generations(side_by_side(state.folder))
-    sink.log_conditions(verdict["conditions"])
-    sink.log_model(state.folder / "model")
-    sink.finish({**flat_summary(summary), **facts})
-    write_json_atomic(state.folder / "summary.json", summary)
-    return summary
-
-
-def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
-    """Leave what is known of a run that ended early, and close the tracker."""
-    status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-    summary = state.summary(status, {"accepted": None, "conditions": []})
-    summary["error"] = f"{type(error).__name__}: {error}"
-    sink.finish({"status": status, "error": summary["error"]}, failed=True)
-    try:
-        write_json_atomic(state.folder / "summary.json", summary)
-    except OSError as second:
-        log.error("summary.json could not be written either: %s", second)
-
-
-def silence_libraries() -> None:
-    """Switch off the bars of libraries, ours say what takes long; take their lines into our log.
-
-    Each has a handler of its own, so that a line would come twice, or never reach unlearn.log.
-    """
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    for name in ("transformers", "huggingface_hub", "datasets"):
-        library = logging.getLogger(name)
-        library.handlers.clear()
-        library.propagate = True
-
-
-def sweep_name() -> str | None:
-    """Return day and time of the sweep that this run is a job of: its folder's last two parts.
-
-    The time alone would put the sweeps of two days into one group.
-    """
-    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
-        return None
-    return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
-
-
-def experiment_name() -> list[str]:
-    """Return the name of the chosen experiment; nothing where none is."""
-    if not HydraConfig.initialized():
-        return []
-    name = HydraConfig.get().runtime.choices.get("experiment")
-    return [name] if name else []

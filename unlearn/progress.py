@@ -29,7 +29,7 @@ class Bar:
         self.done += by
         if self._live:
             self._live.update(self._task, advance=by, note=note)
-        elif time.monotonic() - self._logged > LOG_EVERY:
+        elif self.done and time.monotonic() - self._logged > LOG_EVERY:
             self._logged = time.monotonic()
             left = (self._logged - self._started) / self.done * max(self.steps - self.done, 0)
             log.info(

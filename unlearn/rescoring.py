@@ -21,7 +21,8 @@ from unlearn.attacks import Target, attack_in_turn, metric_names
 from unlearn.compatibility import check_conditions, check_rows
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.cache import evaluate_once
-from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite
 from unlearn.files import write_json_atomic
 from unlearn.finished import Finished, Models, recompose
 from unlearn.models.load import (

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from unlearn.clock import Clock
 from unlearn.data.splits import Splits
-from unlearn.evaluation.suites import Evaluation
+from unlearn.evaluation.results import Evaluation
 from unlearn.models.store import Prepared
 from unlearn.provenance import describe_choices, plain_container, provenance
 from unlearn.training import Trainer

@@ -17,7 +17,8 @@ from unlearn.attacks.probing import Probing
 from unlearn.attacks.quantization import Quantization
 from unlearn.attacks.relearning import Relearning
 from unlearn.data.splits import Row, Splits
-from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite
 from unlearn.parts import Problems, first_line
 
 __all__ = [

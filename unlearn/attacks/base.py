@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 
 from unlearn.data.splits import Row, Splits
+from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
-from unlearn.evaluation.suites import Evaluation, Suite
+from unlearn.evaluation.suites import Suite
 from unlearn.metrics.table import mean_nll
 
 LEAST_DISTANCE = 0.01

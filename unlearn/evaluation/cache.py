@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from unlearn.cache import cache_root
-from unlearn.evaluation.suites import Evaluation, Suite, summarise
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite, summarise
 
 log = logging.getLogger(__name__)
 

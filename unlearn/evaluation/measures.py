@@ -21,8 +21,8 @@ import torch
 from hydra.utils import instantiate
 
 from unlearn.errors import ConfigurationError
+from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import in_evaluation_mode
-from unlearn.evaluation.suites import Evaluation
 from unlearn.parts import Problems, first_line, locate
 
 log = logging.getLogger(__name__)

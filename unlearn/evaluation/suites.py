@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -28,8 +25,8 @@ from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, membership
 from unlearn.evaluation.quizzes import ask
+from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
-from unlearn.files import write_json_atomic
 from unlearn.metrics import (
     PRIVLEAK_SHARE,
     RATIO_NAMES,
@@ -61,42 +58,6 @@ UTILITY_NAMES: dict[TruthRatioForm, str] = {
     "geometric": "model_utility",
     "arithmetic": "model_utility_arithmetic",
 }
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured of one model at one stage."""
-
-    scores: pd.DataFrame
-    generations: list[dict[str, Any]]
-    metrics: dict[str, float | None]
-    """Flat; null where a number is not finite."""
-    ratios: dict[str, pd.Series]
-    """Truth ratios of the forget rows by form, which a later stage is compared with."""
-    notes: list[str]
-    """What could not be measured, and why."""
-
-    def write(self, folder: Path) -> None:
-        """Write scores.parquet, generations.jsonl and metrics.json; all of them or none."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            self.scores.to_parquet(unfinished / "scores.parquet")
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
-            (unfinished / "generations.jsonl").write_text("".join(lines), encoding="utf-8")
-            write_json_atomic(unfinished / "metrics.json", self.metrics)
-            unfinished.chmod(0o755)
-            unfinished.rename(folder)
-        except OSError:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            if not folder.is_dir():  # otherwise another job has just written the same
-                raise
-
-    def extended(self, metrics: Mapping[str, float | None], folder: Path) -> Evaluation:
-        """Return this evaluation with further metrics, which its written `folder` gets, too."""
-        longer = replace(self, metrics={**self.metrics, **metrics})
-        write_json_atomic(folder / "metrics.json", longer.metrics)
-        return longer
 
 
 class Suite:
