@@ -37,38 +37,57 @@ def _output_layer_sees_only(model: Any, positions: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def answer_logits(
+    model: Any, batch: Batch, past: Any | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (N, V) float32, labels (N,), and row number in the batch (N,).
 
     N = answer tokens of the batch, in row-major order. Position t predicts token t + 1. A model in
-    float64 gives logits in float64.
+    float64 gives logits in float64. `past` is a cache of what stands ahead of every row.
     """
-    positions = before_answer(batch)
+    positions, mask = before_answer(batch), batch.attention_mask
+    if past is not None:
+        mask = F.pad(mask, (past.get_seq_length(), 0), value=1)
     with _output_layer_sees_only(model, positions):
-        output = model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        )
+        output = model(input_ids=batch.input_ids, attention_mask=mask, **_behind(past))
     rows = positions.nonzero()[:, 0]
     return at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
 
 
 def tree_logits(
-    model: Any, input_ids: Tensor, positions: Tensor, visible: Tensor, predicting: Tensor
+    model: Any,
+    input_ids: Tensor,
+    positions: Tensor,
+    visible: Tensor,
+    predicting: Tensor,
+    past: Any | None = None,
 ) -> Tensor:
     """Return the logits (N, V) float32 at the `predicting` (B, T) tokens, in row-major order.
 
     Tokens (B, T) stand at `positions` (B, T), and token q of a row sees token k where `visible`
-    (B, 1, T, T) is true at [q, k]. Only the attention implementations `sdpa` and `eager` read such
-    a mask, and not every architecture does: whoever calls it compares first.
+    (B, 1, T, T) is true at [q, k]; all of them stand behind what is in the cache `past`, and see
+    it. Only the attention implementations `sdpa` and `eager` read such a mask, and not every
+    architecture does: whoever calls it compares first.
     """
+    if past is not None:
+        positions = positions + past.get_seq_length()
+        visible = F.pad(visible, (past.get_seq_length(), 0), value=True)
     if model.config._attn_implementation == "eager":  # which adds its mask to the products
         hidden = torch.finfo(torch.float32).min
         visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, hidden)
     with _output_layer_sees_only(model, predicting):
         output = model(
-            input_ids=input_ids, attention_mask=visible, position_ids=positions, use_cache=False
+            input_ids=input_ids,
+            attention_mask=visible,
+            position_ids=positions,
+            **_behind(past),
         )
     return at_least_float32(output.logits[0])
+
+
+def _behind(past: Any | None) -> dict[str, Any]:
+    """Return what a call of the model takes besides; not every architecture has a name for None."""
+    return {"use_cache": False} if past is None else {"past_key_values": past, "use_cache": True}
 
 
 def answer_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:

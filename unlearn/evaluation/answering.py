@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.evaluation.shared_start import SharedStart
 from unlearn.evaluation.slots import OwnCache, Slots, fits_slots
 from unlearn.progress import Bar
 
@@ -58,7 +60,9 @@ class Answering:
         ends: Collection[int],
         most: int,
         tokens: int,
+        start: SharedStart | None = None,
     ) -> None:
+        self.start = start
         self.model, self.pad, self.ends, self.most = model, pad, ends, most
         width = max(len(row.prompt) for row in rows) + most
         # When the rows reach the last column they move back to the first ones: seldom, with room.
@@ -85,15 +89,21 @@ class Answering:
     def _admit(self, free: int) -> int:
         """Read the next prompts, and give those a slot whose answers go on; return the others."""
         rows = [self.waiting.pop() for _ in range(min(free, len(self.waiting)))]
-        ids, mask = (t.to(self.model.device) for t in left_padded([r.ids for r in rows], self.pad))
+        ahead, past = 0, {}
+        if self.start is not None:
+            ahead, past = len(self.start), {"past_key_values": self.start.kept(len(rows))}
+        behind = left_padded([row.ids[ahead:] for row in rows], self.pad)
+        ids, mask = (tensor.to(self.model.device) for tensor in behind)
+        mask = F.pad(mask, (ahead, 0), value=1)
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, ahead:],
             use_cache=True,
             logits_to_keep=1,
+            **past,
         )
-        lengths, longest = [len(row.ids) for row in rows], ids.shape[1]
+        lengths, longest = [len(row.ids) for row in rows], ahead + ids.shape[1]
         read = output.past_key_values
         going = self._take(rows, output.logits)
         if not going:
@@ -108,7 +118,7 @@ class Answering:
                 cache = Slots(read, self.slots, self.columns)
             if cache.window.end < longest:
                 self._move(cache, longest)
-            cache.admit(read)
+            cache.admit(read, [cache.window.end - lengths[row] for row in going], ahead)
         for row in going:
             rows[row].begin = cache.window.end - lengths[row]
             self.active.append(rows[row])

@@ -13,6 +13,7 @@ from typing import Any
 from unlearn.evaluation.answering import Answering, Continued
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.scoring import in_evaluation_mode
+from unlearn.evaluation.shared_start import shared_start
 from unlearn.progress import progress
 
 
@@ -55,11 +56,13 @@ def generate(
     ends = end_tokens(model, tokenizer)
     rows = [Continued(prompt, []) for prompt in prompts]
     open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
-    with in_evaluation_mode(model), progress(title, len(rows)) as bar, autocast:
+    with in_evaluation_mode(model), progress(title, len(rows)) as bar:
         if known := len(rows) - len(open_rows):
             bar.advance(by=known)
-        for part in streams(open_rows, most):
-            Answering(model, part, tokenizer.pad_token_id, ends, most, tokens).run(bar)
+        start = shared_start(model, [row.prompt for row in open_rows], autocast)
+        with autocast:
+            for part in streams(open_rows, most):
+                Answering(model, part, tokenizer.pad_token_id, ends, most, tokens, start).run(bar)
     texts = [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
     return [cut(text).strip() for text in texts]
 

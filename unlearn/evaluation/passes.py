@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
+from unlearn.evaluation.shared_start import SharedStart
 from unlearn.evaluation.trees import Tree, collate_trees, tree_of
 from unlearn.forward import answer_logits, tree_logits
 
@@ -51,14 +52,20 @@ class Pass:
     """Empty where every example is a row of its own."""
 
     def run(
-        self, model: Any, examples: Sequence[Example], pad: int, autocast: AbstractContextManager
+        self,
+        model: Any,
+        examples: Sequence[Example],
+        pad: int,
+        autocast: AbstractContextManager,
+        start: SharedStart | None = None,
     ) -> Predicted:
-        """Call the model once."""
+        """Call the model once; the examples are what stands behind `start`."""
+        past = None if start is None else start.passing()
         chosen = [examples[row] for row in self.rows]
         if not self.trees:
             batch = collate(chosen, self.rows, pad).to(model.device)
             with autocast:
-                logits, labels, owner = answer_logits(model, batch)
+                logits, labels, owner = answer_logits(model, batch, past)
             return Predicted(
                 self.rows, logits, torch.arange(len(labels), device=labels.device), labels, owner
             )
@@ -66,7 +73,7 @@ class Pass:
         trees = trees.to(model.device)
         with autocast:
             logits = tree_logits(
-                model, trees.input_ids, trees.positions, trees.visible, trees.predicting
+                model, trees.input_ids, trees.positions, trees.visible, trees.predicting, past
             )
         tokens = (
             [node for nodes in places for node in nodes],
@@ -76,8 +83,18 @@ class Pass:
         return Predicted(self.rows, logits, *torch.tensor(tokens, device=logits.device))
 
 
-def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> list[Pass]:
-    """Return the batches, of at most `tokens` padded tokens each, that score every example once."""
+def passes(
+    model: Any,
+    examples: Sequence[Example],
+    pad: int,
+    tokens: int,
+    start: SharedStart | None = None,
+) -> list[Pass]:
+    """Return the batches, of at most `tokens` padded tokens each, that score every example once.
+
+    The examples are what stands behind `start`.
+    """
+    ahead = 0 if start is None else len(start)
     if model.device.type == "cpu":
         tokens = min(tokens, CPU_TOKENS)
     by_prompt: dict[tuple[int, ...], list[int]] = {}
@@ -89,12 +106,13 @@ def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> li
     shared = [
         (numbers, tree)
         for numbers, tree in zip(groups, trees, strict=True)
-        if tree.depth <= farthest
-        and _work([len(tree)], width) < _work([len(examples[n]) for n in numbers], width)
+        if ahead + tree.depth <= farthest
+        and _work([len(tree)], width, ahead)
+        < _work([len(examples[n]) for n in numbers], width, ahead)
     ]
     if shared:
         smallest = min(shared, key=lambda pair: len(pair[1]))
-        if reason := reason_for_rows(model, examples, *smallest, pad):
+        if reason := reason_for_rows(model, examples, *smallest, pad, start):
             _say(f"{type(model).__name__} scores every answer with its own question: {reason}")
             shared = []
     in_trees = {number for numbers, _ in shared for number in numbers}
@@ -108,7 +126,12 @@ def passes(model: Any, examples: Sequence[Example], pad: int, tokens: int) -> li
 
 
 def reason_for_rows(
-    model: Any, examples: Sequence[Example], numbers: list[int], tree: Tree, pad: int
+    model: Any,
+    examples: Sequence[Example],
+    numbers: list[int],
+    tree: Tree,
+    pad: int,
+    start: SharedStart | None = None,
 ) -> str | None:
     """Return why the answers `numbers` must not be scored as `tree`, or None where they may be."""
     attention = getattr(model.config, "_attn_implementation", None)
@@ -118,11 +141,11 @@ def reason_for_rows(
         return "its weights are below float32, which is too coarse to compare in"
     exact = torch.autocast(model.device.type, enabled=False)
     try:
-        shared = Pass(numbers, [tree]).run(model, examples, pad, exact)
+        shared = Pass(numbers, [tree]).run(model, examples, pad, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
         first_line = next(iter(str(error).splitlines()), "")
         return f"its forward pass raises {type(error).__name__}: {first_line}"
-    rows = Pass(numbers, []).run(model, examples, pad, exact)
+    rows = Pass(numbers, []).run(model, examples, pad, exact, start)
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:
         return None
@@ -158,13 +181,13 @@ def losses_and_choices(predicted: Predicted) -> tuple[Tensor, Tensor]:
     return above + torch.cat(rests)[place], torch.cat(choices)[place]
 
 
-def _work(lengths: Sequence[int], width: int) -> int:
-    """Return the arithmetic of one layer, in multiples of 4·width.
+def _work(lengths: Sequence[int], width: int, ahead: int) -> int:
+    """Return the arithmetic of one layer, in multiples of 4·width; `ahead` tokens are seen by all.
 
     A token takes 24·width² in the products with weights and 4·width for each token beside it in
     the attention, masked ones included.
     """
-    return sum(length * (6 * width + length) for length in lengths)
+    return sum(length * (6 * width + ahead + length) for length in lengths)
 
 
 def _farthest(model: Any) -> float:

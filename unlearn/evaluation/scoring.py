@@ -1,8 +1,8 @@
 """The teacher-forced pass: every scored answer once, into one table.
 
-Answers with the same ids are computed once, and a question once for all its answers. Batches hold
-rows of similar length and a fixed budget of padded tokens. A score depends on its row alone:
-padding stands to the right, where causal attention never looks.
+Answers with the same ids are computed once, a question once for all its answers, and the beginning
+of all questions once. Batches hold rows of similar length and a fixed budget of padded tokens. A
+score depends on its row alone: padding stands to the right, where causal attention never looks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.passes import losses_and_choices, passes
+from unlearn.evaluation.shared_start import shared_start
 from unlearn.evaluation.token_scores import TokenScores
 from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.progress import progress
@@ -94,10 +95,14 @@ def score(
     lists = TokenScores([len(example.answer) for example in examples], *kept)
     sums, hits = [0.0] * len(examples), [0] * len(examples)
     with in_evaluation_mode(model):
-        found = passes(model, examples, pad, tokens)
+        start = shared_start(model, [example.prompt for example in examples], autocast)
+        behind = examples
+        if start is not None:
+            behind = [Example(e.prompt[len(start) :], e.answer) for e in examples]
+        found = passes(model, behind, pad, tokens, start)
         with progress(title, len(examples)) as bar:
             for part in found:
-                batch = part.run(model, examples, pad, autocast)
+                batch = part.run(model, behind, pad, autocast, start)
                 losses, choices = losses_and_choices(batch)
                 right = choices == batch.labels
                 row_sums = torch.zeros(len(part.rows), dtype=torch.float64, device=losses.device)

@@ -80,14 +80,21 @@ class Slots:
         used.first, used.end = used.first + by, end
         return by
 
-    def admit(self, cache: DynamicCache) -> None:
-        """Put the rows of a prefilled cache, all of which end together, into free slots."""
-        used = self.window
+    def admit(self, cache: DynamicCache, begins: list[int], ahead: int = 0) -> None:
+        """Put the rows of a prefilled cache, all of which end together, into free slots.
+
+        The first `ahead` columns are the start that all rows share. The padding of a short row
+        stands behind it there; here its start follows the padding, at the column where it begins.
+        """
+        used, device = self.window, self.buffers[0].device
+        slots = torch.arange(used.rows, used.rows + len(begins), device=device)
+        columns = torch.tensor(begins, device=device)[:, None] + torch.arange(ahead, device=device)
         for mine, theirs in zip(self.buffers, states_of(cache), strict=True):
-            rows, _, length, _ = theirs.shape
-            slots, columns = slice(used.rows, used.rows + rows), slice(used.end - length, used.end)
-            mine[slots, :, columns] = theirs
-        used.rows += rows
+            first = used.end - (theirs.shape[2] - ahead)
+            mine[used.rows : used.rows + len(begins), :, first : used.end] = theirs[:, :, ahead:]
+            if ahead:
+                mine[slots[:, None], :, columns] = theirs[:, :, :ahead].transpose(1, 2)
+        used.rows += len(begins)
 
     def leave(self, gone: list[int]) -> list[int]:
         """Free the slots `gone`; return the old slot of every row that stays, in the new order."""
