@@ -30,10 +30,11 @@ from unlearn.config import EvaluationConfig
 from unlearn.data.batches import batches_by_length
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tofu import Tofu
-from unlearn.data.tokens import Encoder
+from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.generation import end_tokens, generate
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
+from unlearn.evaluation.shared_start import shared_start
 from unlearn.evaluation.suites import Suite
 from unlearn.models.load import resolve_device
 from unlearn.models.prepare import all_rows, texts
@@ -147,7 +148,11 @@ class Bench:
         means = (table["nll_sum"] / table["tokens"]).tolist()
         config = self.suite.config
         unique = list(dict.fromkeys(self.examples))
-        found = passes(self.model, unique, self.pad, config.score_tokens)
+        start = shared_start(self.model, [example.prompt for example in unique], self.exact)
+        if start is not None:
+            unique = [Example(e.prompt[len(start) :], e.answer) for e in unique]
+        with torch.no_grad():
+            found = passes(self.model, unique, self.pad, config.score_tokens, start)
         padding = 1 - counts["real"] / max(1, counts["computed"])
         return Measured(score_s, answer_s, means, said, padding_share(found, unique), padding)
 
@@ -182,14 +187,20 @@ class Bench:
         lengths = [len(example) for example in self.examples]
         by_length = [Pass(rows, []) for rows in batches_by_length(lengths, budget)]
         add("+ batches by length", self._scoring(by_length), plain.score_s)
-        add("+ questions shared: ours", ours.score_s, plain.score_s)
+        with patch("unlearn.evaluation.scoring.shared_start", return_value=None):
+            sharing = self.seconds(lambda: self.suite.score(self.model, "bench"))[0]
+        add("+ questions shared", sharing, plain.score_s)
+        add("+ common beginning read once: ours", ours.score_s, plain.score_s)
         table.add_section()
         add("answering: plain", plain.answer_s, plain.answer_s)
-        with patch("unlearn.evaluation.answering.fits_slots", return_value=False):
-            leaving = self.seconds(lambda: self.answers(None))[0]
+        with patch("unlearn.evaluation.generation.shared_start", return_value=None):
+            with patch("unlearn.evaluation.answering.fits_slots", return_value=False):
+                leaving = self.seconds(lambda: self.answers(None))[0]
+            refilled = self.seconds(lambda: self.answers(None))[0]
         add("+ by length, finished rows leave", leaving, plain.answer_s)
-        add("+ slots, refilled", self.seconds(lambda: self.answers(None))[0], plain.answer_s)
-        add("+ starts known from the scores: ours", ours.answer_s, plain.answer_s)
+        add("+ slots, refilled", refilled, plain.answer_s)
+        add("+ common beginning read once", self.seconds(lambda: self.answers(None))[0], plain.answer_s)
+        add("+ answers known from the scores: ours", ours.answer_s, plain.answer_s)
         return table
 
     @torch.no_grad()
