@@ -187,8 +187,9 @@ class EvaluationConfig:
     """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
     max_new_tokens: int = 200
     """Longest generated answer."""
-    generate_tokens: int = 16384
-    """Padded tokens of one generation batch, prompt and answer."""
+    generate_tokens: int | None = None
+    """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
+    need where 2 GiB hold their keys and values."""
     score_tokens: int = 8192
     """Padded tokens of one scoring batch."""
     rows: int | None = None

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.evaluation.shared_start import SharedStart
-from unlearn.evaluation.slots import OwnCache, Slots, fits_slots
+from unlearn.evaluation.slots import OwnCache, Slots, bytes_per_token, fits_slots
 from unlearn.progress import Bar
 
 
@@ -27,6 +27,11 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Ten
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     return ids, mask
+
+
+TOKENS, BYTES, SLOTS = 16384, 2**31, 128
+"""Without a budget of the user's: so many tokens, or up to 128 answers where 2 GiB hold their keys
+and values. More answers than that at a time hardly make a step cheaper for each."""
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Answering:
         pad: int,
         ends: Collection[int],
         most: int,
-        tokens: int,
+        tokens: int | None,
         start: SharedStart | None = None,
     ) -> None:
         self.start = start
@@ -67,7 +72,8 @@ class Answering:
         width = max(len(row.prompt) for row in rows) + most
         # When the rows reach the last column they move back to the first ones: seldom, with room.
         self.columns = width + width // 4
-        self.slots = min(len(rows), max(1, tokens // self.columns))
+        self.rows, self.tokens = len(rows), tokens
+        self.slots = min(len(rows), max(1, (tokens or TOKENS) // self.columns))
         self.waiting = sorted(rows, key=lambda row: len(row.ids))  # the last is the next
         self.active: list[Continued] = []
         self.cache: Slots | OwnCache | None = None
@@ -115,6 +121,10 @@ class Answering:
             cache = OwnCache(read, len(going), longest, ids.device)
         else:
             if not isinstance(cache, Slots):
+                if self.tokens is None:
+                    # Only now is it known how much a token takes: small models get more slots.
+                    affordable = min(SLOTS, BYTES // (bytes_per_token(read) * self.columns))
+                    self.slots = min(self.rows, max(self.slots, affordable))
                 cache = Slots(read, self.slots, self.columns)
             if cache.window.end < longest:
                 self._move(cache, longest)

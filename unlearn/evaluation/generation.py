@@ -42,7 +42,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     autocast: AbstractContextManager,
     most: int,
-    tokens: int = 16384,
+    tokens: int | None = None,
     title: str = "generating",
     cut: Callable[[str], str] = str,
     starts: GreedyStarts | None = None,
@@ -50,8 +50,9 @@ def generate(
     """Return the greedy answer to every prompt, in the order given, as text without special tokens.
 
     `most` new tokens an answer; `tokens` is the budget of one batch, prompts and answers, padded.
-    `cut` shortens what was generated before the white space around it goes. `starts` knows how some
-    answers begin, and these tokens are read as the prompt is.
+    None: 16384, or what 128 answers need where 2 GiB hold their keys and values. `cut` shortens
+    what was generated before the white space around it goes. `starts` knows how some answers begin,
+    and these tokens are read as the prompt is.
     """
     ends = end_tokens(model, tokenizer)
     rows = [Continued(prompt, []) for prompt in prompts]

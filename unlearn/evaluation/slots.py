@@ -138,6 +138,13 @@ def states_of(cache: DynamicCache) -> list[Tensor]:
     return [states for layer in layers for states in (layer.keys, layer.values)]
 
 
+def bytes_per_token(cache: DynamicCache) -> int:
+    """Return what one token of one row takes in all layers."""
+    return sum(
+        states.shape[1] * states.shape[3] * states.element_size() for states in states_of(cache)
+    )
+
+
 def fits_slots(cache: Any) -> bool:
     """Return whether a model that fills such a cache can be given slots instead."""
     return type(cache) is DynamicCache and all(
