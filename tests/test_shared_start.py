@@ -34,10 +34,10 @@ from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.shared_start import (
     LEAST_PROMPTS,
     LEAST_TOKENS,
-    _say,
     common_start,
     shared_start,
 )
+from unlearn.once import say_once
 
 START = tuple(tiny.tokenizer().encode("You answer questions about places, in few words, truly. "))
 
@@ -183,7 +183,7 @@ def test_a_model_that_cannot_go_on_is_found_out(
         return whole(*positional, **named)
 
     monkeypatch.setattr(model.transformer, "forward", forward)
-    _say.cache_clear()
+    say_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="unlearn.evaluation.shared_start"):
         assert found_by(model) is None
         table = score(model, begun_answers(), PAD, tiny.PRECISE)

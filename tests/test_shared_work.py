@@ -32,12 +32,13 @@ from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation import answering
 from unlearn.evaluation.generation import generate
 from unlearn.evaluation.greedy_starts import GreedyStarts
-from unlearn.evaluation.passes import TOLERANCE, _say, passes
+from unlearn.evaluation.passes import TOLERANCE, passes
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite
 from unlearn.evaluation.trees import collate_trees, tree_of
 from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.models.fine_tune import fine_tune
+from unlearn.once import say_once
 
 MOST = 24
 """Tokens of a generated answer."""
@@ -206,7 +207,7 @@ def test_the_lists_of_a_shared_question_are_those_of_the_row_alone(architecture:
 
 def assert_scored_alone(model: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
     """The reason is said once, and the scores are those of every row by itself."""
-    _say.cache_clear()
+    say_once.cache_clear()
     answers: list[Scored] = scored_answers()
     with caplog.at_level(logging.INFO, logger="unlearn.evaluation.passes"):
         first = score(model, answers, PAD, tiny.PRECISE)
@@ -241,7 +242,7 @@ def test_an_attention_without_a_mask_of_its_own_is_left_alone(
     model = tiny.model()
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
     with torch.no_grad():
-        _say.cache_clear()
+        say_once.cache_clear()
         with caplog.at_level(logging.INFO, logger="unlearn.evaluation.passes"):
             found = passes(model, examples(), PAD, 10**6)
     assert not any(part.trees for part in found)

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from unlearn.data.tokens import Example
 from unlearn.evaluation.shared_start import SharedStart
 from unlearn.evaluation.trees import Tree, collate_trees, tree_of
 from unlearn.forward import answer_logits, tree_logits
+from unlearn.once import say_once
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,9 @@ def passes(
     if shared:
         smallest = min(shared, key=lambda pair: len(pair[1]))
         if reason := reason_for_rows(model, examples, *smallest, pad, start):
-            _say(f"{type(model).__name__} scores every answer with its own question: {reason}")
+            say_once(
+                log, f"{type(model).__name__} scores every answer with its own question: {reason}"
+            )
             shared = []
     in_trees = {number for numbers, _ in shared for number in numbers}
     alone = [number for number in range(len(examples)) if number not in in_trees]
@@ -195,12 +197,6 @@ def _farthest(model: Any) -> float:
     config = model.config.get_text_config()
     windows = (getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))
     return min((window for window in windows if window), default=float("inf"))
-
-
-@cache
-def _say(message: str) -> None:
-    """Log once a process: an evaluation at every epoch would say it over and over."""
-    log.info(message)
 
 
 def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearn.evaluation.slots import fits_slots, states_of
+from unlearn.once import say_once
 
 log = logging.getLogger(__name__)
 
@@ -102,13 +102,15 @@ def shared_start(
     exact = torch.autocast(model.device.type, enabled=False)
     try:
         if reason := _reason_for_whole_prompts(model, ids, min(unique, key=len), exact):
-            _say(f"{type(model).__name__} reads every prompt from its beginning: {reason}")
+            say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
             return None
         return _read(model, ids, autocast)
     except Exception as error:  # whatever an architecture makes of a cache that it did not fill
         line = next(iter(str(error).splitlines()), "")
         name = type(model).__name__
-        _say(f"{name} reads every prompt from its beginning: {type(error).__name__}: {line}")
+        say_once(
+            log, f"{name} reads every prompt from its beginning: {type(error).__name__}: {line}"
+        )
         return None
 
 
@@ -144,9 +146,3 @@ def _reason_for_whole_prompts(
     if difference <= TOLERANCE:
         return None
     return f"behind a shared start its predictions are off by {difference:.1g} nats"
-
-
-@cache
-def _say(message: str) -> None:
-    """Log once a process: an evaluation at every epoch would say it over and over."""
-    log.info(message)
