@@ -30,7 +30,7 @@ from unlearn.config import EvaluationConfig
 from unlearn.data.batches import batches_by_length
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tofu import Tofu
-from unlearn.data.tokens import Encoder, Example
+from unlearn.data.tokens import Encoder
 from unlearn.evaluation.generation import end_tokens, generate
 from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
@@ -150,7 +150,7 @@ class Bench:
         unique = list(dict.fromkeys(self.examples))
         start = shared_start(self.model, [example.prompt for example in unique], self.exact)
         if start is not None:
-            unique = [Example(e.prompt[len(start) :], e.answer) for e in unique]
+            unique = start.behind(unique)
         with torch.no_grad():
             found = passes(self.model, unique, self.pad, config.score_tokens, start)
         padding = 1 - counts["real"] / max(1, counts["computed"])

@@ -319,6 +319,44 @@ def test_answers_in_bfloat16_do_not_depend_on_slots(architecture: str) -> None:
     assert same >= len(alone) - 1  # one may hang on the rounding of a near tie
 
 
+def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
+    """How many rows were answered together, step by step."""
+    sizes: list[int] = []
+    whole = answering.Answering._step
+
+    def step(self: answering.Answering) -> int:
+        sizes.append(len(self.active))
+        return whole(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(answering.Answering, "_step", step)
+        generate(model, tiny.tokenizer(), prompts() * copies, tiny.PRECISE, MOST, tokens)
+    return sizes
+
+
+def test_a_small_model_answers_as_many_together_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A budget of the user's is kept to; without one the bytes of a token decide."""
+    model = half_taught("llama")
+    assert max(slots_of(model, 600)) < 20
+    assert max(slots_of(model, None)) <= answering.SLOTS
+    monkeypatch.setattr(answering, "TOKENS", 600)
+    assert max(slots_of(model, None)) > 40
+    monkeypatch.setattr(answering, "BYTES", 0)
+    assert max(slots_of(model, None)) == max(slots_of(model, 600))
+
+
+@every_architecture
+def test_slots_that_grow_after_the_first_rows_change_no_answer(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "TOKENS", 200)
+    model = half_taught(architecture)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
+    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.PRECISE, MOST) == expected * 3
+
+
 # What the scores know of the answers
 
 
@@ -370,41 +408,3 @@ def test_what_a_model_knows_by_heart_is_not_generated() -> None:
         evaluation = suite.evaluate(model, "before", None)
     assert len(all_calls) == len(scoring)
     assert [line["answer"] for line in evaluation.generations] == [r.answer for r in tiny.ROWS]
-
-
-def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
-    """How many rows were answered together, step by step."""
-    sizes: list[int] = []
-    whole = answering.Answering._step
-
-    def step(self: answering.Answering) -> int:
-        sizes.append(len(self.active))
-        return whole(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(answering.Answering, "_step", step)
-        generate(model, tiny.tokenizer(), prompts() * copies, tiny.PRECISE, MOST, tokens)
-    return sizes
-
-
-def test_a_small_model_answers_as_many_together_as_memory_allows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A budget of the user's is kept to; without one the bytes of a token decide."""
-    model = half_taught("llama")
-    assert max(slots_of(model, 600)) < 20
-    assert max(slots_of(model, None)) <= answering.SLOTS
-    monkeypatch.setattr(answering, "TOKENS", 600)
-    assert max(slots_of(model, None)) > 40
-    monkeypatch.setattr(answering, "BYTES", 0)
-    assert max(slots_of(model, None)) == max(slots_of(model, 600))
-
-
-@every_architecture
-def test_slots_that_grow_after_the_first_rows_change_no_answer(
-    architecture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(answering, "TOKENS", 200)
-    model = half_taught(architecture)
-    expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.PRECISE, MOST) == expected * 3

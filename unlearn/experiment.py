@@ -32,9 +32,7 @@ from unlearn.libraries import silence_libraries
 from unlearn.models.load import autocast_context, load_tokenizer, resolve_autocast, resolve_device
 from unlearn.models.prepare import Preparation
 from unlearn.models.store import Prepared, save_model
-from unlearn.report import (
-    print_summary,
-)
+from unlearn.report import print_summary
 from unlearn.resources import RunResources
 from unlearn.resuming import begin, claimed, finished_run
 from unlearn.search import require_objective

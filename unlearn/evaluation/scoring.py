@@ -96,9 +96,7 @@ def score(
     sums, hits = [0.0] * len(examples), [0] * len(examples)
     with in_evaluation_mode(model):
         start = shared_start(model, [example.prompt for example in examples], autocast)
-        behind = examples
-        if start is not None:
-            behind = [Example(e.prompt[len(start) :], e.answer) for e in examples]
+        behind = examples if start is None else start.behind(examples)
         found = passes(model, behind, pad, tokens, start)
         with progress(title, len(examples)) as bar:
             for part in found:

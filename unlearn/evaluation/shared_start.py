@@ -17,8 +17,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
+from unlearn.data.tokens import Example
 from unlearn.evaluation.slots import fits_slots, states_of
 from unlearn.once import say_once
+from unlearn.parts import first_line
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,10 @@ class SharedStart:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def behind(self, examples: Sequence[Example]) -> list[Example]:
+        """Return what of each example stands behind the start."""
+        return [Example(e.prompt[len(self) :], e.answer) for e in examples]
 
     def passing(self) -> Cache:
         """Return a cache for one pass over any number of rows, which stores none of them."""
@@ -99,19 +105,14 @@ def shared_start(
         return None
     if next(model.parameters()).dtype not in (torch.float32, torch.float64):
         return None
-    exact = torch.autocast(model.device.type, enabled=False)
     try:
-        if reason := _reason_for_whole_prompts(model, ids, min(unique, key=len), exact):
-            say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
-            return None
-        return _read(model, ids, autocast)
+        reason = _reason_for_whole_prompts(model, ids, min(unique, key=len))
+        if reason is None:
+            return _read(model, ids, autocast)
     except Exception as error:  # whatever an architecture makes of a cache that it did not fill
-        line = next(iter(str(error).splitlines()), "")
-        name = type(model).__name__
-        say_once(
-            log, f"{name} reads every prompt from its beginning: {type(error).__name__}: {line}"
-        )
-        return None
+        reason = f"{type(error).__name__}: {first_line(error)}"
+    say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
+    return None
 
 
 def _read(model: Any, ids: Sequence[int], autocast: AbstractContextManager) -> SharedStart | None:
@@ -124,10 +125,9 @@ def _read(model: Any, ids: Sequence[int], autocast: AbstractContextManager) -> S
     return SharedStart(tuple(ids), states_of(found)) if fits_slots(found) else None
 
 
-def _reason_for_whole_prompts(
-    model: Any, ids: Sequence[int], prompt: Sequence[int], exact: AbstractContextManager
-) -> str | None:
+def _reason_for_whole_prompts(model: Any, ids: Sequence[int], prompt: Sequence[int]) -> str | None:
     """Return why `prompt` must not be read behind its start `ids`, or None where it may be."""
+    exact = torch.autocast(model.device.type, enabled=False)
     start = _read(model, ids, exact)
     if start is None:
         return "it keeps more than the keys and values of every token"
