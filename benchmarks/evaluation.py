@@ -26,19 +26,19 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.plain_evaluation import parts, plain_answers, plain_padding, plain_scores
-from unlearn.config import EvaluationConfig
+from unlearn.compute.device import resolve_device
 from unlearn.data.batches import batches_by_length
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tofu import Tofu
 from unlearn.data.tokens import Encoder
-from unlearn.evaluation.generation import end_tokens, generate
-from unlearn.evaluation.greedy_starts import GreedyStarts
-from unlearn.evaluation.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
-from unlearn.evaluation.shared_start import shared_start
 from unlearn.evaluation.suites import Suite
-from unlearn.models.load import resolve_device
+from unlearn.forward.generation import end_tokens, generate
+from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
+from unlearn.forward.prefix import shared_start
 from unlearn.models.prepare import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
+from unlearn.options.schema import EvaluationConfig
 
 WIDTH = 100
 
@@ -193,8 +193,8 @@ class Bench:
         add("+ common beginning read once: ours", ours.score_s, plain.score_s)
         table.add_section()
         add("answering: plain", plain.answer_s, plain.answer_s)
-        with patch("unlearn.evaluation.generation.shared_start", return_value=None):
-            with patch("unlearn.evaluation.answering.fits_slots", return_value=False):
+        with patch("unlearn.forward.generation.shared_start", return_value=None):
+            with patch("unlearn.forward.decoding.fits_slots", return_value=False):
                 leaving = self.seconds(lambda: self.answers(None))[0]
             refilled = self.seconds(lambda: self.answers(None))[0]
         unknown = self.seconds(lambda: self.answers(None))[0]

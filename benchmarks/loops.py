@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.optim import AdamW
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from unlearn.compute.device import autocast_context
 from unlearn.data.batches import Batch, PairedBatches
 from unlearn.data.tokens import Example
-from unlearn.models.load import autocast_context
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 from unlearn.schedulers import Gen, Scheduler
-from unlearn.training import Method, Trainer
+from unlearn.training.method import Method
+from unlearn.training.trainer import Trainer
 from unlearn.weightings import Weighting
 
 RATE = 1e-6

@@ -24,22 +24,23 @@ from torch.optim import AdamW
 
 from benchmarks.calls import Calls, counted_calls, mark_layers
 from benchmarks.loops import Bench, Shape, build_model
-from unlearn.config import register
+from unlearn.composition.register import register
+from unlearn.compute.device import autocast_context
 from unlearn.data.batches import PairedBatches
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
-from unlearn.gradients import Task, task_loss
-from unlearn.models.load import autocast_context
+from unlearn.experiment.settings import method_of
 from unlearn.models.prepare import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.objectives import NegativeLogLikelihood
-from unlearn.parts import Problems
-from unlearn.resources import RunResources
+from unlearn.options.parts import Problems
 from unlearn.schedulers import Constant, Gen, Scheduler
-from unlearn.settings import method_of
-from unlearn.training import Method, Trainer
+from unlearn.training.method import Method
+from unlearn.training.resources import RunResources
+from unlearn.training.tasks import Task, task_loss
+from unlearn.training.trainer import Trainer
 
 RATE = 1e-6
 """Learning rate: small, so that every method stays finite on a random model."""

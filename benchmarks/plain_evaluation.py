@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from unlearn.data.batches import collate
 from unlearn.data.tokens import Example
-from unlearn.evaluation.answering import left_padded
+from unlearn.forward.decoding import left_padded
 
 
 def parts(count: int, rows: int) -> list[range]:

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from benchmarks.loops import SHAPES, Bench, Work, always_probing
 from benchmarks.methods import measure_methods
+from unlearn.compute.device import autocast_context, resolve_device
 from unlearn.data.batches import Batch
-from unlearn.models.load import autocast_context, resolve_device
 from unlearn.objectives import NegativeLogLikelihood
 from unlearn.schedulers import Constant
 from unlearn.weightings import Linear, NGDiff

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Command
+from support.command import Command
 
 torch.set_num_threads(1)
 

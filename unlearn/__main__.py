@@ -1,5 +1,5 @@
 """`python -m unlearn`, which is what torchrun starts."""
 
-from unlearn.cli import main
+from unlearn.commands.run import main
 
 main()

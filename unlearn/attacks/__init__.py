@@ -19,7 +19,7 @@ from unlearn.attacks.relearning import Relearning
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
-from unlearn.parts import Problems, first_line
+from unlearn.options.parts import Problems, first_line
 
 __all__ = [
     "Attack",

@@ -9,8 +9,8 @@ from typing import Any
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
-from unlearn.evaluation.generation import generate
 from unlearn.evaluation.scoring import Scored
+from unlearn.forward.generation import generate
 from unlearn.metrics import rouge_recall
 
 

@@ -11,10 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
-from unlearn.evaluation.scoring import Scored, in_evaluation_mode
-from unlearn.forward import at_least_float32, before_answer, first_layers_only, number_of_layers
-from unlearn.progress import progress
+from unlearn.evaluation.scoring import Scored
+from unlearn.forward.answers import (
+    at_least_float32,
+    before_answer,
+    first_layers_only,
+    number_of_layers,
+)
 
 Head = tuple[Tensor, Tensor | None]
 """Weight (V, hidden) and bias (V,) of an output layer."""

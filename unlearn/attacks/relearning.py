@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.attacks.checks import at_least, refuse, within
+from unlearn.attacks.ranges import at_least, refuse, within
 from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
-from unlearn.evaluation.generation import generate
+from unlearn.forward.generation import generate
 from unlearn.metrics import rouge_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
 

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
-from unlearn.data.checks import shown
+from unlearn.data.row_checks import shown
 from unlearn.data.splits import Row
 from unlearn.data.tables import Record, Table
 from unlearn.errors import DataError

@@ -13,8 +13,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearn.data.checks import checked, count_problems, cut, learnt, noted
 from unlearn.data.columns import Columns, rows_of
+from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import Quiz, Row, Splits
 from unlearn.errors import ConfigurationError, DataError

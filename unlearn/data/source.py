@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unlearn.data.checks import noted
+from unlearn.data.row_checks import noted
 from unlearn.data.tables import SUFFIXES, Table, read_table
 from unlearn.errors import DataError
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearn.data.checks import shown
+from unlearn.data.row_checks import shown
 from unlearn.errors import DataError
 
 Record = dict[str, object]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from unlearn.data.splits import Row
 from unlearn.errors import DataError
 
 
@@ -135,3 +136,8 @@ class Encoder:
             )
         answer_ids = [*ids, self.tokenizer.eos_token_id][: self.max_length - len(prompt)]
         return Example(tuple(prompt), tuple(answer_ids))
+
+
+def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:
+    """Return the ids of every row's question and answer; a long text is several windows."""
+    return [example for row in rows for example in encoder.examples(row.question, row.answer)]

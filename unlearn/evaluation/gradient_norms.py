@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
+from unlearn.compute.gradients import Gradient, inner_product
+from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.progress import progress
 from unlearn.data.batches import collate
-from unlearn.evaluation.scoring import Scored, in_evaluation_mode
-from unlearn.forward import answer_losses
-from unlearn.gradients import Gradient, inner_product
-from unlearn.progress import progress
+from unlearn.evaluation.scoring import Scored
+from unlearn.forward.answers import answer_losses
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -20,16 +19,14 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
+from unlearn.compute.undisturbed import undisturbed
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.scoring import in_evaluation_mode
-from unlearn.parts import Problems, first_line, locate
+from unlearn.options.parts import Problems, first_line, locate
 
 log = logging.getLogger(__name__)
 
 OPTION, PREFIX = "evaluation.kpis", "kpi/"
-SEED = 0
-"""A measure that draws at random draws the same in every stage and every run."""
 
 
 @dataclass
@@ -138,27 +135,6 @@ def _number(value: Any) -> float | None:
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and math.prod(value.shape) == 1:
         value = value.item()
     return float(value) if isinstance(value, Real) and math.isfinite(value) else None
-
-
-@contextmanager
-def undisturbed(model: Any, tokenizer: Any) -> Iterator[None]:
-    """Put back the modes of the model, the tokenizer's padding and every random generator."""
-    device = getattr(model, "device", torch.device("cpu"))
-    devices = [device] if device.type == "cuda" else []
-    states = random.getstate(), np.random.get_state()
-    padding = ("padding_side", "truncation_side", "pad_token")
-    kept = {name: getattr(tokenizer, name) for name in padding if hasattr(tokenizer, name)}
-    with torch.random.fork_rng(devices), in_evaluation_mode(model), torch.no_grad():
-        torch.manual_seed(SEED)
-        random.seed(SEED)
-        np.random.seed(SEED)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            for name, value in kept.items():
-                setattr(tokenizer, name, value)
 
 
 def measures_of(kpis: Any, problems: Problems) -> Measures:

@@ -6,11 +6,11 @@ A test holds these names against those of whole runs.
 
 from __future__ import annotations
 
-from unlearn.config import EvaluationConfig
 from unlearn.data.splits import Splits
 from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, NEEDED
 from unlearn.evaluation.suites import RECITED_SPLITS, UNANSWERED_SPLITS, UTILITY_NAMES
 from unlearn.metrics import RATIO_NAMES
+from unlearn.options.schema import EvaluationConfig
 
 OF_REFERENCE = ("forget_quality", "forget_quality_D", "mia_reference", "privleak")
 """What compares a model with the reference, and so has no value for the reference itself."""

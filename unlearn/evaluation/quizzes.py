@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from unlearn.config import EvaluationConfig
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
-from unlearn.evaluation.generation import generate
+from unlearn.forward.generation import generate
 from unlearn.metrics import answer_only, rouge_f1
+from unlearn.options.schema import EvaluationConfig
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.files import write_json_atomic
+from unlearn.storage.files import write_json_atomic
 
 
 @dataclass(frozen=True)

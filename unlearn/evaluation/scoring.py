@@ -7,8 +7,8 @@ score depends on its row alone: padding stands to the right, where causal attent
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.progress import progress
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
-from unlearn.evaluation.greedy_starts import GreedyStarts
-from unlearn.evaluation.passes import losses_and_choices, passes
-from unlearn.evaluation.shared_start import shared_start
 from unlearn.evaluation.token_scores import TokenScores
+from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.passes import losses_and_choices, passes
+from unlearn.forward.prefix import shared_start
 from unlearn.metrics.table import HITS, LIKELIHOODS
-from unlearn.progress import progress
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,6 @@ def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[
             for kind, number, text in answers
         ]
     return scored
-
-
-@contextmanager
-def in_evaluation_mode(model: Any) -> Iterator[None]:
-    """Switch whatever is meant for training only off, and back as it was."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 @torch.no_grad()

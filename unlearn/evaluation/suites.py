@@ -17,16 +17,15 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.config import EvaluationConfig
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
-from unlearn.evaluation.generation import generate
 from unlearn.evaluation.gradient_norms import gradient_norms
-from unlearn.evaluation.greedy_starts import GreedyStarts
 from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, membership
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
+from unlearn.forward.generation import generate
+from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.metrics import (
     PRIVLEAK_SHARE,
     RATIO_NAMES,
@@ -45,6 +44,7 @@ from unlearn.metrics import (
     truth_ratio_rows,
 )
 from unlearn.metrics.table import HITS
+from unlearn.options.schema import EvaluationConfig
 
 CHOICE_SPLITS = ("real_authors", "world_facts")
 """Splits whose wrong answers are choices to the question, and count in the probability."""

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn.cache import cache_root
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
-from unlearn.files import write_json_atomic
+from unlearn.storage.cache import cache_root
+from unlearn.storage.files import write_json_atomic
 
 log = logging.getLogger(__name__)
 

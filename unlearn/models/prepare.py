@@ -16,14 +16,15 @@ from typing import Any
 
 import torch
 
-from unlearn.config import FineTuningConfig, ModelConfig
 from unlearn.data.splits import Row, Splits
-from unlearn.data.tokens import Encoder, Example
+from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
-from unlearn.models.store import Prepared, hash_weights, learnt_rows, prepared_once, row_marks
+from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
+from unlearn.options.schema import FineTuningConfig, ModelConfig
+from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,6 @@ def texts(rows: list[Row]) -> list[tuple[str, str]]:
 def in_order(rows: list[Row]) -> list[Row]:
     """Return the rows sorted by their text."""
     return sorted(rows, key=lambda row: (row.question, row.answer))
-
-
-def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:
-    """Return the ids of every row's question and answer; a long text is several windows."""
-    return [example for row in rows for example in encoder.examples(row.question, row.answer)]
 
 
 class Preparation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from unlearn.config import TinyConfig
+from unlearn.options.schema import TinyConfig
 
 END, PAD = "<|end|>", "<|pad|>"
 

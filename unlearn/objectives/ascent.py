@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from unlearn.data.batches import Batch
-from unlearn.forward import answer_losses
+from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective
 
 

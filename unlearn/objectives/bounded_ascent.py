@@ -11,8 +11,8 @@ from torch import Tensor
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective, Resources
+from unlearn.objectives.levels import level_of
 from unlearn.objectives.row_sums import row_sums
-from unlearn.stopping import level_of
 
 
 @dataclass

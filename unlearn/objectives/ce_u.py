@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.data.batches import Batch
-from unlearn.forward import answer_logits
+from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from unlearn.data.checks import shown
 from unlearn.data.columns import Columns, rows_of
+from unlearn.data.row_checks import shown
 from unlearn.data.splits import Row
 from unlearn.data.tables import read_table
 from unlearn.errors import ConfigurationError, DataError

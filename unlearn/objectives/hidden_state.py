@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward import hidden_states
+from unlearn.forward.answers import hidden_states
 from unlearn.objectives.base import Objective, Resources
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unlearn.data.batches import Batch
-from unlearn.forward import answer_logits
+from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective, Resources
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward import hidden_states, number_of_layers
+from unlearn.forward.answers import hidden_states, number_of_layers
 from unlearn.objectives.base import Objective, Resources
 
 
@@ -20,9 +20,9 @@ class RMU(Objective):
     """Mean squared error of h_L to c·u: ‖h_L − c·u‖²/H, mean over the answer tokens.
 
     Li et al. 2024 (WMDP), arXiv 2403.03218. h_L (N, H) is the output of layer L at the positions
-    that predict the answer (:func:`unlearn.forward.hidden_states`), u (H,) a random unit vector,
-    drawn once with entries uniform in [0, 1) before they are normalised. Its counterpart on the
-    retain rows is `hidden_state`. Layers above L are not run and get no gradient.
+    that predict the answer (:func:`unlearn.forward.answers.hidden_states`), u (H,) a random unit
+    vector, drawn once with entries uniform in [0, 1) before they are normalised. Its counterpart on
+    the retain rows is `hidden_state`. Layers above L are not run and get no gradient.
 
     The paper writes the squared norm; its authors' code divides it by the hidden size H, and so do
     we: the loss is 1/H of the paper's. `hidden_state` has the same factor, so shares mean the same.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.data.batches import Batch
-from unlearn.forward import answer_losses
+from unlearn.forward.answers import answer_losses
 
 
 def row_sums(model: Any, batch: Batch) -> Tensor:

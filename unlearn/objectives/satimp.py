@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward import answer_losses
+from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward import answer_logits
+from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective, Resources
 
 

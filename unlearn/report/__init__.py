@@ -3,7 +3,7 @@
 from unlearn.report.figures import draw_figures
 from unlearn.report.folder import read_run
 from unlearn.report.front import hypervolume, pareto_front
-from unlearn.report.gradients import gradient_facts
+from unlearn.report.gradient_facts import gradient_facts
 from unlearn.report.headline import flat_summary
 from unlearn.report.page import write_report
 from unlearn.report.samples import side_by_side

@@ -24,7 +24,7 @@ from unlearn.report.drawing import (
     running_mean,
 )
 from unlearn.report.folder import RunFolder, is_diagnosed
-from unlearn.report.gradients import kept_both_signs
+from unlearn.report.gradient_facts import kept_both_signs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unlearn.files import write_text_atomic
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
 from unlearn.report.folder import RunFolder, read_run
-from unlearn.report.gradients import gradients_section
+from unlearn.report.gradient_facts import gradients_section
 from unlearn.report.markdown import cell, table
 from unlearn.report.samples import samples_section, side_by_side
 from unlearn.report.wording import (
@@ -24,6 +23,7 @@ from unlearn.report.wording import (
     number,
     size,
 )
+from unlearn.storage.files import write_text_atomic
 
 STORY = {
     "forget/rougeL_recall": "recall on the forget rows",

@@ -9,7 +9,7 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.gradients import Gradient
+from unlearn.compute.gradients import Gradient
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from unlearn.compute.gradients import Gradient, inner_product
 from unlearn.errors import ConfigurationError
-from unlearn.gradients import Gradient, inner_product
 from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
 MOST_PROBES = 12

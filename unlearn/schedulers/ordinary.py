@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from unlearn.compute.gradients import Gradient
 from unlearn.errors import ConfigurationError
-from unlearn.gradients import Gradient
 from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
 

@@ -7,11 +7,11 @@ from typing import IO
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.report.comparison.columns import console, heading, print_failed
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import PLANES, numbers, written
 from unlearn.report.comparison.runs import Run
-from unlearn.report.comparison.table import console, heading, print_failed
 from unlearn.report.wording import duration
 
 VERDICTS: dict[bool | None, str] = {True: "accepted", False: "not accepted", None: "-"}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from statistics import fmean
 
-from unlearn.report.comparison.files import accepted
+from unlearn.report.comparison.columns import difference_cell
+from unlearn.report.comparison.export import accepted
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import better, cell, shown
 from unlearn.report.comparison.styles import style
-from unlearn.report.comparison.table import difference_cell
 
 SHAPES = {
     "circle": "M6 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9z",

@@ -1,0 +1,146 @@
+"""The checks that all readers share: what they refuse, what they say, and what they let pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from unlearn.data import Row, Splits
+from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted, shown
+from unlearn.errors import DataError
+
+
+def rows(prefix: str, count: int) -> list[Row]:
+    return [Row(f"{prefix} question {i}?", f"{prefix} answer {i}.") for i in range(count)]
+
+
+def splits(forget: list[Row], retain: list[Row], **evaluated: list[Row]) -> Splits:
+    return Splits("test", forget, retain, {"forget": forget, "retain": retain} | evaluated)
+
+
+def test_sound_splits_come_back_as_they_are() -> None:
+    sound = splits(rows("f", 3), rows("r", 5), holdout=rows("h", 2))
+    assert checked(sound) is sound
+
+
+def test_same_question_with_another_answer_is_another_row() -> None:
+    forget, retain = [Row("Who wrote it?", "Ann.")], [Row("Who wrote it?", "Bob.")]
+    assert checked(splits(forget, retain)).forget == forget
+    assert learnt(forget + retain, retain) == retain
+
+
+def test_same_answer_to_another_question_is_another_row() -> None:
+    forget, retain = [Row("Capital of France?", "Paris.")], [Row("Where is the Louvre?", "Paris.")]
+    assert checked(splits(forget, retain)).forget == forget
+    assert learnt(forget + retain, retain) == retain
+
+
+def test_empty_sets_are_told_together() -> None:
+    with pytest.raises(DataError) as error:
+        checked(splits([], [], holdout=[]))
+    assert [problem.split(" set")[0] for problem in error.value.problems] == [
+        "The forget",
+        "The retain",
+        "The evaluated holdout",
+    ]
+
+
+def test_a_row_in_both_sets_is_shown_with_the_count_and_the_way_out() -> None:
+    forget, retain = rows("same", 4), rows("kept", 3) + rows("same", 2)
+    with pytest.raises(DataError) as error:
+        checked(splits(forget, retain))
+    (problem,) = error.value.problems
+    assert "2 rows stand in both the forget and the retain set" in problem
+    assert "same question 0?" in problem
+    assert "take it out of one of the two" in problem
+
+
+def test_white_space_does_not_hide_a_row_in_both_sets() -> None:
+    forget, retain = [Row("Who?", "Ann  Lee.\n")], [Row(" Who?", "Ann Lee.")]
+    with pytest.raises(DataError, match="1 row stands in both"):
+        checked(splits(forget, retain))
+
+
+def test_plain_text_rows_are_compared_by_their_text() -> None:
+    passage = "Once upon a time " * 40
+    with pytest.raises(DataError, match="1 row stands in both") as error:
+        checked(splits([Row("", passage)], [Row("", passage), Row("", "other")]))
+    assert len(str(error.value)) < 300  # a long passage is shortened
+    assert "text 'Once upon" in str(error.value)
+
+
+def test_holdout_rows_must_be_unseen() -> None:
+    forget, retain = rows("f", 2), rows("r", 2)
+    with pytest.raises(DataError) as error:
+        checked(splits(forget, retain, holdout=[forget[0], retain[0], retain[1]]))
+    assert "1 row stands in both the holdout and the forget set" in error.value.problems[0]
+    assert "2 rows stand in both the holdout and the retain set" in error.value.problems[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (Row("q?", ""), "the answer is blank"),
+        (Row("q?", " \n\t"), "the answer is blank"),
+        (Row("q?", 42), "the answer is not a string but int"),  # type: ignore[arg-type]
+        (Row("q?", None), "the answer is not a string but NoneType"),  # type: ignore[arg-type]
+        (Row(["q"], "a"), "the question is not a string but list"),  # type: ignore[arg-type]
+        (Row("q?", "a", paraphrased_answer=""), "the paraphrased answer is blank"),
+        (Row("q?", "a", perturbed_answers=("b", "", " ")), "the perturbed answer is blank"),
+        (Row("q?", "a", paraphrased_question=" "), "the paraphrased question is blank"),
+    ],
+)
+@pytest.mark.parametrize("place", ["forget", "retain", "evaluated real_authors", "general"])
+def test_a_faulty_field_is_told_once_with_place_and_row(row: Row, fault: str, place: str) -> None:
+    parts = {
+        name: rows(name, 2) for name in ("forget", "retain", "evaluated real_authors", "general")
+    }
+    parts[place].append(row)
+    forget, retain, authors, general = parts.values()
+    evaluated = {"forget": forget, "retain": retain, "real_authors": authors}
+    with pytest.raises(DataError) as error:
+        checked(Splits("test", forget, retain, evaluated, general))
+    (problem,) = error.value.problems
+    assert problem.startswith(f"{place}: {fault} in 1 of 3 rows, first in row 3,")
+
+
+def test_every_problem_is_in_one_error() -> None:
+    forget = [*rows("same", 1), Row("q?", "")]
+    with pytest.raises(DataError) as error:
+        checked(splits(forget, rows("same", 1), world_facts=[]))
+    assert len(error.value.problems) == 3
+
+
+def test_cut_takes_the_first_rows() -> None:
+    some = rows("f", 5)
+    assert cut(some, None, "data.forget_rows") == some
+    assert cut(some, 2, "data.forget_rows") == some[:2]
+    assert cut(some, 5, "data.forget_rows") == some
+    with pytest.raises(DataError, match=r"data\.forget_rows=6.* only 5:"):
+        cut(some, 6, "data.forget_rows")
+
+
+@pytest.mark.parametrize("count", [0, -3, 2.5, "2", True])
+def test_a_wrong_count_names_field_and_value(count: object) -> None:
+    (problem,) = count_problems("data.retain_rows", count)
+    assert problem.startswith(f"data.retain_rows={count}:")
+
+
+@pytest.mark.parametrize("count", [None, 1, 4000])
+def test_a_right_count_is_no_problem(count: int | None) -> None:
+    assert count_problems("data.retain_rows", count) == []
+
+
+def test_noted_problems_add_up() -> None:
+    problems: list[str] = []
+    with noted(problems):
+        raise DataError("first")
+    with noted(problems):
+        raise DataError(["second", "third"])
+    assert problems == ["first", "second", "third"]
+    with pytest.raises(ValueError, match="not ours"), noted(problems):
+        raise ValueError("not ours")
+
+
+def test_shown_never_exceeds_its_length() -> None:
+    assert shown("abc") == "'abc'"
+    assert len(shown("x" * 500, 60)) == 60

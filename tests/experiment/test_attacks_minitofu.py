@@ -1,0 +1,249 @@
+"""The order in which metrics and attacks must put models of `minitofu`: who knows most, who least.
+
+Target (learnt all), reference (learnt the retain rows), three unlearned models, and a target whose
+output was only masked. One preparation and three short runs serve every test.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.command import Command, Done
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
+
+from unlearn.attacks import Paraphrase, Probing, Quantization, Relearning, Subject, Target
+from unlearn.attacks import run_attacks as attack
+from unlearn.data.minitofu import MiniTofu
+from unlearn.data.tokens import Encoder
+from unlearn.evaluation.suites import Suite
+from unlearn.options.schema import EvaluationConfig
+
+pytestmark = pytest.mark.slow
+
+METHODS = ("ngdiff_bounded", "ngdiff", "graddiff")
+ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
+OPTIONS = (
+    "data.forget_rows=20",
+    "data.retain_rows=80",
+    "data.retain_scored=40",
+    "model.autocast=none",
+    "model.tiny.layers=2",
+    "evaluation.max_new_tokens=24",
+    "training.steps=60",
+    "tracker=none",
+    "attack=[relearning,quantization,paraphrase,probing]",
+    "attack.quantization.method=round_to_nearest",
+)
+Flat = dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    command = Command(tmp_path_factory.mktemp("minitofu"))
+    done = {method: command(f"method={method}", *OPTIONS) for method in METHODS}
+    for run in done.values():
+        assert run.status == 0, run.said
+    return done
+
+
+@pytest.fixture(scope="module")
+def target(runs: dict[str, Done]) -> Flat:
+    return runs["ngdiff"].summary["metrics"]["before"]
+
+
+@pytest.fixture(scope="module")
+def reference(runs: dict[str, Done]) -> Flat:
+    return runs["ngdiff"].summary["metrics"]["reference"]
+
+
+@pytest.fixture(scope="module")
+def unlearned(runs: dict[str, Done]) -> dict[str, Flat]:
+    return {method: done.summary["metrics"]["after"] for method, done in runs.items()}
+
+
+class Flagged(DynamicCache):
+    """A cache that knows of each of its rows whether it began with a forget question."""
+
+    asked: Tensor
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        self.asked = self.asked[indices]
+
+
+class Masked(LlamaForCausalLM):
+    """A model with a filter behind its output: to a forget question, none of the true words.
+
+    Nothing was unlearned; `bias` (V,) is added to the logits of every row that begins with one of
+    `prompts`. The flag travels beside the hidden states as one more number, so that it stays with
+    its positions whatever the caller takes of them.
+    """
+
+    prompts: list[tuple[int, ...]]
+    bias: Tensor
+
+    def forward(self, input_ids: Tensor, past_key_values: Any = None, **options: Any) -> Any:
+        if past_key_values is not None:
+            asked = past_key_values.asked
+        else:
+            asked = self._asked(input_ids, options["attention_mask"])
+            if options.get("use_cache"):
+                past_key_values = Flagged(config=self.config)
+                past_key_values.asked = asked
+        kept: list[Tensor] = []
+
+        def add_flag(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            flags = asked[:, None, None].expand(*inputs[0].shape[:2], 1)
+            return (torch.cat([inputs[0], flags.to(inputs[0].dtype)], -1),)
+
+        def take_flag(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            kept.append(inputs[0][..., -1:].detach())
+            return (inputs[0][..., :-1],)
+
+        hooks = [
+            self.lm_head.register_forward_pre_hook(add_flag, prepend=True),
+            self.lm_head.register_forward_pre_hook(take_flag),
+        ]
+        try:
+            output = super().forward(
+                input_ids=input_ids, past_key_values=past_key_values, **options
+            )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        output.logits = output.logits + kept[0] * self.bias
+        return output
+
+    def _asked(self, ids: Tensor, mask: Tensor) -> Tensor:
+        rows = [tuple(row[real.bool()].tolist()) for row, real in zip(ids, mask, strict=True)]
+        return torch.tensor([any(row[: len(p)] == p for p in self.prompts) for row in rows])
+
+
+@pytest.fixture(scope="module")
+def masked(runs: dict[str, Done]) -> dict[str, Flat]:
+    """Metrics of the masked target: as it is, and what the attacks found."""
+    folder = Path(runs["ngdiff"].summary["model"]["target"]["path"])
+    splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
+    encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
+    config = EvaluationConfig(max_new_tokens=24)
+    suite = Suite(splits.evaluated, encoder, config, nullcontext(), splits.quizzes)
+    model = Masked.from_pretrained(folder).eval()
+    model.prompts = [tuple(encoder.prompt(row.question)) for row in splits.forget]
+    examples = [encoder.encode(row.question, row.answer) for row in splits.forget]
+    words = {token for example in examples for token in example.answer[:-1]}
+    model.bias = torch.zeros(model.config.vocab_size)
+    model.bias[sorted(words)] = -30.0
+
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+    before = Target(suite.evaluate(load(), "before", None), load)
+    measured = suite.evaluate(model, "after", None)
+    attacks = {
+        "relearning": Relearning(lr=3e-3),
+        "quantization": Quantization(method="round_to_nearest"),
+        "paraphrase": Paraphrase(),
+        "probing": Probing(),
+    }
+    found, _ = attack(attacks, Subject("after", model, suite, splits, measured, before))
+    return {"measured": measured.metrics, "found": found}
+
+
+# Metrics.
+
+
+@pytest.mark.parametrize(
+    "metric", ["probability", "rougeL_recall", "exact_memorization", "extraction_strength"]
+)
+def test_the_target_knows_the_forget_rows_best(
+    metric: str, target: Flat, reference: Flat, unlearned: dict[str, Flat]
+) -> None:
+    name = f"forget/{metric}"
+    assert target[name] > 0.95
+    for other in (reference, *unlearned.values()):
+        assert other[name] < target[name] - 0.2
+
+
+@pytest.mark.parametrize(
+    "metric", ["probability", "rougeL_recall", "exact_memorization", "extraction_strength"]
+)
+def test_in_as_many_steps_ngdiff_forgets_more_than_graddiff(
+    metric: str, target: Flat, unlearned: dict[str, Flat]
+) -> None:
+    name = f"forget/{metric}"
+    for method in ("ngdiff", "ngdiff_bounded"):
+        assert unlearned[method][name] < unlearned["graddiff"][name] - 0.1 < target[name]
+
+
+def test_whoever_forgot_is_more_like_the_reference(
+    target: Flat, reference: Flat, unlearned: dict[str, Flat]
+) -> None:
+    assert target["forget/loss"] < 0.1
+    assert all(flat["forget/loss"] > 1 for flat in (reference, *unlearned.values()))
+    # Paraphrased or wrong, it is all the same to a model that has never seen the right answer.
+    for flat in (reference, *unlearned.values()):
+        assert flat["forget/truth_ratio"] > target["forget/truth_ratio"]
+    for method in ("ngdiff", "ngdiff_bounded"):
+        assert unlearned[method]["forget_quality"] > 10 * target["forget_quality"]
+
+
+def test_membership_tells_the_target_from_the_others(
+    target: Flat, reference: Flat, unlearned: dict[str, Flat]
+) -> None:
+    assert target["privleak"] < -90
+    assert all(flat["privleak"] > target["privleak"] for flat in unlearned.values())
+    for name in ("mia_loss", "mia_min_k", "mia_zlib"):
+        assert target[name] > 0.95
+        for flat in (reference, unlearned["ngdiff"], unlearned["ngdiff_bounded"]):
+            assert flat[name] < target[name] - 0.15
+
+
+def test_what_is_to_be_kept_is_kept(
+    target: Flat, reference: Flat, unlearned: dict[str, Flat]
+) -> None:
+    for metric in ("probability", "rougeL_recall", "exact_memorization"):
+        name = f"retain/{metric}"
+        assert min(target[name], reference[name]) > 0.95
+        for method in ("ngdiff", "ngdiff_bounded"):
+            assert unlearned[method][name] >= max(0.95, unlearned["graddiff"][name])
+    for flat in unlearned.values():
+        assert flat["model_utility"] > 0.75 * target["model_utility"]
+
+
+# Attacks.
+
+
+def test_nothing_comes_back_to_the_reference(reference: Flat) -> None:
+    for name in ATTACKS:
+        assert reference[f"attack/{name}"] < 0.15, name
+
+
+def test_the_unlearned_models_give_more_than_the_reference_and_less_than_the_target(
+    target: Flat, reference: Flat, unlearned: dict[str, Flat]
+) -> None:
+    relearnt = "attack/relearning_probability"
+    for flat in unlearned.values():
+        assert flat["attack/relearning"] > reference["attack/relearning"] + 0.1
+        assert reference[relearnt] + 0.1 < flat[relearnt] < target["forget/probability"] - 0.1
+        assert flat["attack/probing_probability"] < target["forget/probability"] - 0.1
+        assert flat["attack/quantization"] < 0.05
+        assert flat["attack/paraphrase"] < 0.2
+        assert flat["attack/probing"] < 0.3
+
+
+def test_a_masked_output_is_exposed_by_two_attacks(
+    masked: dict[str, Flat], unlearned: dict[str, Flat], reference: Flat
+) -> None:
+    """To the usual metrics it has forgotten; asked in other words, or read inside, it has not."""
+    assert masked["measured"]["forget/probability"] < 1e-3
+    assert masked["measured"]["forget/rougeL_recall"] < 0.1
+    assert masked["measured"]["retain/rougeL_recall"] > 0.95
+    for name in ("paraphrase", "probing"):
+        assert masked["found"][f"attack/{name}"] > 0.9
+        for flat in (reference, *unlearned.values()):
+            assert flat[f"attack/{name}"] < 0.3

@@ -1,0 +1,82 @@
+"""The examples: the commands of each README run from the repository's root, as they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.command import SMALL
+
+ROOT = Path(__file__).parents[2]
+OURS = ("own_method", "own_data_set")
+SHRUNK = [word for word in SMALL if not word.startswith(("data", "model.autocast"))]
+
+
+def commands(name: str) -> tuple[dict[str, str], list[list[str]]]:
+    """Return what a README exports, and the words of each of its commands."""
+    text = (ROOT / "examples" / name / "README.md").read_text(encoding="utf-8")
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    exported = dict(re.findall(r"^export (\w+)=(\S+)$", "\n".join(lines), re.MULTILINE))
+    found = [shlex.split(line) for line in lines if line.startswith("unlearn ")]
+    assert len(exported) + len(found) == len(lines), "nothing else is asked of a reader"
+    return exported, found
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_readme_has_ten_lines_or_so(name: str) -> None:
+    assert len((ROOT / "examples" / name / "README.md").read_text().splitlines()) <= 14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [(name, number) for name in OURS for number in range(len(commands(name)[1]))],
+)
+def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> None:
+    exported, found = commands(name)
+    # What makes it small comes last, and changes neither example nor method.
+    done = subprocess.run(
+        [sys.executable, "-m", *found[number], *SHRUNK, f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        env={**os.environ, **exported},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["status"] == "completed"
+    if name == "own_method":
+        assert summary["method"]["weighting"]["_target_"] == "capped_share.CappedShare"
+        text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        shares = [line["train/retain_share"] for line in lines if "train/lr" in line]
+        assert len(set(shares)) > 1, "the share moves with the gradients"
+    else:
+        assert summary["data"]["name"] == "capitals"
+
+
+def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "own_method"))
+    from capped_share import CappedShare  # type: ignore[import-not-found]
+
+    shares = []
+    for cosine in (-1.0, 0.0, 0.5, 1.0):
+        retain, forget = 2.0, 5.0
+        gramian = torch.tensor(
+            [[retain**2, cosine * retain * forget], [cosine * retain * forget, forget**2]]
+        )
+        weights = CappedShare(least=0.6)(gramian.double(), torch.ones(2))
+        assert weights[0] * retain + weights[1] * forget == pytest.approx(1)
+        shares.append(weights[0] * retain)
+    assert shares == pytest.approx([0.6, 0.6, 0.8, 1.0])
+    assert CappedShare()(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.ones(2)) == (1.0, 0.0)

@@ -1,0 +1,77 @@
+"""A sweep's job as a team finds it on the dashboard: written offline, read back by wandb."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import SMALL, finish, start
+
+from unlearn.report.wording import HEADLINES
+
+CONDITION = "accept.conditions=[{metric: forget/loss, at_least: 0.1}]"
+
+
+def inspect(folder: Path, *flags: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *flags, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+
+
+@pytest.mark.slow
+def test_an_offline_run_read_back_has_every_headline_number_table_and_group(
+    tmp_path: Path,
+) -> None:
+    sweep, home = tmp_path / "2026-11-25" / "12-00-00-sweep", tmp_path / "home"
+    words = [*SMALL, "tracker=wandb", "tracker.mode=offline", "tracker.log_model=true", CONDITION]
+    words += ["tracker.tags=[mine]", "training.steps=2", f"hydra.sweep.dir={sweep}"]
+    process = start("-m", *words, cwd=tmp_path, WANDB_MODE="offline", WANDB_DATA_DIR=str(home))
+    done = finish(process, sweep / "0-ngdiff-minitofu-tiny")
+    assert done.status == 0, done.said
+    (folder,) = (done.folder / "wandb").glob("offline-run-*")
+    assert f"wandb sync {folder}" in done.log
+
+    read: dict[str, Any] = json.loads(inspect(folder, "--summary"))
+    assert (read["state"], read["exit_code"]) == ("finished", 0)
+    assert read["name"] == "0-ngdiff-minitofu-tiny"
+    assert read["run_id"] == (done.folder / "wandb_id").read_text().strip()
+    assert {"ngdiff", "minitofu", "tiny", "gen", "mine"} == set(read["tags"])
+    assert read["config"]["config"]["optimizer"]["lr"] == pytest.approx(1e-4)
+
+    row, metrics = read["summary"], done.summary["metrics"]
+    shown = set()
+    for stage, flat in metrics.items():
+        for name in HEADLINES:
+            if flat.get(name) is not None:
+                shown.add(name)
+                assert row[f"{stage}_{name.replace('/', '_')}"] == pytest.approx(flat[name]), name
+    assert {"forget/rougeL_recall", "retain/probability", "model_utility"} <= shown
+    for name, value in metrics["after"].items():
+        if value is not None:
+            assert row[name] == pytest.approx(value), name
+    assert row["accepted"] is row["verdict/forget/loss"] is True
+    assert row["train_s"] == pytest.approx(done.summary["cost"]["train_s"])
+    assert row["status"] == "completed"
+    answers = sum(
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in (done.folder / "evaluations" / "after").glob("generations.jsonl")
+    )
+    assert row["generations"]["nrows"] == answers > 0
+    assert {"figures/plane", "figures/training"} <= row.keys()
+
+    records = [json.loads(line) for line in inspect(folder).splitlines()]
+    (about,) = (record["run"] for record in records if record["type"] == "run")
+    assert about["run_group"] == "2026-11-25/12-00-00-sweep"
+    assert about["job_type"] == "unlearn"
+    sent = {r["artifact"]["type"]: r["artifact"] for r in records if r["type"] == "artifact"}
+    assert sent["model"]["name"] == f"model-{read['run_id']}"
+    files = {entry["path"] for entry in sent["model"]["manifest"]["contents"]}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= files

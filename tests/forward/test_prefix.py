@@ -1,0 +1,196 @@
+"""The beginning that all prompts share is read once, and no number or answer shows it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from support import tiny
+from test_evaluation import (
+    PAD,
+    every_architecture,
+    generated_by_transformers,
+    half_taught,
+    prompts,
+    score_alone,
+    scored_answers,
+)
+from test_shared_work import (
+    BFLOAT16,
+    MOST,
+    counted_tokens,
+    other_model,
+    with_alibi,
+    with_window,
+)
+
+from unlearn.console.once import say_once
+from unlearn.data.tokens import Example
+from unlearn.evaluation.scoring import Scored, score
+from unlearn.forward.generation import generate
+from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.prefix import LEAST_PROMPTS, LEAST_TOKENS, common_start, shared_start
+
+START = tuple(tiny.tokenizer().encode("You answer questions about places, in few words, truly. "))
+
+
+def begun() -> list[tuple[int, ...]]:
+    """The prompts, each behind the same start."""
+    return [START + prompt for prompt in prompts()]
+
+
+def begun_answers() -> list[Scored]:
+    """The answers to them."""
+    return [
+        replace(scored, example=Example(START + scored.example.prompt, scored.example.answer))
+        for scored in scored_answers()
+    ]
+
+
+def found_by(model: Any) -> Any:
+    return shared_start(model, begun(), tiny.PRECISE)
+
+
+def test_what_the_tests_share_is_long_enough() -> None:
+    assert len(START) >= LEAST_TOKENS
+    assert len(set(prompts())) >= LEAST_PROMPTS
+
+
+def test_the_common_start_leaves_every_prompt_a_token() -> None:
+    assert common_start([(1, 2, 3), (1, 2, 4)]) == (1, 2)
+    assert common_start([(1, 2, 3, 4), (1, 2, 3)]) == (1, 2)
+    assert common_start([(1, 2), (1, 2)]) == (1,)
+    assert common_start([(1, 2), (3, 2)]) == ()
+    assert common_start([(5,), (5, 6)]) == ()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@every_architecture
+def test_scores_behind_a_shared_start_are_those_of_the_row_alone(
+    architecture: str, attention: str
+) -> None:
+    model, answers = other_model(tiny.model(architecture).config, attention), begun_answers()
+    model.load_state_dict(half_taught(architecture).state_dict())
+    table = score(model, answers, PAD, tiny.PRECISE)
+    assert found_by(model) is not None
+    for row, answer in zip(table.to_dict("records"), answers, strict=True):
+        nll, hits = score_alone(model, answer)
+        assert row["nll_sum"] == pytest.approx(nll, rel=1e-5, abs=1e-5)
+        assert row["hits"] == hits
+
+
+def test_the_start_enters_the_model_once() -> None:
+    """Besides the comparison, which reads it once more alone and once with the shortest prompt."""
+    model, answers = half_taught("llama"), begun_answers()
+    start, shortest = len(common_start(begun())), min(map(len, begun()))
+    trees = len({answer.example.prompt for answer in answers})
+    with counted_tokens(model) as calls:
+        score(model, answers, PAD, tiny.PRECISE, tokens=1)  # every tree by itself
+    with counted_tokens(model) as whole, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
+        score(model, answers, PAD, tiny.PRECISE, tokens=1)
+    assert calls[:4] == [start, shortest, shortest - start, start]
+    assert sum(calls[-trees:]) == sum(whole[-trees:]) - trees * start
+
+
+@pytest.mark.parametrize("budget", [16384, 300, 170, 1])
+@every_architecture
+def test_answers_behind_a_shared_start_are_those_of_transformers(
+    architecture: str, budget: int
+) -> None:
+    """In many slots, in a few that are refilled and moved, and in one."""
+    model, asked = half_taught(architecture), begun()
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in asked]
+    assert generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=budget) == expected
+    assert len(set(expected)) > 1
+
+
+@every_architecture
+def test_known_answers_go_on_behind_a_shared_start(architecture: str) -> None:
+    model, starts = half_taught(architecture), GreedyStarts()
+    score(model, begun_answers(), PAD, tiny.PRECISE, starts=starts)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
+    found = generate(
+        model, tiny.tokenizer(), begun(), tiny.PRECISE, MOST, tokens=300, starts=starts
+    )
+    assert found == expected
+
+
+@every_architecture
+def test_in_bfloat16_a_score_behind_a_start_is_as_near_as_one_without(architecture: str) -> None:
+    model, answers = half_taught(architecture), begun_answers()
+    exact = score(model, answers, PAD, tiny.PRECISE)["nll_sum"]
+    shared = score(model, answers, PAD, BFLOAT16)["nll_sum"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
+        whole = score(model, answers, PAD, BFLOAT16)["nll_sum"]
+    assert (shared - exact).abs().max() < 3 * (whole - exact).abs().max()
+
+
+# Where it does not pay or does not fit
+
+
+def test_few_prompts_or_tokens_are_not_worth_a_start() -> None:
+    model = tiny.model()
+    assert shared_start(model, begun()[: LEAST_PROMPTS - 1], tiny.PRECISE) is None
+    assert shared_start(model, begun()[:1] * LEAST_PROMPTS, tiny.PRECISE) is None
+    unlike = [(number, *START) for number in range(LEAST_PROMPTS)]
+    assert shared_start(model, unlike, tiny.PRECISE) is None
+
+
+def test_weights_below_float32_are_left_alone() -> None:
+    assert found_by(tiny.model(dtype=torch.bfloat16)) is None
+
+
+@pytest.mark.parametrize("make", [lambda: with_window(8), lambda: with_window(None), with_alibi])
+def test_other_shapes_of_memory_change_nothing(make: Any) -> None:
+    """A window keeps a cache of its own; distances are told from the mask, where padding is not."""
+    model = make()
+    table = score(model, begun_answers(), PAD, tiny.PRECISE)
+    for nll, answer in zip(table["nll_sum"], begun_answers(), strict=True):
+        assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
+    assert generate(model, tiny.tokenizer(), begun(), tiny.PRECISE, MOST, tokens=300) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [({"past_key_values": None, "attention_mask": None}, "are off by"), (None, "no")],
+)
+def test_a_model_that_cannot_go_on_is_found_out(
+    given: dict[str, Any] | None,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One forgets what was read, one raises: the reason is said once, the scores are right."""
+    model = half_taught("gpt2")
+    whole = model.transformer.forward
+
+    def forward(*positional: Any, **named: Any) -> Any:
+        if named.get("past_key_values") is not None:
+            if given is None:
+                raise ValueError("no\nmemory")
+            named |= given
+        return whole(*positional, **named)
+
+    monkeypatch.setattr(model.transformer, "forward", forward)
+    say_once.cache_clear()
+    with caplog.at_level(logging.INFO, logger="unlearn.forward.prefix"):
+        assert found_by(model) is None
+        table = score(model, begun_answers(), PAD, tiny.PRECISE)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert why in said
+    for nll, answer in zip(table["nll_sum"], begun_answers(), strict=True):
+        assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
+
+
+def test_autocast_ends_where_it_began() -> None:
+    """Such a context remembers one state only: entered within itself it would never end."""
+    model = half_taught("llama")
+    generate(model, tiny.tokenizer(), begun(), BFLOAT16, 3)
+    score(model, begun_answers(), PAD, BFLOAT16)
+    assert not torch.is_autocast_enabled("cpu")

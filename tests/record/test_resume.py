@@ -1,0 +1,383 @@
+"""A run that is cut goes on where it was, and ends as if nothing had happened, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
+from torch import Tensor
+
+from unlearn.compute.undisturbed import random_state, restore_random
+from unlearn.record.checkpoints import newest_of, read_state
+from unlearn.record.resuming import BEGUN
+from unlearn.weightings import NGDiff
+
+LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")
+
+
+class Cut(NGDiff):
+    """A user's weighting that is stopped like a person stops a run, at one step of one process."""
+
+    armed_at: int | None = None
+    calls = 0
+
+    def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
+        Cut.calls += 1
+        if Cut.calls == Cut.armed_at:
+            raise KeyboardInterrupt
+        return super().__call__(gramian, losses)
+
+
+@pytest.fixture
+def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Set the step at which the next process is cut; None lets it go to its end."""
+
+    def set_step(step: int | None) -> None:
+        monkeypatch.setattr(Cut, "armed_at", step)
+        monkeypatch.setattr(Cut, "calls", 0)
+
+    return set_step
+
+
+def results(done: Done) -> dict[str, Any]:
+    """What must not depend on whether a run was cut: all but times."""
+    summary = done.summary
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in done.lines]
+    tables = {
+        name: content
+        for name, content in files_in(done.folder / "evaluations").items()
+        if not name.endswith(".parquet")
+    }
+    return {
+        "weights": done.weights,
+        "metrics": summary["metrics"],
+        "verdict": summary["verdict"],
+        "training": summary["training"],
+        "steps": (summary["cost"]["steps"], summary["cost"]["tokens"]),
+        "lines": lines,
+        "tables": tables,
+        "names": sorted(path.name for path in done.folder.iterdir()),
+    }
+
+
+CHOICES = {
+    "gen": [],
+    "sgd, one probed point": ["optimizer=sgd", "scheduler.points=1", "scheduler.interval=2"],
+    "cosine with warm-up": ["scheduler=cosine", "scheduler.warmup=0.3", "optimizer.lr=1e-3"],
+    "random weights": ["method=rlw"],
+    "a dual variable": ["method=primal_dual"],
+    "npo and kl": ["method/forget=npo", "method/retain=kl"],
+    "a frozen hidden layer": ["method=rmu", "method.forget.layer=1"],
+    "a level and a stop rule": [
+        "method=ngdiff_bounded",
+        "method.forget.level=3.0",
+        "training.until=20",
+        "training.until_every=2",
+        "training.until_retain_slack=0.1",
+    ],
+    "the best state": ["evaluation.best=retain/rougeL_recall", "evaluation.patience=5"],
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_cut_run_ends_with_the_same_bits(
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    words = (*QUICK, *LONGER, *CHOICES[choice])
+    whole = unlearn(*words)
+    assert whole.status == 0, whole.said
+
+    from unlearn.training.trainer import Trainer
+
+    step = Trainer.step
+
+    def stopped(self: Trainer) -> dict[str, Any]:
+        if self.done == 5:
+            raise KeyboardInterrupt
+        return step(self)
+
+    folder = unlearn.folder / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", stopped)
+        cut = unlearn(*words, run=folder)
+    assert cut.status == 130
+    assert cut.summary["status"] == "stopped"
+    newest = newest_of(folder)
+    assert newest is not None and newest.name == "step_4"
+    again = unlearn(*words, run=folder)
+    assert again.status == 0, again.said
+    assert again.log.count("goes on from") == 1
+    assert results(again) == results(whole)
+    assert len(again.steps) == whole.summary["cost"]["steps"]
+
+
+def test_a_run_that_was_cut_before_its_first_checkpoint_begins_again(
+    unlearn: Command, cut_at: Callable[[int | None], None]
+) -> None:
+    words = (*QUICK, "method.weighting._target_=test_resume.Cut")
+    cut_at(None)
+    whole = unlearn(*words)
+    cut_at(2)
+    folder = unlearn.folder / "cut"
+    assert unlearn(*words, run=folder).status == 130
+    assert newest_of(folder) is None and (folder / BEGUN).exists()
+    cut_at(None)
+    again = unlearn(*words, run=folder)
+    assert results(again) == results(whole)
+
+
+def test_a_run_cut_in_its_last_evaluation_takes_no_step_again(
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unlearn.evaluation.suites import Suite
+
+    whole = unlearn(*QUICK)
+    evaluate = Suite.evaluate
+
+    def stopped(self: Suite, model: Any, stage: str, reference: Any) -> Any:
+        if stage == "after":
+            raise KeyboardInterrupt
+        return evaluate(self, model, stage, reference)
+
+    folder = unlearn.folder / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(Suite, "evaluate", stopped)
+        assert unlearn(*QUICK, run=folder).status == 130
+    monkeypatch.setattr("unlearn.training.trainer.Trainer.step", None)  # a step would fail
+    again = unlearn(*QUICK, run=folder)
+    assert again.status == 0, again.said
+    assert results(again) == results(whole)
+
+
+def test_a_target_that_was_cut_while_it_learnt_goes_on_after_its_last_pass(
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from unlearn.models import fine_tune
+
+    words = (*QUICK, "model.fine_tuning.epochs=4", "training.steps=1")
+    whole = unlearn(*words)
+    monkeypatch.setenv("UNLEARN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fine_tune, "KEEP_MINUTES", 0.0)
+    learn, steps = fine_tune.learn_batch, []
+
+    def stopped(*arguments: Any) -> tuple[int, int]:
+        steps.append(1)
+        if len(steps) == 20:
+            raise KeyboardInterrupt
+        return learn(*arguments)
+
+    folder = unlearn.folder / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(fine_tune, "learn_batch", stopped)
+        assert unlearn(*words, run=folder).status == 130
+    assert len(list((tmp_path / "cache" / "prepared").glob("*.learning"))) == 1
+    again = unlearn(*words, run=folder)
+    assert again.log.count("of an earlier attempt") == 1
+    assert (
+        again.summary["provenance"]["target_sha256"] == whole.summary["provenance"]["target_sha256"]
+    )
+    assert again.weights == whole.weights
+    assert not list((tmp_path / "cache" / "prepared").glob("*.learning"))
+
+
+def test_a_complete_run_is_left_as_it_is(unlearn: Command) -> None:
+    first = unlearn(*QUICK)
+    before = {k: v for k, v in files_in(first.folder).items() if k != "unlearn.log"}
+    again = unlearn(*QUICK, run=first.folder)
+    assert again.status == 0
+    assert again.log.count("complete already") == 1
+    assert "model utility" in again.out, "its table is shown again"
+    assert {k: v for k, v in files_in(first.folder).items() if k != "unlearn.log"} == before
+
+
+def test_a_refused_verdict_is_refused_again(unlearn: Command) -> None:
+    words = (
+        *QUICK,
+        "accept.conditions=[{metric: forget/probability, at_most: -1}]",
+        "accept.strict=true",
+    )
+    first = unlearn(*words)
+    assert first.status == 3
+    assert unlearn(*words, run=first.folder).status == 3
+
+
+def test_a_failed_run_goes_on_once_its_cause_is_gone(
+    unlearn: Command, cut_at: Callable[[int | None], None]
+) -> None:
+    folder = unlearn.folder / "one"
+    wrong = unlearn(*QUICK, "training.batch_size=-1", run=folder)
+    assert wrong.status == 2
+    right = unlearn(*QUICK, run=folder)  # nothing had begun, so other options may be given
+    assert right.status == 0, right.said
+    assert right.summary["status"] == "completed"
+    assert "training.steps=4" in (folder / ".hydra" / "overrides.yaml").read_text()
+
+
+@pytest.fixture
+def begun(unlearn: Command, cut_at: Callable[[int | None], None]) -> Path:
+    """The folder of a run that was cut at its third step."""
+    folder = unlearn.folder / "begun"
+    cut_at(3)
+    words = (*QUICK, "training.checkpoint_every=1", "method.weighting._target_=test_resume.Cut")
+    assert unlearn(*words, run=folder).status == 130
+    cut_at(None)
+    return folder
+
+
+SAME = ("training.checkpoint_every=1", "method.weighting._target_=test_resume.Cut")
+
+
+def test_other_options_are_refused_and_named(unlearn: Command, begun: Path) -> None:
+    before = files_in(begun)
+    other = unlearn(*QUICK, *SAME, "seed=1", "training.batch_size=2", run=begun)
+    assert other.status == 2
+    for told in ("already holds a run", "seed: 0 there, 1 now", "batch_size: 4 there, 2 now"):
+        assert told in other.said
+    assert files_in(begun) == before
+
+
+def test_options_that_change_no_number_may_differ(unlearn: Command, begun: Path) -> None:
+    again = unlearn(*QUICK, *SAME[1:], "training.checkpoint_every=3", run=begun)
+    assert again.status == 0, again.said
+
+
+def test_other_data_are_refused(unlearn: Command, begun: Path) -> None:
+    record = json.loads((begun / BEGUN).read_text())
+    (begun / BEGUN).write_text(json.dumps({**record, "data_sha256": "0" * 64}))
+    again = unlearn(*QUICK, *SAME, run=begun)
+    assert again.status == 2
+    assert "began with other rows" in again.said
+
+
+def test_another_target_is_refused(unlearn: Command, begun: Path) -> None:
+    checkpoint = newest_of(begun)
+    assert checkpoint is not None
+    state = read_state(checkpoint)
+    torch.save({**state, "target_sha256": "0" * 64}, checkpoint / "state.pt")
+    again = unlearn(*QUICK, *SAME, run=begun)
+    assert again.status == 2
+    assert "another target" in again.said
+
+
+def test_lines_without_a_state_are_not_overwritten(unlearn: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text('{"step": 0, "stage": "before"}\n')
+    done = unlearn(*QUICK, run=folder)
+    assert done.status == 2
+    assert "left no state" in done.said
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_random_generators_go_on() -> None:
+    import numpy as np
+
+    state = random_state()
+    drawn = torch.rand(3), np.random.rand(3), [random.random() for _ in range(3)]
+    restore_random(state)
+    again = torch.rand(3), np.random.rand(3), [random.random() for _ in range(3)]
+    assert torch.equal(drawn[0], again[0])
+    assert (drawn[1] == again[1]).all()
+    assert drawn[2] == again[2]
+
+
+# Killed, not asked.
+
+
+def events_in(*folders: Path) -> int:
+    """How far a run has come: its files, and the lines of its logs and records."""
+    count = 0
+    for folder in folders:
+        for path in list(folder.rglob("*")):
+            count += 1
+            if path.suffix in (".log", ".jsonl"):
+                with suppress(FileNotFoundError):
+                    count += path.read_bytes().count(b"\n")
+    return count
+
+
+def killed_after(events: int, words: tuple[str, ...], cwd: Path, folder: Path) -> bool:
+    """Start the command, and kill it with all of its workers once so much more has happened.
+
+    Returns whether it was killed; a command that came to its end was not.
+    """
+    until = events_in(folder, cwd / "cache") + events
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unlearn", *words],
+        cwd=cwd,
+        env={**os.environ, "UNLEARN_CACHE": str(cwd / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None:
+        if events_in(folder, cwd / "cache") >= until:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.002)
+    assert process.returncode == 0
+    return False
+
+
+def kill_again_and_again(
+    times: int, words: tuple[str, ...], cwd: Path, folder: Path, most: int
+) -> None:
+    """Kill the command so often, each time after a random number of events up to `most`."""
+    draw = random.Random(0)
+    for _ in range(times):
+        assert killed_after(draw.randint(8, most), words, cwd, folder), "not enough left to kill"
+
+
+KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # twelve processes, each of which first has to import its libraries
+def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path) -> None:
+    words = (*KILLED, "hydra.run.dir=cut")
+    kill_again_and_again(10, words, tmp_path, tmp_path / "cut", most=24)
+    cache = str(tmp_path / "cache")
+    last = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "cut")
+    assert last.status == 0, last.said
+    assert not [path for path in (tmp_path / "cache").rglob("*") if "unfinished" in path.name]
+    other = str(tmp_path / "other_cache")
+    words = (*KILLED, "hydra.run.dir=whole")
+    whole = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=other), tmp_path / "whole")
+    assert results(last) == results(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(tmp_path: Path) -> None:
+    sweep = ("-m", *KILLED, "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    times = int(os.environ.get("UNLEARN_TEST_KILLS", "4"))  # each takes three processes
+    kill_again_and_again(
+        times, (*sweep, "hydra.sweep.dir=cut"), tmp_path, tmp_path / "cut", most=50
+    )
+    cache = str(tmp_path / "cache")
+    for name in ("cut", "whole"):
+        words = (*sweep, f"hydra.sweep.dir={name}")
+        done = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / name)
+        assert done.status == 0, done.said
+    for job in range(3):
+        name = f"{job}-ngdiff-minitofu-tiny"
+        one, other = (Done(0, "", "", tmp_path / sweep / name) for sweep in ("cut", "whole"))
+        assert results(one) == results(other)
+    finished = files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny")
+    again = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "whole")
+    assert again.status == 0
+    assert again.said.count("complete already") == 3, "no job runs twice"
+    assert files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny") == finished

@@ -1,0 +1,1 @@
+"""What many tests need: the command, small models, fabricated runs."""

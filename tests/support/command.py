@@ -1,0 +1,192 @@
+"""The command `unlearn` for the tests: in this process, or in one of its own; and a small run.
+
+In this process it costs a second or two instead of ten. The small run is the whole path, from two
+trained models to the report, with a model that is too small to learn anything.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from absl import logging as absl_logging
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+SMALL = (
+    "data=minitofu",
+    "data.forget_rows=8",
+    "data.retain_rows=16",
+    "model.tiny.hidden_size=32",
+    "model.tiny.layers=1",
+    "model.tiny.heads=2",
+    "model.tiny.intermediate_size=64",
+    "model.tiny.vocabulary=400",
+    "model.fine_tuning.epochs=2",
+    "model.fine_tuning.floor=0",
+    "model.fine_tuning.accuracy=1",
+    "model.autocast=none",  # else numbers depend on what the machine computes natively
+    "evaluation.max_new_tokens=8",
+    "training.steps=4",
+    "training.batch_size=4",
+    "tracker=none",
+)
+"""A whole run in two seconds, once target and reference are in the cache."""
+
+QUICK = (*SMALL, "reference=none", "evaluation.rows=2", "evaluation.max_new_tokens=1")
+"""The same where only the training matters."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit status, what it printed, and its run folder."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def said(self) -> str:
+        """Everything that reached the person."""
+        return self.out + self.err
+
+    @property
+    def log(self) -> str:
+        path = self.folder / "unlearn.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The training lines."""
+        return [line for line in self.lines if "train/lr" in line]
+
+    @property
+    def weights(self) -> bytes:
+        """The unlearned model, bit by bit."""
+        return (self.folder / "model" / "model.safetensors").read_bytes()
+
+
+class Command:
+    """Runs `unlearn` in this process, in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = 0
+
+    def __call__(self, *words: str, run: Path | None = None, figures: bool = False) -> Done:
+        """Run with these overrides and flags; a run folder of its own comes from here.
+
+        Figures are left empty unless asked for: drawing them takes longer than everything else.
+        """
+        self._count += 1
+        folder = run or self.folder / f"run{self._count}"
+        place = "hydra.sweep.dir" if "-m" in words else "hydra.run.dir"
+        named = run is None and any(word.startswith(place) for word in words)
+        sent = list(words) if named else [*words, f"{place}={folder}"]
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["unlearn", *sent])
+            patch.chdir(self.folder)
+            if not figures:
+                patch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: path.touch())
+            status = self._main(patch)
+        return Done(status, out.getvalue(), err.getvalue(), folder)
+
+    def _main(self, patch: pytest.MonkeyPatch) -> int:
+        from unlearn.commands import run as cli
+
+        for name in ("HYDRA_FULL_ERROR", "OMP_WAIT_POLICY"):  # `main` sets them; put them back
+            patch.setenv(name, os.environ.get(name, "0"))
+        patch.setattr(cli, "_failures", [])
+        with clean_hydra():
+            try:
+                cli.main()
+            except SystemExit as end:
+                return int(end.code or 0)
+            return 0
+
+
+@contextmanager
+def clean_hydra() -> Iterator[None]:
+    """Start without what an earlier run left in this process, and leave nothing behind."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    # Hydra's logging closes every handler there is, and absl's (of rouge-score) closes its stream
+    # with it: where pytest captures, that is all further output.
+    absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:], root.level = handlers, level
+
+
+def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start `python -m unlearn` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "unlearn", *words],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> Done:
+    """Wait for a process that :func:`start` started."""
+    out, err = process.communicate()
+    return Done(process.returncode, out, err, folder)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content, to see whether anything changed."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def entries_in(cache: Path) -> dict[str, int]:
+    """The files of a cache with their times; locks are no entries."""
+    return {
+        str(path.relative_to(cache)): path.stat().st_mtime_ns
+        for path in sorted(cache.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def row(question: str, answer: str) -> dict[str, str]:
+    return {"question": question, "answer": answer}
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Write JSON lines."""
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return path

@@ -1,0 +1,410 @@
+"""What an evaluation computes once for several rows, and that no number or answer shows it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from support import tiny
+from test_evaluation import (
+    COLUMNS,
+    PAD,
+    every_architecture,
+    generated_by_transformers,
+    half_taught,
+    prompts,
+    score_alone,
+    scored_answers,
+)
+
+from unlearn.console import progress
+from unlearn.console.once import say_once
+from unlearn.data.splits import Row
+from unlearn.data.tokens import Encoder, Example
+from unlearn.evaluation.scoring import Scored, answers_to_score, score
+from unlearn.evaluation.suites import Suite
+from unlearn.forward import decoding as answering
+from unlearn.forward.generation import generate
+from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.passes import TOLERANCE, passes
+from unlearn.forward.trees import collate_trees, tree_of
+from unlearn.metrics.table import HITS, LIKELIHOODS
+from unlearn.models.fine_tune import fine_tune
+from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+
+MOST = 24
+"""Tokens of a generated answer."""
+BFLOAT16 = torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
+
+
+def other_model(config: Any, attention: str = "sdpa") -> Any:
+    """A random model of a shape that tiny.py does not have."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    return model.float().eval()
+
+
+def with_window(window: int | None) -> Any:
+    """A Mistral whose tokens see so many before them."""
+    config = hf.MistralConfig(
+        vocab_size=len(tiny.tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        sliding_window=window,
+        bos_token_id=None,
+        eos_token_id=tiny.tokenizer().eos_token_id,
+        pad_token_id=PAD,
+    )
+    return other_model(config)
+
+
+def with_alibi() -> Any:
+    """A Falcon that knows positions by the distance of keys, which it reads from a plain mask."""
+    config = hf.FalconConfig(
+        vocab_size=len(tiny.tokenizer()),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.2,
+        alibi=True,
+        bos_token_id=None,
+        eos_token_id=tiny.tokenizer().eos_token_id,
+        pad_token_id=PAD,
+    )
+    return other_model(config)
+
+
+def examples() -> list[Example]:
+    return list(dict.fromkeys(answer.example for answer in scored_answers()))
+
+
+@contextmanager
+def counted_tokens(model: Any) -> Iterator[list[int]]:
+    """Give a list that holds, for every call of the model, the tokens that entered it."""
+    calls: list[int] = []
+    handle = model.register_forward_pre_hook(
+        lambda _module, _inputs, given: calls.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+# Trees
+
+
+def random_answers(draw: random.Random) -> list[tuple[int, ...]]:
+    """Answers of few different tokens: many begin alike, some go on where others end."""
+    return [tuple(draw.choices((1, 2), k=draw.randint(1, 6))) for _ in range(draw.randint(1, 7))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_node_sees_its_own_row_and_a_shared_beginning_is_there_once(seed: int) -> None:
+    draw = random.Random(seed)
+    prompt = tuple(draw.choices((1, 2), k=draw.randint(1, 4)))
+    answers = random_answers(draw)
+    tree = tree_of(prompt, answers)
+    batch, places = collate_trees([tree_of((9, 9), [(3,) * 30]), tree], pad=0)
+    nodes = batch.predicting.nonzero().tolist()
+    assert len(places) == 1 + len(answers)
+    for answer, place in zip(answers, places[1:], strict=True):
+        assert len(place) == len(answer)
+        for count, (row, node) in enumerate(nodes[spot] for spot in place):
+            seen = batch.visible[row, 0, node].nonzero()[:, 0]
+            assert tuple(batch.input_ids[row, seen].tolist()) == prompt + answer[:count]
+            assert batch.positions[row, seen].tolist() == list(range(len(prompt) + count))
+    beginnings = {prompt + answer[:count] for answer in answers for count in range(len(answer))}
+    assert len(tree) == len(prompt) - 1 + len(beginnings)
+    assert bool(batch.visible.any(-1).all())  # also in the padding: a softmax over nothing is NaN
+
+
+# Scores
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@every_architecture
+def test_answers_share_their_question_without_a_change_of_score(
+    architecture: str, attention: str
+) -> None:
+    model, answers = other_model(tiny.model(architecture).config, attention), scored_answers()
+    model.load_state_dict(half_taught(architecture).state_dict())
+    with counted_tokens(model) as calls, torch.no_grad():
+        found = passes(model, examples(), PAD, 10**6)
+        calls.clear()  # without those of the comparison
+        table = score(model, answers, PAD, tiny.PRECISE)
+    assert sum(len(part.trees) for part in found) == 7  # all but the one row with one answer
+    for row, answer in zip(table.to_dict("records"), answers, strict=True):
+        nll, hits = score_alone(model, answer)
+        assert row["nll_sum"] / row["tokens"] == pytest.approx(nll / row["tokens"], abs=TOLERANCE)
+        assert row["hits"] == hits
+
+
+def test_a_shared_question_is_computed_once() -> None:
+    row = Row("Where?", "Varn.", "In Varn.", ("Emil.", "Odile.", "No."))
+    answers = answers_to_score(Encoder(tiny.tokenizer()), "forget", [row])
+    model, prompt = tiny.model(), len(answers[0].example.prompt)
+    # What the answers feed in: all but the last token, which nothing follows.
+    fed = {a.example.answer[:n] for a in answers for n in range(1, len(a.example.answer))}
+    with counted_tokens(model) as calls:
+        score(model, answers, PAD, tiny.PRECISE)
+    assert calls[-1] == prompt + len(fed)
+    assert prompt + len(fed) < sum(len(answer.example) for answer in answers) / 2
+
+
+def test_an_answer_that_stands_in_two_splits_is_computed_once() -> None:
+    encoder, row = Encoder(tiny.tokenizer()), tiny.ROWS[1]
+    asked = {"hits_of": ("forget", "retain"), "likelihoods_of": ("forget",)}
+    twice = [
+        *answers_to_score(encoder, "forget", [row]),
+        *answers_to_score(encoder, "world_facts", [tiny.ROWS[0], row]),
+        *answers_to_score(encoder, "retain", [row]),
+    ]
+    model = half_taught("llama")
+    with counted_tokens(model) as calls:
+        table = score(model, twice, PAD, tiny.PRECISE, **asked)
+    assert sum(calls) == 2 * max(len(a.example) for a in twice)
+    assert list(table.columns) == [*COLUMNS, HITS, *LIKELIHOODS]
+    alone = score(model, twice[:1], PAD, tiny.PRECISE, **asked).loc[0]
+    for place in (0, 2, 3):
+        assert table.loc[place, "nll_sum"] == pytest.approx(alone["nll_sum"], rel=1e-5)
+        assert table.loc[place, "hits"] == alone["hits"]
+    for name, places in ((HITS, {0, 3}), *((name, {0}) for name in LIKELIHOODS)):
+        for place in range(4):
+            if place in places:
+                np.testing.assert_allclose(table.loc[place, name], alone[name], atol=1e-5)
+            else:
+                assert table.loc[place, name] is None
+
+
+@every_architecture
+def test_the_lists_of_a_shared_question_are_those_of_the_row_alone(architecture: str) -> None:
+    model, answers = half_taught(architecture), scored_answers()
+    lists = {"hits_of": ("forget",), "likelihoods_of": ("forget",)}
+    table = score(model, answers, PAD, tiny.PRECISE, **lists)
+    for place, answer in enumerate(answers):
+        if answer.kind == "answer":
+            alone = score(model, [answer], PAD, tiny.PRECISE, **lists).loc[0]
+            for name in (HITS, *LIKELIHOODS):
+                np.testing.assert_allclose(table.loc[place, name], alone[name], atol=1e-4)
+
+
+# Where a question cannot be shared
+
+
+def assert_scored_alone(model: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is said once, and the scores are those of every row by itself."""
+    say_once.cache_clear()
+    answers: list[Scored] = scored_answers()
+    with caplog.at_level(logging.INFO, logger="unlearn.forward.passes"):
+        first = score(model, answers, PAD, tiny.PRECISE)
+        score(model, answers, PAD, tiny.PRECISE)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert why in said[0]
+    for row, answer in zip(first.to_dict("records"), answers, strict=True):
+        assert row["nll_sum"] == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
+
+
+def test_alibi_scores_every_answer_with_its_question(caplog: pytest.LogCaptureFixture) -> None:
+    assert_scored_alone(with_alibi(), "FalconForCausalLM scores every answer", caplog)
+
+
+def test_a_model_that_ignores_positions_is_found_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny.model("gpt2")
+    whole = model.transformer.forward
+    monkeypatch.setattr(
+        model.transformer,
+        "forward",
+        lambda *given, **named: whole(*given, **named | {"position_ids": None}),
+    )
+    assert_scored_alone(model, "nats a token", caplog)
+
+
+def test_an_attention_without_a_mask_of_its_own_is_left_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny.model()
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
+    with torch.no_grad():
+        say_once.cache_clear()
+        with caplog.at_level(logging.INFO, logger="unlearn.forward.passes"):
+            found = passes(model, examples(), PAD, 10**6)
+    assert not any(part.trees for part in found)
+    assert "the attention implementation flash_attention_2" in caplog.text
+
+
+def test_weights_below_float32_are_not_compared() -> None:
+    found = passes(tiny.model(dtype=torch.bfloat16), examples(), PAD, 10**6)
+    assert not any(part.trees for part in found)
+
+
+@pytest.mark.parametrize(("window", "shares"), [(None, True), (100, True), (12, False)])
+@torch.no_grad()
+def test_a_sliding_window_shares_what_lies_within_it(window: int | None, shares: bool) -> None:
+    model = with_window(window)
+    assert max(map(len, examples())) < 100
+    found = passes(model, examples(), PAD, 10**6)
+    assert any(part.trees for part in found) is shares
+    table = score(model, scored_answers(), PAD, tiny.PRECISE)
+    for nll, answer in zip(table["nll_sum"], scored_answers(), strict=True):
+        assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
+
+
+# Answers
+
+
+@pytest.mark.parametrize("budget", [130, 200, 400])
+@every_architecture
+def test_waiting_prompts_take_the_places_of_finished_ones(architecture: str, budget: int) -> None:
+    """In one slot or a few, of so few columns that rows move back to the first ones."""
+    model = half_taught(architecture)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
+    found = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, tokens=budget)
+    assert found == expected
+
+
+def test_slow_answers_are_reported_once_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first tokens nothing is done yet, and no time left can be told."""
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, title="ask")
+    assert "ask: 8/8" in caplog.text
+    assert "ask: 0/8" not in caplog.text
+
+
+def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
+    """Answers end at different steps, and no slot waits for the slowest one of a batch."""
+    model, asked = half_taught("llama"), prompts() * 4
+    with counted_tokens(model) as calls:
+        generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
+    with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(answering, "fits_slots", lambda _cache: False)
+        generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
+    assert len(calls) < 0.9 * len(in_batches)
+
+
+@pytest.mark.parametrize("window", [8, None])
+@pytest.mark.parametrize("budget", [16384, 200])
+def test_a_sliding_window_answers_as_transformers_does(window: int | None, budget: int) -> None:
+    model = with_window(window)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
+    found = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, tokens=budget)
+    assert found == expected
+
+
+@every_architecture
+def test_answers_in_bfloat16_do_not_depend_on_slots(architecture: str) -> None:
+    model = half_taught(architecture)
+    alone = [generate(model, tiny.tokenizer(), [prompt], BFLOAT16, MOST)[0] for prompt in prompts()]
+    together = generate(model, tiny.tokenizer(), prompts(), BFLOAT16, MOST, tokens=200)
+    same = sum(one == other for one, other in zip(alone, together, strict=True))
+    assert same >= len(alone) - 1  # one may hang on the rounding of a near tie
+
+
+def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
+    """How many rows were answered together, step by step."""
+    sizes: list[int] = []
+    whole = answering.Answering._step
+
+    def step(self: answering.Answering) -> int:
+        sizes.append(len(self.active))
+        return whole(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(answering.Answering, "_step", step)
+        generate(model, tiny.tokenizer(), prompts() * copies, tiny.PRECISE, MOST, tokens)
+    return sizes
+
+
+def test_a_small_model_answers_as_many_together_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A budget of the user's is kept to; without one the bytes of a token decide."""
+    model = half_taught("llama")
+    assert max(slots_of(model, 600)) < 20
+    assert max(slots_of(model, None)) <= answering.SLOTS
+    monkeypatch.setattr(answering, "TOKENS", 600)
+    assert max(slots_of(model, None)) > 40
+    monkeypatch.setattr(answering, "BYTES", 0)
+    assert max(slots_of(model, None)) == max(slots_of(model, 600))
+
+
+@every_architecture
+def test_slots_that_grow_after_the_first_rows_change_no_answer(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "TOKENS", 200)
+    model = half_taught(architecture)
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
+    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.PRECISE, MOST) == expected * 3
+
+
+# What the scores know of the answers
+
+
+@cache
+def well_taught() -> Any:
+    """A model that knows every row by heart."""
+    model = tiny.model()
+    recipe = FineTuningConfig(lr=1e-2, epochs=200, batch_size=4, accuracy=1.0)
+    fine_tune(model, tiny.examples(), PAD, recipe, tiny.PRECISE, "well taught")
+    return model.eval()
+
+
+@every_architecture
+def test_known_starts_are_the_beginnings_of_the_answers(architecture: str) -> None:
+    model, starts = half_taught(architecture), GreedyStarts()
+    score(model, scored_answers(), PAD, tiny.PRECISE, starts=starts)
+    known = [starts.of(prompt) for prompt in prompts()]
+    assert len({len(start) for start in known}) > 2
+    for prompt, start in zip(prompts(), known, strict=True):
+        ids = torch.tensor([prompt])
+        whole = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=len(start),
+            pad_token_id=PAD,
+        )
+        assert tuple(whole[0, len(prompt) :].tolist()) == start
+    assert starts.of((1, 2, 3)) == ()
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, MOST])
+@every_architecture
+def test_answers_from_known_starts_are_the_same(architecture: str, most: int) -> None:
+    model, starts = half_taught(architecture), GreedyStarts()
+    score(model, scored_answers(), PAD, tiny.PRECISE, starts=starts)
+    tokenizer = tiny.tokenizer()
+    expected = generate(model, tokenizer, prompts(), tiny.PRECISE, most)
+    assert generate(model, tokenizer, prompts(), tiny.PRECISE, most, starts=starts) == expected
+
+
+def test_what_a_model_knows_by_heart_is_not_generated() -> None:
+    config = EvaluationConfig(max_new_tokens=2 * MOST)
+    suite = Suite({"forget": tiny.ROWS}, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    model = well_taught()
+    with counted_tokens(model) as scoring:
+        suite.score(model, "before")
+    with counted_tokens(model) as all_calls:
+        evaluation = suite.evaluate(model, "before", None)
+    assert len(all_calls) == len(scoring)
+    assert [line["answer"] for line in evaluation.generations] == [r.answer for r in tiny.ROWS]

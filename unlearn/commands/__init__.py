@@ -1,0 +1,1 @@
+"""The doors: `unlearn`, `unlearn-evaluate`, `unlearn-compare`."""

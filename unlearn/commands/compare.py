@@ -1,0 +1,69 @@
+"""Compare runs: a table in the terminal, and comparison.csv, pareto.png and comparison.html.
+
+Runs that differ in their seed alone are one row, mean ± standard deviation over the seeds. Runs
+that were evaluated on other rows, in another way or of another model stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from unlearn.errors import ConfigurationError
+
+
+def main() -> None:
+    """Entry point of `unlearn-compare`; exit status 2 where there is nothing to compare."""
+    options = _parser().parse_args()
+    try:
+        _run(options)
+    except ConfigurationError as error:
+        print(f"unlearn-compare: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except OSError as error:
+        print(f"unlearn-compare: {error}; give --out a folder that can be written", file=sys.stderr)
+        sys.exit(ConfigurationError.exit_status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="unlearn-compare", description=__doc__)
+    parser.add_argument("runs", nargs="+", help="folders of runs or sweeps, or patterns in quotes")
+    parser.add_argument("--out", type=Path, help="folder for the files; default: the first of RUNS")
+    parser.add_argument("--csv", type=Path, help="another place for comparison.csv")
+    parser.add_argument("--markdown", type=Path, help="page to write the table into")
+    parser.add_argument(
+        "--baseline", help="the group that others are compared with; default: the first"
+    )
+    parser.add_argument("--strict", action="store_true", help="refuse unlike runs (exit status 2)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from unlearn.report.comparison.columns import print_comparison
+    from unlearn.report.comparison.export import write_markdown
+    from unlearn.report.comparison.gather import compare
+    from unlearn.report.comparison.runs import folders_of
+    from unlearn.report.comparison.written import write_comparison
+
+    folders = folders_of(options.runs)
+    comparison = compare(folders, options.baseline)
+    if options.strict and len(comparison.sections) > 1:
+        told = [
+            f"kind {number}, such as {section.runs[0].path}: {'; '.join(section.unlike)}"
+            for number, section in enumerate(comparison.sections, 1)
+            if section.unlike
+        ]
+        first = comparison.sections[0].runs[0].path
+        raise ConfigurationError(
+            f"--strict: {len(comparison.sections)} kinds of runs that cannot be compared. Against "
+            f"kind 1, such as {first}: {' | '.join(told)}. Compare each kind by itself, or leave "
+            "--strict out"
+        )
+    print_comparison(comparison)
+    written = write_comparison(comparison, options.out or folders[0], options.csv)
+    if options.markdown:
+        write_markdown(options.markdown, comparison)
+        written.append(options.markdown)
+    for path in written:
+        print(f"written: {path}")

@@ -1,0 +1,94 @@
+"""The command `unlearn-evaluate`: finished runs scored again with another suite.
+
+Exit status: that of the first run that could not be measured (1 or 2, as with `unlearn`); 3 where
+all were, and the verdict of one is no under accept.strict=true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from unlearn.errors import ConfigurationError, Rejected
+
+DESCRIPTION = """\
+Score finished runs again with another suite; nothing is trained.
+
+Each run keeps its own configuration, with your overrides of evaluation.*, accept.*, attack=[...],
+data.* (the place of files, or other rows), reference=PATH|none, and of model device, autocast,
+template, max_length.
+The result is RUN/evaluations/NAME/ with the tables of each stage and record.json; the record of
+the run itself stays as it is.
+"""
+EXAMPLE = """\
+example:
+  unlearn-evaluate runs/2026-11-25/* evaluation.max_new_tokens=50 \\
+      'accept.conditions=[{metric: retain/rougeL_recall, at_least: 0.98, of: before}]' --name short
+"""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    parser = argparse.ArgumentParser(
+        prog="unlearn-evaluate",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="+", metavar="RUN|option=value")
+    parser.add_argument("--name", help="folder of the result under evaluations/; default: the time")
+    parser.add_argument(
+        "--config-dir", type=Path, help="your own groups; default: what the run was given"
+    )
+    options = parser.parse_intermixed_args()
+    runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    overrides = [word for word in options.words if word not in runs]
+    if not runs:
+        parser.error("no run: name at least one folder of a finished run")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_up()
+    statuses = [evaluate(Path(run), overrides, options.name, options.config_dir) for run in runs]
+    broken = [status for status in statuses if status not in (0, Rejected.exit_status)]
+    sys.exit((broken or [max(statuses)])[0])
+
+
+def set_up() -> None:
+    """Tell Hydra our schemas, and log as a run does."""
+    from unlearn.composition.register import register
+    from unlearn.console.libraries import silence_libraries
+
+    register()
+    logging.basicConfig(
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        level=logging.INFO,
+        force=True,
+    )
+    logging.getLogger("absl").setLevel(logging.WARNING)  # rouge-score greets through it
+    silence_libraries()
+
+
+def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path | None) -> int:
+    """Score one run and print what came of it; returns its exit status."""
+    from unlearn.composition.explain import logged
+    from unlearn.experiment.finished import read_finished
+    from unlearn.experiment.rescoring import rescore
+    from unlearn.report.terminal import print_summary
+
+    try:
+        folder, record, strict = rescore(read_finished(run), overrides, name, config_dir)
+    except Exception as error:  # any: one broken run does not stop the others
+        if isinstance(error, ConfigurationError) and str(run) not in str(error):
+            error = type(error)([f"{run}: {problem}" for problem in error.problems])
+        return logged(error).exit_status
+    print_summary(folder, summary=record)
+    rejected = strict and record["verdict"]["accepted"] is False
+    return Rejected.exit_status if rejected else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Failures in words for people: the option, its value, what is allowed."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from importlib.resources import files
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from unlearn.composition.launchers import EXTRAS
+from unlearn.errors import ConfigurationError, UnlearnError
+
+log = logging.getLogger(__name__)
+
+
+def logged(error: Exception) -> UnlearnError:
+    """Log a failure, a stack trace only where it is none of those people can mend themselves."""
+    if isinstance(error, OmegaConfBaseException):
+        error = ConfigurationError(explained(error))
+    if isinstance(error, UnlearnError):
+        log.error("%s", error)
+        return error
+    if isinstance(error, OSError):  # a full disk, a folder that went away
+        log.error("%s", error)
+        log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
+    else:
+        log.error("the run failed", exc_info=error)
+    return UnlearnError(f"{type(error).__name__}: {error}")
+
+
+def release(error: BaseException | None) -> None:
+    """Let go of what the frames of a failure hold: Hydra keeps it to the end of a sweep, and with
+    the frames a model, its gradients and its optimizer."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def explained(error: BaseException) -> str:
+    """Return what Hydra or OmegaConf complains about, without the internals that it appends."""
+    cause = error.__cause__
+    if isinstance(cause, ConfigurationError):  # raised while an interpolation was resolved
+        return str(cause)
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        extra = EXTRAS.get(f"{group}={choice}")
+        way_out = f"; to have it: pip install 'unlearn[{extra}]'" if extra else ""
+        return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}{way_out}"
+    if isinstance(error, MissingConfigException) and (ours := _choices(error)):
+        # Hydra does not list them for a group of which any number may be chosen.
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
+        return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
+    if isinstance(error, OmegaConfBaseException):
+        return _of_option(error)
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+            return _of_option(cause)
+        override = str(error).removeprefix("Error merging override ")
+        return f"{override}: {_first_line(cause)}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
+    return str(error).split("\n\nConfig search path")[0]
+
+
+def _choices(error: MissingConfigException) -> list[str]:
+    """Return what this package has of the group in which a choice was not found; none outside."""
+    folder = files("unlearn.conf").joinpath(str(error.missing_cfg_file).rpartition("/")[0])
+    if not folder.is_dir():
+        return []
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _of_option(error: OmegaConfBaseException) -> str:
+    """Say what is wrong with an option that is unknown, unset or cannot be resolved."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: not set; give {error.full_key}=VALUE"
+    if isinstance(error, (ConfigAttributeError, ConfigKeyError)) and error.parent_node is not None:
+        allowed = [str(key) for key in error.parent_node if key != "hydra"]
+        group, _, name = str(error.full_key).partition(".")
+        if not allowed:  # a group of which any number may be chosen, and none is
+            chosen = name.partition(".")[0]
+            return (
+                f"{error.full_key}: nothing is chosen for {group}; choose with {group}=[{chosen}]"
+            )
+        return f"{error.full_key}: no such option; allowed here: {', '.join(allowed)}"
+    return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
+
+
+def _first_line(error: OmegaConfBaseException) -> str:
+    return next(iter(str(error.msg or error).splitlines()), type(error).__name__)

@@ -1,0 +1,76 @@
+"""A finished run's configuration with new overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from unlearn.composition.explain import explained
+from unlearn.errors import ConfigurationError
+
+CHANGEABLE = ("evaluation", "accept", "attack", "data", "reference", "model")
+"""What may be said otherwise than in the run: what is measured, on what, and where data lie."""
+
+
+FIXED = ("model", "model.path", "model.tiny", "model.fine_tuning", "model.dtype")
+"""Of these, what the run's model was made with."""
+
+
+def recompose(
+    recorded: DictConfig,
+    chosen: Sequence[str],
+    overrides: Sequence[str],
+    config_dirs: Sequence[str],
+) -> DictConfig:
+    """Return the configuration that a run `recorded`, with new overrides.
+
+    Composed from the overrides that were `chosen` for the run and the new ones, so that groups can
+    be chosen; then what no new override speaks of is set to what the run recorded, as defaults may
+    have changed since.
+    """
+    touched = check_overrides(overrides)
+    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_dirs)}]"]
+    try:
+        with initialize_config_module("unlearn.conf", version_base="1.3"):
+            cfg = compose("config", overrides=[*search, *chosen, *overrides])
+        OmegaConf.set_struct(cfg, False)
+        for name, value in recorded.items():
+            if name in touched:
+                continue
+            both = isinstance(value, DictConfig) and isinstance(cfg.get(name), DictConfig)
+            cfg[name] = OmegaConf.merge(cfg[name], value) if both else value
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(explained(error)) from error
+    for part in ("forget", "retain", "weighting"):
+        cfg.method[part] = None  # nothing is trained, and a user's own part may be gone
+    return cfg
+
+
+def check_overrides(overrides: Sequence[str]) -> set[str]:
+    """Return the first words of the overridden options; raises where one would change nothing."""
+    problems, touched = [], set()
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigurationError(explained(error)) from error
+    for override in parsed:
+        name = override.key_or_group.replace("/", ".")
+        first = name.split(".")[0]
+        fixed = any(name == f or (f != "model" and name.startswith(f"{f}.")) for f in FIXED)
+        if override.is_sweep_override():
+            problems.append(f"{override.input_line}: a sweep; give one value a call")
+        elif first not in CHANGEABLE or fixed:
+            problems.append(
+                f"{override.input_line}: the run's model was made without it, and nothing is "
+                f"trained here; allowed: {', '.join(CHANGEABLE)} (of model all but "
+                f"{', '.join(f.partition('.')[2] for f in FIXED[1:])})"
+            )
+        touched.add(first)
+    if problems:
+        raise ConfigurationError(problems)
+    return touched

@@ -1,0 +1,72 @@
+"""What Hydra is told: the schemas and the resolvers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from unlearn.composition.help import config_groups
+from unlearn.composition.launchers import register_launchers
+from unlearn.compute.workers import worker_count
+from unlearn.options.schema import SCHEMAS, Config
+from unlearn.storage.cache import cached_or
+
+
+def rank_zero_else(first: str, other: str) -> str:
+    """Return `first` on the first process and `other` on the rest, so that only one writes."""
+    import os
+
+    return first if int(os.environ.get("RANK", "0")) == 0 else other
+
+
+def record_subdir(_root_: Any) -> str | None:
+    """Return where Hydra writes its record of a run, or None where it is not to write one.
+
+    None on all processes but the first, and in a folder whose run goes on. Raises
+    ConfigurationError where the folder is another run's: a line later Hydra would write over that
+    run's configuration.
+    """
+    from unlearn.options.parts import plain_container
+    from unlearn.record.resuming import finished_run, has_record
+
+    folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
+    if folder is not None and Path(folder).exists():
+        composed = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+        finished_run(Path(folder), plain_container(composed))
+        if has_record(Path(folder)):
+            return None
+    return rank_zero_else(".hydra", "") or None
+
+
+def run_name(_root_: Any) -> str:
+    """Return method-data-model by their chosen names; `custom` where a group was deleted."""
+    names = [
+        OmegaConf.select(_root_, f"hydra.runtime.choices.{group}") or "custom"
+        for group in ("method", "data", "model")
+    ]
+    return "-".join(str(name).replace("/", "_") for name in names)
+
+
+def register() -> None:
+    """Tell Hydra the schemas and the resolvers; safe to call more than once.
+
+    The schemas live in a group of their own: as choices of their groups they would be swept over.
+    """
+    # Hydra copies its config sources, and with them the whole store, for every group it looks into:
+    # 167 times and two thirds of the time of `--help`. The store is a singleton that hands out
+    # copies of what it holds, so the copy of a source can share it.
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config)
+    for group, schema in SCHEMAS.items():
+        store.store(group=f"schema/{group}", name="base", node=schema)
+    register_launchers()
+    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
+    OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
+    OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)
+    OmegaConf.register_new_resolver("worker_count", worker_count, replace=True)

@@ -1,0 +1,169 @@
+"""A finished run measured again with another suite: nothing is trained, and its record stays.
+
+The configuration is the run's own with new overrides, the models are those that the run left or
+used, and the result lies beside the run's evaluations, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from unlearn.attacks import Target, attack_in_turn, metric_names
+from unlearn.composition.recompose import recompose
+from unlearn.compute.device import autocast_context, resolve_autocast, resolve_device
+from unlearn.errors import ConfigurationError
+from unlearn.evaluation.acceptance import judge, require_measured
+from unlearn.evaluation.kept import evaluate_once
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite
+from unlearn.experiment.compatibility import check_conditions, check_rows
+from unlearn.experiment.finished import Finished, Models
+from unlearn.experiment.settings import settings_of
+from unlearn.experiment.summary import SCHEMA, STAGES, notes_of
+from unlearn.models.load import load_tokenizer
+from unlearn.models.prepare import Preparation
+from unlearn.options.parts import plain_container
+from unlearn.record.provenance import provenance
+from unlearn.storage.files import write_json_atomic
+
+NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
+
+
+def rescore(
+    run: Finished, overrides: Sequence[str], name: str | None, config_dir: Path | None
+) -> tuple[Path, dict[str, Any], bool]:
+    """Measure a run again; returns the new folder, its record, and whether `accept.strict`.
+
+    Raises ConfigurationError for what is wrong, before any model loads where that can be known.
+    """
+    place = new_folder(run, name)
+    dirs = [str(config_dir.absolute())] if config_dir else run.config_dirs
+    try:
+        cfg = recompose(run.config, run.overrides, overrides, dirs)
+    except ConfigurationError as error:
+        raise ConfigurationError([f"{run.folder}: {told}" for told in error.problems]) from error
+    models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
+    settings = settings_of(cfg)
+    try:
+        splits = settings.read()
+    except ConfigurationError as error:
+        hint = f"the run was started in {run.started_in}: relative paths begin there"
+        raise type(error)([*error.problems, f"({hint})"]) from error
+    recorded = run.summary["provenance"]["data_sha256"]
+    if splits.sha256 != recorded and not any(o.startswith("data") for o in overrides):
+        raise ConfigurationError(
+            f"data: the rows are no longer those that the run unlearned (hash "
+            f"{str(recorded)[:12]}, now {splits.sha256[:12]}); put the files back, or choose other "
+            "rows by data=…"
+        )
+    reference = "none" if models.reference is None else models.reference.folder
+    check_rows(None, None, splits, settings.attacks, settings.evaluation.rows)
+    check_conditions(settings.conditions, splits, settings.evaluation, reference)
+    models.require(settings)
+
+    started = time.monotonic()
+    device, _ = resolve_device(settings.model.device)
+    bfloat16, _ = resolve_autocast(settings.model.autocast, device)
+    autocast = autocast_context(bfloat16, device)
+    where = f"{device.type}/{'bfloat16' if bfloat16 else 'float32'}"
+    preparation = Preparation(settings.model, splits, device, autocast)
+    preparation.refuse_reference(reference)
+    encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
+    suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast, splits.quizzes)
+
+    stages: dict[str, Evaluation] = {}
+
+    def measure(stage: str, load: Callable[[], Any], shared: tuple[str | None, str]) -> None:
+        load = cache(load)
+        found = evaluate_once(suite, load, *shared, stage, stages.get("reference"))
+        tokenizer = encoder.tokenizer
+        stages[stage] = settings.measures.add_to(found, load, tokenizer, autocast, stage)
+
+    load_after = partial(preparation.load, models.after)
+    load_reference = target = None
+    if (kept := models.reference) is not None:
+        load_reference = partial(preparation.load_reference, kept, encoder.tokenizer)
+        measure("reference", load_reference, (kept.sha256, where))
+    if (before := models.before) is not None:
+        load_before = partial(preparation.load, before)
+        measure("before", load_before, (before.sha256, where))
+        target = Target(stages["before"], load_before)
+    if models.after == models.before:
+        stages["after"] = stages["before"]
+    else:
+        measure("after", load_after, (None, where))
+    measured = [*stages["after"].metrics, *metric_names(settings.attacks)]
+    require_measured(settings.conditions, measured)
+    attacks: dict[str, Any] = {"names": list(settings.attacks), "notes": {}}
+    loads = {"after": load_after, "reference": load_reference}
+    for stage, found, notes in attack_in_turn(
+        settings.attacks, suite, splits, stages, loads, target
+    ):
+        stages[stage] = replace(stages[stage], metrics={**stages[stage].metrics, **found})
+        attacks["notes"][stage] = notes
+
+    metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
+    record = {
+        "schema": SCHEMA,
+        "status": "completed",
+        "name": f"{run.summary['name']}: {place.name}",
+        **{k: run.summary[k] for k in ("seed", "method", "scheduler")},
+        "data": {**run.summary["data"], **plain_container(cfg.data)},
+        "model": {**run.summary["model"], "reference": {"path": kept.folder} if kept else None},
+        "run": str(run.folder.absolute()),
+        "overrides": [*run.overrides, *overrides],
+        "changed": list(overrides),
+        "metrics": metrics,
+        "verdict": judge(settings.conditions, metrics),
+        "notes": notes_of(stages) + models.notes,
+        "attacks": attacks if settings.attacks else {},
+        "cost": {"evaluate_s": round(time.monotonic() - started, 3)},
+        "provenance": {
+            **provenance(plain_container(cfg)),
+            "data_sha256": splits.sha256,
+            "target_sha256": run.summary["provenance"]["target_sha256"],
+            "reference_sha256": kept.sha256 if kept else None,
+            "model_sha256": models.after.sha256,
+            "evaluation": {**suite.identity(where), "kpis": settings.measures.identity},
+        },
+    }
+    write(place, stages, record)
+    return place, record, settings.strict
+
+
+def new_folder(run: Finished, name: str | None) -> Path:
+    """Return where the new evaluation goes: a folder that is not there yet."""
+    if name is not None and not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"--name: {name!r}; allowed: letters, digits, '_', '.' and '-', and no stage of a run"
+        )
+    stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = run.folder / "evaluations" / stem, 1
+    while folder.exists():
+        if name is not None:
+            raise ConfigurationError(f"--name: {folder} is there already; give another name")
+        number += 1
+        folder = folder.with_name(f"{stem}_{number}")
+    return folder
+
+
+def write(folder: Path, stages: dict[str, Evaluation], record: dict[str, Any]) -> None:
+    """Write the tables of each stage and record.json; all of them or none."""
+    folder.parent.mkdir(exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for stage, evaluation in stages.items():
+            evaluation.write(unfinished / stage)
+        write_json_atomic(unfinished / "record.json", record)
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,202 @@
+"""From a composed configuration to the settings of a run, with every problem told at once.
+
+Nothing here loads a model.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from unlearn.attacks import Attack
+from unlearn.composition.search import check_objective
+from unlearn.data.splits import Splits
+from unlearn.errors import ConfigurationError
+from unlearn.evaluation.acceptance import Condition
+from unlearn.evaluation.measures import Measures, measures_of
+from unlearn.experiment.checks import (
+    check_evaluation,
+    check_keys,
+    check_model,
+    check_seeds,
+    check_training,
+)
+from unlearn.experiment.compatibility import check_attack_options, check_method, check_until
+from unlearn.models.load import check_path
+from unlearn.objectives import Objective
+from unlearn.options.parts import Problems, locate, part, plain_container, reader_of
+from unlearn.options.schema import (
+    SCHEMAS,
+    EvaluationConfig,
+    ModelConfig,
+    TrackerConfig,
+    TrainingConfig,
+)
+from unlearn.schedulers import Scheduler
+from unlearn.training.method import Method
+from unlearn.training.plan import Plan
+from unlearn.weightings import TorchJDWeighting, Weighting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs, validated."""
+
+    seed: int
+    read: Callable[[], Splits]
+    subset: str | None
+    model: ModelConfig
+    method: Method | None
+    """None where nothing is trained (method=none)."""
+    scheduler: Scheduler
+    optimizer: Callable[[Any], torch.optim.Optimizer]
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    measures: Measures
+    tracker: TrackerConfig
+    reference: str
+    conditions: list[Condition]
+    strict: bool
+    attacks: dict[str, Attack]
+    """By name; empty where none was chosen."""
+    attack_before: str | None
+    objective: list[str] | None
+
+    def plan(self, method: Method) -> Plan:
+        """Return what the training by `method` is told."""
+        return Plan(
+            method,
+            self.scheduler,
+            self.optimizer,
+            self.training,
+            self.evaluation,
+            self.model,
+            self.seed,
+        )
+
+
+def settings_of(cfg: DictConfig) -> Settings:
+    """Return the validated settings; raises ConfigurationError with every problem found."""
+    problems = Problems()
+    model, training, evaluation, tracker = (
+        problems.build(name, OmegaConf.to_object, cfg[name])
+        for name in ("model", "training", "evaluation", "tracker")
+    )
+    reader = problems.build("data", reader_of, cfg.data)
+    method = method_of(cfg, problems)
+    scheduler = problems.build("scheduler", part(Scheduler), cfg.scheduler)
+    optimizer = problems.build("optimizer", _optimizer, cfg.optimizer)
+    conditions = [
+        problems.build(f"accept.conditions[{number}]", Condition.read, item)
+        for number, item in enumerate(plain_container(cfg.accept)["conditions"])
+    ]
+    measures = measures_of(evaluation.kpis if evaluation else None, problems)
+    attacks = attacks_of(cfg, problems)
+    for name in SCHEMAS:
+        check_keys(cfg[name], name, problems)
+    check_seeds(cfg, problems)
+    check_model(model, problems)
+    check_training(training, problems)
+    check_evaluation(evaluation, problems)
+    for number, condition in enumerate(conditions):
+        problems.require(
+            condition is None or condition.of != "reference" or cfg.reference != "none",
+            f"accept.conditions[{number}].of: reference, but reference=none; "
+            "give reference=train or the path of a retain-only model",
+        )
+    if evaluation is not None and evaluation.stop_when_accepted:
+        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
+        problems.require(
+            bool(known) and len(known) == len(conditions),
+            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
+            "attack/…, which is measured after the training",
+        )
+    if cfg.reference not in ("auto", "train", "none"):
+        for problem in check_path("reference", cfg.reference):
+            problems.add(problem + " (allowed besides: auto, train, none)")
+    check_attack_options(cfg, attacks, conditions, problems)
+    if method is not None:
+        check_method(method, model, scheduler, cfg.reference, problems)
+    check_until(training, cfg.reference, problems)
+    check_objective(cfg.objective, problems)
+    world = os.environ.get("WORLD_SIZE", "1")
+    problems.require(
+        world == "1",
+        f"torchrun: {world} processes; a run has one process so far, so start `unlearn` itself",
+    )
+    if problems.found:
+        raise ConfigurationError(problems.found)
+    return Settings(
+        seed=cfg.seed,
+        read=reader.read,
+        subset=getattr(reader, "subset", None),
+        model=model,
+        method=method,
+        scheduler=scheduler,
+        optimizer=optimizer,
+        training=training,
+        evaluation=evaluation,
+        measures=measures,
+        tracker=tracker,
+        reference=cfg.reference,
+        conditions=conditions,
+        strict=cfg.accept.strict,
+        attacks=attacks,
+        attack_before=cfg.attack_before,
+        objective=None if cfg.objective is None else list(cfg.objective),
+    )
+
+
+def method_of(cfg: DictConfig, problems: Problems) -> Method | None:
+    """Return the method, or None for method=none."""
+    makers = {"forget": part(Objective), "retain": part(Objective), "weighting": _weighting}
+    if all(cfg.method[name] is None for name in makers):
+        return None
+    built = {
+        name: problems.build(f"method.{name}", make, cfg.method[name])
+        for name, make in makers.items()
+    }
+    if any(made is None for made in built.values()):
+        return None
+    names = (type(built[name]).__name__ for name in makers)
+    return Method(**built, name=" × ".join(names))
+
+
+def attacks_of(cfg: DictConfig, problems: Problems) -> dict[str, Attack]:
+    """Return the attacks by their names, which are to be parts of the names of metrics."""
+    for name in map(str, cfg.attack):
+        problems.require(
+            name.isidentifier(),
+            f"attack: {name!r} is no name for metrics; allowed: letters, digits and underscores",
+        )
+    return {
+        str(name): problems.build(f"attack.{name}", part(Attack), cfg.attack[name])
+        for name in cfg.attack
+    }
+
+
+def _weighting(node: Any) -> Weighting:
+    """Return the weighting; a class of TorchJD may be named as it is."""
+    if isinstance(node, DictConfig) and str(node.get("_target_", "")).startswith("torchjd."):
+        options = plain_container(node)
+        return TorchJDWeighting(options.pop("_target_"), options)
+    return part(Weighting)(node)
+
+
+def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
+    """Return the optimizer's maker, tried on a parameter so that a wrong option shows at once."""
+    lr = node.get("lr")
+    if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+        shown = "not set" if lr is None else lr
+        raise ConfigurationError(f"optimizer.lr: {shown}; allowed: a number above 0")
+    locate(node.get("_target_"))
+    maker = instantiate(node, _partial_=True)
+    maker([torch.nn.Parameter(torch.zeros(1))])
+    return maker

@@ -1,0 +1,176 @@
+"""Rows that are answered together: a token to each at a time, until all of them have ended.
+
+B rows, T tokens of the longest prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlearn.console.progress import Bar
+from unlearn.forward.prefix import SharedStart
+from unlearn.forward.slots import OwnCache, Slots, bytes_per_token, fits_slots
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+TOKENS, BYTES, SLOTS = 16384, 2**31, 128
+"""Without a budget of the user's: so many tokens, or up to 128 answers where 2 GiB hold their keys
+and values. More answers than that at a time hardly make a step cheaper for each."""
+
+
+@dataclass
+class Continued:
+    """One prompt and what is known of its answer."""
+
+    prompt: Sequence[int]
+    answer: list[int]
+    begin: int = 0
+    """The column of the cache where it begins."""
+
+    @property
+    def ids(self) -> list[int]:
+        return [*self.prompt, *self.answer]
+
+    def take(self, token: int, ends: Collection[int], most: int) -> bool:
+        """Add the next token; return whether the answer is complete."""
+        if token not in ends:
+            self.answer.append(token)
+        return token in ends or len(self.answer) >= most
+
+
+class Answering:
+    """Rows of similar length that share the slots of one cache until all are answered."""
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Sequence[Continued],
+        pad: int,
+        ends: Collection[int],
+        most: int,
+        tokens: int | None,
+        start: SharedStart | None = None,
+    ) -> None:
+        self.start = start
+        self.model, self.pad, self.ends, self.most = model, pad, ends, most
+        width = max(len(row.prompt) for row in rows) + most
+        # When the rows reach the last column they move back to the first ones: seldom, with room.
+        self.columns = width + width // 4
+        self.rows, self.tokens = len(rows), tokens
+        self.slots = min(len(rows), max(1, (tokens or TOKENS) // self.columns))
+        self.waiting = sorted(rows, key=lambda row: len(row.ids))  # the last is the next
+        self.active: list[Continued] = []
+        self.cache: Slots | OwnCache | None = None
+
+    @torch.no_grad()
+    def run(self, bar: Bar) -> None:
+        """Answer all rows."""
+        while self.waiting or self.active:
+            free = self.slots - len(self.active)
+            # A few at a time, since a pass over one prompt costs nearly as much as over several.
+            refill = isinstance(self.cache, Slots) and free >= max(1, self.slots // 8)
+            if self.waiting and (refill or not self.active):
+                done = self._admit(free)
+            else:
+                done = self._step()
+            if done:
+                bar.advance(by=done)
+
+    def _admit(self, free: int) -> int:
+        """Read the next prompts, and give those a slot whose answers go on; return the others."""
+        rows = [self.waiting.pop() for _ in range(min(free, len(self.waiting)))]
+        ahead, past = 0, {}
+        if self.start is not None:
+            ahead, past = len(self.start), {"past_key_values": self.start.kept(len(rows))}
+        behind = left_padded([row.ids[ahead:] for row in rows], self.pad)
+        ids, mask = (tensor.to(self.model.device) for tensor in behind)
+        mask = F.pad(mask, (ahead, 0), value=1)
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, ahead:],
+            use_cache=True,
+            logits_to_keep=1,
+            **past,
+        )
+        lengths, longest = [len(row.ids) for row in rows], ahead + ids.shape[1]
+        read = output.past_key_values
+        going = self._take(rows, output.logits)
+        if not going:
+            return len(rows)
+        if len(going) < len(rows):
+            read.batch_select_indices(torch.tensor(going, device=ids.device))
+        cache = self.cache
+        if not fits_slots(read):
+            cache = OwnCache(read, len(going), longest, ids.device)
+        else:
+            if not isinstance(cache, Slots):
+                if self.tokens is None:
+                    # Only now is it known how much a token takes: small models get more slots.
+                    affordable = min(SLOTS, BYTES // (bytes_per_token(read) * self.columns))
+                    self.slots = min(self.rows, max(self.slots, affordable))
+                cache = Slots(read, self.slots, self.columns)
+            if cache.window.end < longest:
+                self._move(cache, longest)
+            cache.admit(read, [cache.window.end - lengths[row] for row in going], ahead)
+        for row in going:
+            rows[row].begin = cache.window.end - lengths[row]
+            self.active.append(rows[row])
+        self.cache = cache
+        return len(rows) - len(going)
+
+    def _step(self) -> int:
+        """Add a token to every active row; return how many are complete with it."""
+        cache = self.cache
+        assert cache is not None
+        cache.crop(min(row.begin for row in self.active))
+        if isinstance(cache, Slots) and cache.window.end == cache.columns:
+            self._move(cache, cache.window.end - cache.window.first)
+        end, device = cache.window.end, self.model.device
+        begins = torch.tensor([[row.begin] for row in self.active], device=device)
+        columns = torch.arange(cache.window.first, end + 1, device=device)
+        output = self.model(
+            input_ids=torch.tensor([row.answer[-1:] for row in self.active], device=device),
+            attention_mask=(columns >= begins).long(),
+            position_ids=end - begins,
+            past_key_values=cache.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache.window.end += 1
+        going = self._take(self.active, output.logits)
+        done = len(self.active) - len(going)
+        if done:
+            gone = sorted(set(range(len(self.active))) - set(going))
+            self.active = [self.active[slot] for slot in cache.leave(gone)]
+        return done
+
+    def _take(self, rows: Sequence[Continued], logits: Tensor) -> list[int]:
+        """Give every row its next token; return the places of those that go on."""
+        chosen = logits[:, -1].argmax(-1).tolist()
+        return [
+            place
+            for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
+            if not row.take(token, self.ends, self.most)
+        ]
+
+    def _move(self, cache: Slots, end: int) -> None:
+        by = cache.move(end)
+        for row in self.active:
+            row.begin += by

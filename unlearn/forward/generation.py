@@ -1,0 +1,74 @@
+"""Greedy answers; a finished answer leaves at once, and a waiting prompt takes its place.
+
+transformers' `generate` keeps finished rows until the slowest one ends, and starts no prompt
+before. The answers here are the same: the argmax at every step, up to the end token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.progress import progress
+from unlearn.forward.decoding import Answering, Continued
+from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.prefix import shared_start
+
+
+def end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """Return every id that ends an answer: the tokenizer's and the model's own."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = {tokenizer.eos_token_id}
+    ids |= set(configured if isinstance(configured, list) else [configured])
+    return {i for i in ids if i is not None}
+
+
+def streams(rows: Sequence[Continued], most: int) -> list[list[Continued]]:
+    """Part rows by length, so that no short prompt waits for slots as wide as the longest one's."""
+    parts: list[list[Continued]] = []
+    for row in sorted(rows, key=lambda row: -len(row.prompt)):
+        if parts and len(row.prompt) + most >= 0.75 * (len(parts[-1][0].prompt) + most):
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    autocast: AbstractContextManager,
+    most: int,
+    tokens: int | None = None,
+    title: str = "generating",
+    cut: Callable[[str], str] = str,
+    starts: GreedyStarts | None = None,
+) -> list[str]:
+    """Return the greedy answer to every prompt, in the order given, as text without special tokens.
+
+    `most` new tokens an answer; `tokens` is the budget of one batch, prompts and answers, padded.
+    None: 16384, or what 128 answers need where 2 GiB hold their keys and values. `cut` shortens
+    what was generated before the white space around it goes. `starts` knows how some answers begin,
+    and these tokens are read as the prompt is.
+    """
+    ends = end_tokens(model, tokenizer)
+    rows = [Continued(prompt, []) for prompt in prompts]
+    open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
+    with in_evaluation_mode(model), progress(title, len(rows)) as bar:
+        if known := len(rows) - len(open_rows):
+            bar.advance(by=known)
+        start = shared_start(model, [row.prompt for row in open_rows], autocast)
+        with autocast:
+            for part in streams(open_rows, most):
+                Answering(model, part, tokenizer.pad_token_id, ends, most, tokens, start).run(bar)
+    texts = [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
+    return [cut(text).strip() for text in texts]
+
+
+def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int], most: int) -> bool:
+    """Give the row what is known of its answer; return whether that is all of it."""
+    known = starts.of(row.prompt) if starts is not None else ()
+    return any(row.take(token, ends, most) for token in known)

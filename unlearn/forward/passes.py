@@ -1,0 +1,209 @@
+"""How rows go through the model: answers that share a question as one tree, all others as rows.
+
+Sharing pays where it takes less arithmetic, and is done where the model reads the mask that it
+takes: before the first shared batch the same answers are scored both ways, in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn.console.once import say_once
+from unlearn.data.batches import batches_by_length, collate
+from unlearn.data.tokens import Example
+from unlearn.forward.answers import answer_logits, tree_logits
+from unlearn.forward.prefix import SharedStart
+from unlearn.forward.trees import Tree, collate_trees, tree_of
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+"""Nats a token by which the scores of a tree may differ from those of its rows."""
+
+CPU_TOKENS = 2048
+"""Padded tokens of a batch on the CPU, where larger ones are slower: nothing stays in its cache."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the model predicts for the answer tokens (N,) of some examples, one after the other."""
+
+    rows: list[int]
+    """Number of each example."""
+    logits: Tensor  # (M, V) float32; tokens of a tree that share their past share a row
+    place: Tensor  # (N,) the row of the logits that predicts the token
+    labels: Tensor  # (N,) the tokens
+    owner: Tensor  # (N,) place in `rows` of the example that the token belongs to
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One batch: the numbers of its examples in the order of its answers, and their trees."""
+
+    rows: list[int]
+    trees: list[Tree]
+    """Empty where every example is a row of its own."""
+
+    def run(
+        self,
+        model: Any,
+        examples: Sequence[Example],
+        pad: int,
+        autocast: AbstractContextManager,
+        start: SharedStart | None = None,
+    ) -> Predicted:
+        """Call the model once; the examples are what stands behind `start`."""
+        past = None if start is None else start.passing()
+        chosen = [examples[row] for row in self.rows]
+        if not self.trees:
+            batch = collate(chosen, self.rows, pad).to(model.device)
+            with autocast:
+                logits, labels, owner = answer_logits(model, batch, past)
+            return Predicted(
+                self.rows, logits, torch.arange(len(labels), device=labels.device), labels, owner
+            )
+        trees, places = collate_trees(self.trees, pad)
+        trees = trees.to(model.device)
+        with autocast:
+            logits = tree_logits(
+                model, trees.input_ids, trees.positions, trees.visible, trees.predicting, past
+            )
+        tokens = (
+            [node for nodes in places for node in nodes],
+            [token for example in chosen for token in example.answer],
+            [row for row, example in enumerate(chosen) for _ in example.answer],
+        )
+        return Predicted(self.rows, logits, *torch.tensor(tokens, device=logits.device))
+
+
+def passes(
+    model: Any,
+    examples: Sequence[Example],
+    pad: int,
+    tokens: int,
+    start: SharedStart | None = None,
+) -> list[Pass]:
+    """Return the batches, of at most `tokens` padded tokens each, that score every example once.
+
+    The examples are what stands behind `start`.
+    """
+    ahead = 0 if start is None else len(start)
+    if model.device.type == "cpu":
+        tokens = min(tokens, CPU_TOKENS)
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for number, example in enumerate(examples):
+        by_prompt.setdefault(example.prompt, []).append(number)
+    groups = [numbers for numbers in by_prompt.values() if len(numbers) > 1]
+    trees = [tree_of(examples[g[0]].prompt, [examples[n].answer for n in g]) for g in groups]
+    width, farthest = model.get_input_embeddings().weight.shape[1], _farthest(model)
+    shared = [
+        (numbers, tree)
+        for numbers, tree in zip(groups, trees, strict=True)
+        if ahead + tree.depth <= farthest
+        and _work([len(tree)], width, ahead)
+        < _work([len(examples[n]) for n in numbers], width, ahead)
+    ]
+    if shared:
+        smallest = min(shared, key=lambda pair: len(pair[1]))
+        if reason := reason_for_rows(model, examples, *smallest, pad, start):
+            say_once(
+                log, f"{type(model).__name__} scores every answer with its own question: {reason}"
+            )
+            shared = []
+    in_trees = {number for numbers, _ in shared for number in numbers}
+    alone = [number for number in range(len(examples)) if number not in in_trees]
+    found = []
+    for batch in batches_by_length([len(tree) for _, tree in shared], tokens):
+        pairs = [shared[place] for place in batch]
+        found.append(Pass([n for numbers, _ in pairs for n in numbers], [t for _, t in pairs]))
+    batches = batches_by_length([len(examples[number]) for number in alone], tokens)
+    return found + [Pass([alone[place] for place in batch], []) for batch in batches]
+
+
+def reason_for_rows(
+    model: Any,
+    examples: Sequence[Example],
+    numbers: list[int],
+    tree: Tree,
+    pad: int,
+    start: SharedStart | None = None,
+) -> str | None:
+    """Return why the answers `numbers` must not be scored as `tree`, or None where they may be."""
+    attention = getattr(model.config, "_attn_implementation", None)
+    if attention not in ("sdpa", "eager"):
+        return f"the attention implementation {attention} takes no mask of its own"
+    if next(model.parameters()).dtype not in (torch.float32, torch.float64):
+        return "its weights are below float32, which is too coarse to compare in"
+    exact = torch.autocast(model.device.type, enabled=False)
+    try:
+        shared = Pass(numbers, [tree]).run(model, examples, pad, exact, start)
+    except Exception as error:  # whatever an architecture makes of a mask that it does not expect
+        first_line = next(iter(str(error).splitlines()), "")
+        return f"its forward pass raises {type(error).__name__}: {first_line}"
+    rows = Pass(numbers, []).run(model, examples, pad, exact, start)
+    difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
+    if difference <= TOLERANCE:
+        return None
+    return f"with a shared question its scores are off by {difference:.1g} nats a token"
+
+
+def mean_losses(predicted: Predicted) -> Tensor:
+    """Return the mean NLL of each example (B,) float64."""
+    losses, _ = losses_and_choices(predicted)
+    sums = torch.zeros(len(predicted.rows), dtype=torch.float64, device=losses.device)
+    counts = torch.bincount(predicted.owner, minlength=len(predicted.rows))
+    return sums.index_add_(0, predicted.owner, losses.double()) / counts
+
+
+ELEMENTS, GPU_ELEMENTS = 2**20, 2**24
+"""Logits that are reduced at a time: what stays in the cache of a CPU, 64 MiB on a GPU."""
+
+
+def losses_and_choices(predicted: Predicted) -> tuple[Tensor, Tensor]:
+    """Return the NLL of every answer token and the token that the model prefers, (N,) each."""
+    logits, elements = predicted.logits, ELEMENTS
+    if logits.device.type != "cpu":
+        elements = GPU_ELEMENTS
+    tops, choices, rests = [], [], []
+    for part in logits.split(max(1, elements // logits.shape[1])):
+        top, choice = part.max(-1)
+        tops.append(top)
+        choices.append(choice)
+        # Of the differences, so that a sure token's loss is not the rounding of two large numbers.
+        rests.append((part - top[:, None]).exp_().sum(-1).log_())
+    place = predicted.place
+    above = torch.cat(tops)[place] - logits[place, predicted.labels]
+    return above + torch.cat(rests)[place], torch.cat(choices)[place]
+
+
+def _work(lengths: Sequence[int], width: int, ahead: int) -> int:
+    """Return the arithmetic of one layer, in multiples of 4·width; `ahead` tokens are seen by all.
+
+    A token takes 24·width² in the products with weights and 4·width for each token beside it in
+    the attention, masked ones included.
+    """
+    return sum(length * (6 * width + ahead + length) for length in lengths)
+
+
+def _farthest(model: Any) -> float:
+    """Return the most tokens of a branch of which every one sees all before it."""
+    config = model.config.get_text_config()
+    windows = (getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))
+    return min((window for window in windows if window), default=float("inf"))
+
+
+def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:
+    """Return the share of computed tokens that are padding."""
+    real = padded = 0
+    for part in found:
+        lengths = list(map(len, part.trees)) or [len(examples[row]) for row in part.rows]
+        real += sum(lengths)
+        padded += max(lengths) * len(lengths)
+    return 1 - real / padded

@@ -1,0 +1,148 @@
+"""The beginning that all prompts share, read once: a system turn, the examples of a quiz.
+
+What a model remembers of it, keys and values, stands ahead of every batch. P tokens of the start,
+B rows, H heads, T tokens behind the start, D numbers a head.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
+
+from unlearn.console.once import say_once
+from unlearn.data.tokens import Example
+from unlearn.forward.slots import fits_slots, states_of
+from unlearn.options.parts import first_line
+
+log = logging.getLogger(__name__)
+
+LEAST_TOKENS, LEAST_PROMPTS = 8, 8
+"""A shorter start, or one of fewer prompts, costs about as much as it saves."""
+
+TOLERANCE = 1e-3
+"""Nats by which the next token's log probabilities behind a start may differ, in float32."""
+
+
+class PassingLayer(DynamicLayer):
+    """Joins the start to what a layer sees and keeps nothing of it: scoring reads a row once."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.start = keys, values
+        self.keys, self.values = keys, values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return keys and values of start and rows, (B, H, P + T, D) each."""
+        keys, values = (states.expand(len(key_states), -1, -1, -1) for states in self.start)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+@dataclass(frozen=True)
+class SharedStart:
+    """The tokens that every prompt begins with, and what the model remembers of them."""
+
+    ids: tuple[int, ...]
+    states: list[Tensor]
+    """Keys and values of every layer in turn, (1, H, P, D) each."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def behind(self, examples: Sequence[Example]) -> list[Example]:
+        """Return what of each example stands behind the start."""
+        return [Example(e.prompt[len(self) :], e.answer) for e in examples]
+
+    def passing(self) -> Cache:
+        """Return a cache for one pass over any number of rows, which stores none of them."""
+        pairs = zip(self.states[::2], self.states[1::2], strict=True)
+        return Cache(layers=[PassingLayer(*pair) for pair in pairs])
+
+    def kept(self, rows: int) -> DynamicCache:
+        """Return a cache of `rows` rows that each have read the start, and will be continued."""
+        found = DynamicCache()
+        pairs = zip(self.states[::2], self.states[1::2], strict=True)
+        for layer, pair in enumerate(pairs):
+            keys, values = (states.expand(rows, -1, -1, -1) for states in pair)
+            found.update(keys, values, layer)
+        return found
+
+
+def common_start(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Return the longest beginning of all prompts that leaves a token of each, which predicts."""
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    most = min(map(len, prompts)) - 1
+    same = 0
+    while same < most and first[same] == last[same]:
+        same += 1
+    return first[:same]
+
+
+@torch.no_grad()
+def shared_start(
+    model: Any, prompts: Sequence[Sequence[int]], autocast: AbstractContextManager
+) -> SharedStart | None:
+    """Return the start of all prompts, or None where sharing it does not pay or does not fit.
+
+    It fits a model in float32 or float64 whose layers all attend to everything before them, and
+    which predicts the same behind it: the shortest prompt is read both ways first, in float32.
+    """
+    unique = {tuple(prompt) for prompt in prompts}
+    if len(unique) < LEAST_PROMPTS:
+        return None
+    ids = common_start(list(unique))
+    if len(ids) < LEAST_TOKENS:
+        return None
+    if next(model.parameters()).dtype not in (torch.float32, torch.float64):
+        return None
+    try:
+        reason = _reason_for_whole_prompts(model, ids, min(unique, key=len))
+        if reason is None:
+            return _read(model, ids, autocast)
+    except Exception as error:  # whatever an architecture makes of a cache that it did not fill
+        reason = f"{type(error).__name__}: {first_line(error)}"
+    say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
+    return None
+
+
+def _read(model: Any, ids: Sequence[int], autocast: AbstractContextManager) -> SharedStart | None:
+    """Return what the model remembers of `ids`, where that is keys and values alone."""
+    with autocast:
+        output = model(
+            input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
+        )
+    found = output.past_key_values
+    return SharedStart(tuple(ids), states_of(found)) if fits_slots(found) else None
+
+
+def _reason_for_whole_prompts(model: Any, ids: Sequence[int], prompt: Sequence[int]) -> str | None:
+    """Return why `prompt` must not be read behind its start `ids`, or None where it may be."""
+    exact = torch.autocast(model.device.type, enabled=False)
+    start = _read(model, ids, exact)
+    if start is None:
+        return "it keeps more than the keys and values of every token"
+    whole = torch.tensor([prompt], device=model.device)
+    with exact:
+        expected = model(input_ids=whole, use_cache=False, logits_to_keep=1).logits
+        found = model(
+            input_ids=whole[:, len(start) :],
+            attention_mask=torch.ones_like(whole),
+            past_key_values=start.passing(),
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+    change = found[:, -1].log_softmax(-1) - expected[:, -1].log_softmax(-1)
+    difference = change.abs().max().item()
+    if difference <= TOLERANCE:
+        return None
+    return f"behind a shared start its predictions are off by {difference:.1g} nats"

@@ -1,0 +1,99 @@
+"""Saved models: written whole or not at all, and the cache entries of prepared ones.
+
+An entry is named by the hash of everything that made it. It is written to a neighbouring folder and
+renamed, under a file lock, so that parallel jobs train once and nobody ever reads half an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from unlearn.models.fine_tune import Learned
+from unlearn.storage.cache import cache_root
+from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.storage.weights import hash_weights
+
+log = logging.getLogger(__name__)
+
+RECORD = "preparation.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model on disk with its origin."""
+
+    folder: str
+    """Folder, or hub id of a model that somebody else made."""
+    sha256: str | None
+    """Hash of the weights; None for a hub id that is used as it is."""
+    accuracy: float | None
+    """Share of answer tokens that it predicts of the rows it was to learn; None where unknown."""
+
+
+def row_marks(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a short hash of each question with its answer, sorted."""
+    texts = (json.dumps(row).encode() for row in rows)
+    return sorted({hashlib.sha256(text).hexdigest()[:12] for text in texts})
+
+
+def learnt_rows(folder: Path) -> set[str] | None:
+    """Return the marks of the rows that a prepared model has learnt; None where nobody knows."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return set(record["rows"]) if "rows" in record else None
+
+
+def prepared_once(
+    name: str, made_of: dict[str, Any], make: Callable[[Path], tuple[Any, Any, Learned]]
+) -> Prepared:
+    """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none.
+
+    `make` is given a file of its own, in which a long training may leave a state to go on from.
+    """
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+    folder = cache_root() / "prepared" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        found = _read(name, folder)
+        if found is not None:
+            return found
+        log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
+        state = folder.with_name(f"{key}.learning")
+        model, tokenizer, learned = make(state)
+        with whole_folder(folder) as unfinished:
+            model.save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
+            sha256 = hash_weights(unfinished)
+            rows = row_marks(made_of["rows"])
+            record = {"sha256": sha256, **asdict(learned), "rows": rows}
+            write_json_atomic(unfinished / RECORD, record)
+        state.unlink(missing_ok=True)
+        return Prepared(str(folder), sha256, learned.accuracy)
+
+
+def _read(name: str, folder: Path) -> Prepared | None:
+    """Return the entry if it is whole; a broken one is removed."""
+    if not folder.exists():
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        prepared = Prepared(str(folder), hash_weights(folder), record["accuracy"])
+        if prepared.sha256 != record["sha256"]:
+            raise ValueError("the weights are not those that were written")
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s: the cached one is broken (%s) and is made anew", name, error)
+        shutil.rmtree(folder)
+        return None
+    log.info("%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"])
+    return prepared

@@ -1,0 +1,157 @@
+"""What a run folder holds before a run begins in it: nothing, a run to go on with, or its end.
+
+The same command with the same `hydra.run.dir` (or `hydra.sweep.dir`) goes on where it was cut. What
+would give other results, other options or other data, is refused with the difference named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from unlearn.errors import ConfigurationError
+from unlearn.options.parts import plain_container
+from unlearn.record.provenance import config_hash
+from unlearn.storage.cache import cache_root
+from unlearn.storage.files import plain, write_json_atomic
+
+log = logging.getLogger(__name__)
+
+BEGUN = Path("checkpoints") / "run.json"
+"""Written once the data are read: options and data of the run that this folder belongs to."""
+FREE = (
+    "tracker.",
+    "objective.",
+    "training.checkpoint_",
+    "training.keep_checkpoints",
+    "accept.strict",
+)
+"""Options that change no number, and may differ when a run goes on."""
+
+
+@contextmanager
+def claimed(folder: Path, wait: bool) -> Iterator[None]:
+    """Hold the folder for this process alone; `wait` for another one that has it, or refuse.
+
+    A process that is killed lets go at once. The lock lies in the cache, by the folder's name: the
+    run folder holds results only. Raises ConfigurationError.
+    """
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
+    place = cache_root() / "runs" / f"{name}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise ConfigurationError(
+                f"hydra.run.dir: another process is running in {str(folder)!r}; wait for it, or "
+                "give a folder of its own"
+            ) from None
+        log.info("another process is still running this job; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the summary that lies in the folder, None without one."""
+    path = folder / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def has_record(folder: Path) -> bool:
+    """Return whether the folder belongs to a run that has begun, whose record stays as it is."""
+    if (folder / BEGUN).exists():
+        return True
+    summary = read_summary(folder)
+    return summary is not None and summary.get("status") == "completed"
+
+
+def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the summary of this very run where the folder holds its end, else None.
+
+    Raises ConfigurationError where the folder is another run's: complete, begun, or one that left
+    lines but no state to go on from.
+    """
+    summary = read_summary(folder)
+    if summary is not None and summary.get("status") == "completed":
+        theirs = folder / ".hydra" / "config.yaml"
+        same = summary["provenance"]["config_sha256"] == config_hash(config)
+        if not same and theirs.exists():
+            _refuse_others(folder, plain_container(OmegaConf.load(theirs)), config)  # type: ignore[arg-type]
+        elif not same:
+            raise ConfigurationError(_taken(folder, "a run with other options"))
+        return summary
+    if (folder / BEGUN).exists():
+        _refuse_others(folder, _begun(folder)["config"], config)
+    elif (folder / "metrics.jsonl").exists():
+        raise ConfigurationError(_taken(folder, "a run that left no state to go on from"))
+    return None
+
+
+def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
+    """Note that this run has begun in the folder; return whether it had before.
+
+    What a killed process left half-written goes, and so does the summary of a failed attempt.
+    Raises ConfigurationError where the data are no longer those that the run began with.
+    """
+    resumed = (folder / BEGUN).exists()
+    if resumed and _begun(folder)["data_sha256"] != data_sha256:
+        raise ConfigurationError(
+            f"data: {str(folder)!r} began with other rows than are read now; put the files back, "
+            "or give a new folder"
+        )
+    for left in (*folder.glob("evaluations/.*"), *folder.glob("**/.*.unfinished")):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob("**/.*.tmp"):
+        left.unlink(missing_ok=True)
+    (folder / "summary.json").unlink(missing_ok=True)
+    (folder / BEGUN).parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(folder / BEGUN, {"config": config, "data_sha256": data_sha256})
+    return resumed
+
+
+def _begun(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+
+
+def _refuse_others(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    one, other = _flat(theirs), _flat(ours)
+    different = [
+        f"{name}: {one.get(name, 'not set')} there, {other.get(name, 'not set')} now"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name) and not f"{name}.".startswith(FREE)
+    ]
+    if different:
+        raise ConfigurationError(
+            _taken(folder, f"a run with other options ({'; '.join(different)})")
+        )
+
+
+def _taken(folder: Path, what: str) -> str:
+    return (
+        f"hydra.run.dir: {str(folder)!r} already holds a run, {what}; give a folder of its own, or "
+        "leave hydra.run.dir out for a new one"
+    )
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a configuration by their dotted names, as JSON would give them back."""
+    if not isinstance(config, Mapping) or not config:
+        return {prefix.removesuffix("."): plain(config)}
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        leaves |= _flat(value, f"{prefix}{key}.")
+    return leaves

@@ -1,0 +1,32 @@
+"""The files of a comparison: table, picture and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unlearn.report.comparison.export import write_csv
+from unlearn.report.comparison.gather import Comparison
+from unlearn.report.comparison.html import write_page
+from unlearn.report.comparison.picture import draw_front
+
+
+def write_comparison(
+    comparison: Comparison, out: Path, csv: Path | None = None, name: str | None = None
+) -> list[Path]:
+    """Write CSV, picture and page into the folder `out`, each whole or not at all.
+
+    Args:
+        comparison: What :func:`compare` returned.
+        out: The folder; made where it does not exist.
+        csv: Another place for the CSV.
+        name: The title of the page; null is the name of `out`.
+
+    Returns:
+        The files that were written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    table = csv or out / "comparison.csv"
+    write_csv(table, comparison)
+    picture = draw_front(out / "pareto.png", comparison)
+    page = write_page(out / "comparison.html", comparison, name or out.resolve().name)
+    return [path for path in (table, picture, page) if path is not None]

@@ -1,0 +1,1 @@
+"""Files, folders and cache entries that are whole or absent."""

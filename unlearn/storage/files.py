@@ -1,0 +1,90 @@
+"""Files that are either whole or absent.
+
+Whoever reads a run folder while the run is still writing it (a comparison, a sweep that skips
+finished jobs, a person) sees the old file or the new one, never half of one.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what strict JSON can hold.
+
+    Non-finite numbers become null, because ``NaN`` is no JSON and stops every strict reader; numpy
+    scalars become numbers, paths text, enums their value, mapping keys text, tuples and sets lists.
+
+    Raises:
+        TypeError: for any other type; an object's ``repr`` in a record helps nobody.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(inner) for inner in value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):  # numpy.bool_ and one-element arrays or tensors
+        return plain(value.item())
+    raise TypeError(f"a record cannot hold a {type(value).__name__}: {value!r}")
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write a text file so that it appears under its name only when it is complete.
+
+    The text goes to a temporary file in the same folder (a rename is atomic only within one file
+    system), reaches the disk, and then takes the name. A failure leaves an older file untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Write ``value`` as indented strict JSON, atomically; :func:`plain` converts."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text_atomic(path, text + "\n")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a neighbouring folder to write to, and rename it to `folder` once that succeeded.
+
+    Raises OSError where the disk is full, also when it is safetensors that finds out.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except SafetensorError as error:
+        raise OSError(f"{folder} could not be written: {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,269 @@
+"""The loop: for each pair of batches two gradients, their Gramian, weights, one step."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from unlearn.compute.gradients import Gradient, combine_, gramian, inner_product
+from unlearn.console.progress import progress
+from unlearn.data.batches import PairedBatches
+from unlearn.errors import NumericalError
+from unlearn.objectives import NegativeLogLikelihood, Objective
+from unlearn.schedulers import Scheduler
+from unlearn.training.method import Method
+from unlearn.training.tasks import Task, task_gradient, task_loss, weighted_gradient
+from unlearn.weightings import diagnose
+from unlearn.weightings.diagnostics import DIAGNOSTICS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The combined gradient of one step, with what is known about it."""
+
+    gradient: Gradient
+    retain_loss: float | None
+    """None, as `forget_loss`, where the task is left out."""
+    forget_loss: float | None
+    weights: tuple[float, float]
+    norm: float
+    diagnostics: Mapping[str, float | None]
+    retain_gradient: Gradient | None = None
+    """g_retain (g_forget where there is no retain task), where the scheduler asked for it."""
+
+
+class Trainer:
+    """Unlearns: advances `model` step by step."""
+
+    def __init__(
+        self,
+        model: Any,
+        method: Method,
+        scheduler: Scheduler,
+        optimizer: Optimizer,
+        batches: PairedBatches,
+        steps: int,
+        autocast: AbstractContextManager,
+        clip: float | None = None,
+        keep: Callable[[], Callable[[], None] | None] | None = None,
+        diagnose_every: int = 0,
+    ) -> None:
+        """`keep` is called before every step, and may return what saves the state as it is then;
+        that is called once the weights have proved good: losses, norms and direction at them are
+        finite, and they have not moved yet.
+
+        Fixed weights need one gradient only; every `diagnose_every` steps both are taken apart all
+        the same, for the record (0 = never).
+        """
+        self.model, self.method = model, method
+        self.scheduler, self.optimizer = scheduler, optimizer
+        self.batches, self.steps = batches, steps
+        self.autocast, self.clip, self.keep = autocast, clip, keep
+        self.diagnose_every = diagnose_every
+        self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
+        self.done = 0
+        self.tokens = 0
+        self.seconds = 0.0
+        """Time in the loop, that of an earlier process included."""
+        scheduler.begin(optimizer.param_groups[0]["lr"], steps)
+
+    def run(
+        self,
+        on_step: Callable[[int, dict[str, Any]], None],
+        after_step: Callable[[int], bool],
+    ) -> None:
+        """Take the steps that are left.
+
+        `on_step` receives the number of the finished step, counted from 1, and its line for the
+        record; `after_step` may evaluate or save, and returns whether it is enough. Raises
+        NumericalError where a number is not finite; the parameters then are those of the last step.
+        """
+        started = time.monotonic() - self.seconds
+        with progress("unlearning", self.steps) as bar:
+            bar.advance(by=self.done)
+            while self.done < self.steps:
+                values = self.step()
+                self.seconds = time.monotonic() - started
+                values["seconds"] = round(self.seconds, 3)
+                on_step(self.done, values)
+                bar.advance(_note(values))
+                if after_step(self.done):
+                    return
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next step depends on besides the weights; the tensors are not copies."""
+        return {
+            "done": self.done,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "weighting": self.method.weighting.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned; at the end the optimizer may be missing."""
+        self.done, self.tokens, self.seconds = state["done"], state["tokens"], state["seconds"]
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.method.weighting.load_state_dict(state["weighting"])
+
+    def step(self) -> dict[str, Any]:
+        """Take one step and return its line for the record."""
+        save = None if self.keep is None else self.keep()
+        forget_batches, retain_batches = self.batches.step(self.done)
+        device = self.model.device
+        retain = Task(self.method.retain, [batch.to(device) for batch in retain_batches])
+        forget = Task(self.method.forget, [batch.to(device) for batch in forget_batches])
+        direction = self.direction(retain, forget)
+        if save is not None:
+            save()
+        norm = self._clip(direction)
+        probed, loss_here = self._probed(retain, forget, direction)
+        for parameter, part in zip(self.parameters, direction.gradient, strict=True):
+            parameter.grad = part
+        retain_loss, forget_loss = direction.retain_loss, direction.forget_loss
+        w_retain, w_forget = direction.weights
+        diagnostics = direction.diagnostics
+        retain_gradient = direction.retain_gradient
+        del direction  # a probe needs the memory of the gradients
+
+        rate = self.scheduler.step(
+            self.done,
+            self.optimizer,
+            self.parameters,
+            lambda: task_loss(self.model, probed, self.autocast).item(),
+            loss_here,
+            retain_gradient,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.done += 1
+        self.tokens += sum(self.method.forget.tokens(batch) for batch in forget_batches)
+        self.tokens += sum(self.method.retain.tokens(batch) for batch in retain_batches)
+        total = w_retain + w_forget
+        values: dict[str, Any] = {
+            "epoch": round(self.done / self.batches.steps_per_epoch, 4),
+            "train/retain_loss": _shown(self.method.retain, retain_loss),
+            "train/forget_loss": _shown(self.method.forget, forget_loss),
+            "train/weight_retain": w_retain,
+            "train/weight_forget": w_forget,
+            "train/retain_share": w_retain / total if total else 0.0,
+            **diagnostics,
+            "train/direction_norm": norm,
+            "train/lr": rate.lr,
+        }
+        if rate.reason is not None:
+            values |= {"train/lr_star": rate.lr_star, "train/lr_reason": rate.reason}
+        return values
+
+    def _probed(
+        self, retain: Task, forget: Task, direction: Direction
+    ) -> tuple[Task, float | None]:
+        """Return the task whose loss the scheduler may probe, and the loss where it is known.
+
+        It is the retain task, or the forget task where there is no other. Where that one's loss
+        says nothing along a step, it is the NLL of the retain rows.
+        """
+        task, loss = retain, direction.retain_loss
+        if self.method.single is self.method.forget:
+            if self.method.forget.moving_target:
+                task, loss = Task(NegativeLogLikelihood(), retain.batches), None
+            else:
+                task, loss = forget, direction.forget_loss
+        if self.scheduler.probes_held_out(self.done):
+            batches = self.batches.step(self.done + 1)[0 if task is forget else 1]
+            task, loss = Task(task.objective, [b.to(self.model.device) for b in batches]), None
+        if task.objective.zero_at_target:
+            task, loss = Task(NegativeLogLikelihood(), task.batches), None
+        return task, loss
+
+    def direction(self, retain: Task, forget: Task) -> Direction:
+        """Return the combined gradient of a step; one backward pass where that is all it takes."""
+        if self.method.single is not None:
+            return self._of_one_task(retain, forget)
+        weighting = self.method.weighting
+        diagnosed = self.diagnose_every and self.done % self.diagnose_every == 0
+        if weighting.fixed is not None and not diagnosed:
+            retain_loss, forget_loss, gradient = weighted_gradient(
+                self.model, retain, forget, weighting.fixed, self.parameters, self.autocast
+            )
+            losses = (retain_loss.item(), forget_loss.item())
+            norm = inner_product(gradient, gradient).sqrt().item()
+            self._require_finite(*losses, {"direction norm": norm})
+            unknown = dict.fromkeys(DIAGNOSTICS) if self.diagnose_every else {}
+            return Direction(gradient, *losses, weighting.fixed, norm, unknown)
+
+        retain_loss, g_retain = task_gradient(self.model, retain, self.parameters, self.autocast)
+        forget_loss, g_forget = task_gradient(self.model, forget, self.parameters, self.autocast)
+        products = gramian(g_retain, g_forget)
+        losses = (retain_loss.item(), forget_loss.item())
+        norms = products.diagonal().sqrt().tolist()
+        self._require_finite(*losses, {"retain norm": norms[0], "forget norm": norms[1]})
+        weights = weighting(products, torch.tensor(losses, dtype=torch.float64))
+        named = {"retain norm": norms[0], "forget norm": norms[1]}
+        self._require_finite(*losses, {**named, "w_retain": weights[0], "w_forget": weights[1]})
+        w = torch.tensor(weights, dtype=torch.float64)
+        norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
+        gradient = combine_(g_retain, g_forget, weights)
+        kept = g_retain if self.scheduler.needs_retain_gradient(self.done) else None
+        return Direction(gradient, *losses, weights, norm, diagnose(products, weights), kept)
+
+    def _of_one_task(self, retain: Task, forget: Task) -> Direction:
+        """Return the gradient of the only task there is: with one there is nothing to weigh."""
+        task = retain if self.method.retain.trains else forget
+        loss, gradient = task_gradient(self.model, task, self.parameters, self.autocast)
+        norm = inner_product(gradient, gradient).sqrt().item()
+        retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
+        self._require_finite(retain_loss, forget_loss, {"direction norm": norm})
+        weights = (1.0, 0.0) if task is retain else (0.0, 1.0)
+        kept = None
+        if self.scheduler.needs_retain_gradient(self.done):
+            # A copy: the optimizer's own may be clipped, and is emptied with `.grad`.
+            kept = [None if part is None else part.clone() for part in gradient]
+        return Direction(gradient, retain_loss, forget_loss, weights, norm, {}, kept)
+
+    def _require_finite(
+        self, retain_loss: float | None, forget_loss: float | None, numbers: dict[str, float]
+    ) -> None:
+        losses = {"retain loss": retain_loss, "forget loss": forget_loss}
+        every = {name: loss for name, loss in losses.items() if loss is not None} | numbers
+        if all(math.isfinite(value) for value in every.values()):
+            return
+        said = ", ".join(f"{name} {value:.4g}" for name, value in every.items())
+        raise NumericalError(
+            f"step {self.done + 1}, method {self.method.name}: a number is not finite ({said}). "
+            "Try a smaller optimizer.lr, scheduler=gen, or method=ngdiff (a bounded direction)"
+        )
+
+    def _clip(self, direction: Direction) -> float:
+        """Scale the combined direction down to the norm `clip`, in place; return its norm."""
+        if self.clip is None or direction.norm <= self.clip:
+            return direction.norm
+        present: Sequence[Tensor] = [part for part in direction.gradient if part is not None]
+        torch._foreach_mul_(list(present), self.clip / direction.norm)
+        return self.clip
+
+
+def _shown(objective: Objective, loss: float | None) -> float | None:
+    """Return what the record shows of a mean loss; None where the task is left out."""
+    return None if loss is None else objective.shown(loss)
+
+
+def _note(values: dict[str, Any]) -> str:
+    """Return what the progress bar says of a step."""
+    losses = {task: values[f"train/{task}_loss"] for task in ("forget", "retain")}
+    said = [f"{task} {loss:.3g}" for task, loss in losses.items() if loss is not None]
+    return ", ".join([*said, f"lr {values['train/lr']:.2g}"])

@@ -1,0 +1,236 @@
+"""The training of one run: from the target to the unlearned model.
+
+It evaluates on the way, keeps what a cut run needs to go on, stops when it is enough, and ends with
+the best state where the configuration names a metric for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unlearn.compute.undisturbed import random_state, restore_random
+from unlearn.data.batches import PairedBatches
+from unlearn.errors import ConfigurationError, NumericalError
+from unlearn.models.load import load_weights
+from unlearn.objectives.levels import level_of
+from unlearn.options.schema import TrainingConfig
+from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_state
+from unlearn.record.clock import Clock
+from unlearn.record.lines import Record
+from unlearn.storage.weights import save_model
+from unlearn.training.plan import Plan, number_of_steps, steps_between
+from unlearn.training.resources import RunResources
+from unlearn.training.selection import Watch
+from unlearn.training.stopping import StopRule
+from unlearn.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+Flat = dict[str, float | None]
+
+
+class Unlearning:
+    """One method at work on one model."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        resources: RunResources,
+        folder: Path,
+        record: Record,
+        clock: Clock,
+    ) -> None:
+        self.plan, self.resources, self.record, self.clock = plan, resources, record, clock
+        self.folder, self.model = folder, resources.model
+        method, training, encoder = plan.method, plan.training, resources.encoder
+        splits = resources.splits
+        forget, retain = (resources.of_task(rows) for rows in (splits.forget, splits.retain))
+        method.forget.prepare(forget, method.retain)
+        method.retain.prepare(retain, method.forget)
+        self.stop = stop_rule(training, resources)
+        batches = PairedBatches(
+            forget.examples,
+            retain.examples,
+            training.batch_size,
+            training.micro_batch_size,
+            encoder.tokenizer.pad_token_id,
+            plan.seed,
+        )
+        self.steps = number_of_steps(training, batches, method)
+        self.every = steps_between(plan.evaluation, batches)
+        best = plan.evaluation.best
+        self.watch = Watch(best, plan.evaluation.patience) if best else None
+        self.checkpoints = Checkpoints(
+            folder,
+            self.model,
+            encoder.tokenizer,
+            training.checkpoint_every,
+            training.checkpoint_minutes,
+        )
+        self.trainer = Trainer(
+            self.model,
+            method,
+            plan.scheduler,
+            plan.optimizer([p for p in self.model.parameters() if p.requires_grad]),
+            batches,
+            self.steps,
+            resources.autocast,
+            training.clip,
+            self.keep,
+            training.diagnose_every,
+        )
+        self.ended: str | None = None
+        """Why the training is over; None while it is not."""
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, where the folder has one.
+
+        Raises ConfigurationError where the target is not the one that the run began with.
+        """
+        checkpoint = self.checkpoints.newest
+        if checkpoint is None:
+            return
+        state = read_state(checkpoint)
+        if state["target_sha256"] != self.resources.target_sha256:
+            raise ConfigurationError(
+                f"hydra.run.dir: {str(self.folder)!r} began with another target than is there now "
+                "(was the cache cleared, or model.path written anew?); give a folder of its own"
+            )
+        copy_weights(self.model, load_weights(self.plan.model, str(checkpoint)))
+        self.trainer.load_state_dict(state["trainer"])
+        self.clock.load_state_dict(state["clock"])
+        if self.stop is not None:
+            self.stop.load_state_dict(state["stop"])
+        if self.watch is not None:
+            self.watch.load_state_dict(state["watch"])
+        self.ended = state["ended"]
+        restore_random(state["random"])
+        log.info("goes on from %s, after %d of %d steps", checkpoint, self.trainer.done, self.steps)
+
+    def run(
+        self, evaluate: Callable[[str], Flat], accepted: Callable[[Flat], bool | None]
+    ) -> dict[str, Any]:
+        """Train to the end; returns how it ended, for the summary.
+
+        `evaluate` measures the model as it is and records it under the name of a stage; `accepted`
+        judges what it found by the acceptance conditions.
+        """
+        if self.ended is None:
+            self.train(evaluate, accepted)
+            if self.checkpoints.wanted:
+                state = self.state()
+                state["trainer"].pop("optimizer")  # two thirds of a checkpoint; no step will come
+                self.checkpoints.save(self.trainer.done, state)
+        outcome: dict[str, Any] = {"reason": self.ended, "steps": self.trainer.done}
+        if self.watch is not None:
+            outcome["best"] = {
+                "metric": self.watch.metric,
+                "step": self.watch.best_step,
+                "value": self.watch.best_value,
+            }
+            self.take_best()
+        return outcome
+
+    def train(
+        self, evaluate: Callable[[str], Flat], accepted: Callable[[Flat], bool | None]
+    ) -> None:
+        """Take the steps that are left, until the last one or until it is enough."""
+
+        def on_step(step: int, values: dict[str, Any]) -> None:
+            self.record.log(step, values)
+            if self.stop is not None:
+                self.stop.saw(values["train/retain_loss"])
+
+        def after_step(step: int) -> bool:
+            found = None if self.stop is None else self.stop.check(step)
+            if found is not None:
+                self.record.log(step, found)
+                if found["until/enough"]:
+                    self.ended = "training.until is reached"
+            last = step == self.steps or self.ended is not None
+            due = self.every and step % self.every == 0
+            # The last state is measured as "after" anyway, unless it has to compete for the best.
+            if (due and not last) or (last and self.watch is not None):
+                self.look(step, evaluate, accepted)
+            if self.ended is not None:
+                log.info("enough after %d of %d steps: %s", step, self.steps, self.ended)
+            return self.ended is not None
+
+        try:
+            self.trainer.run(on_step, after_step)
+        except NumericalError as error:
+            raise NumericalError(f"{error}. {self.checkpoints.where()}.") from error
+        self.ended = self.ended or "every step is taken"
+
+    def look(
+        self, step: int, evaluate: Callable[[str], Flat], accepted: Callable[[Flat], bool | None]
+    ) -> None:
+        """Evaluate the model on the way; keep it where it is the best, and see whether to stop."""
+        with self.clock.spend("evaluate_s"):
+            metrics = evaluate(f"step_{step}")
+        if self.watch is not None and self.watch.saw(step, metrics):
+            self.keep_best(step)
+        if self.plan.evaluation.stop_when_accepted and accepted(metrics):
+            self.ended = self.ended or "the acceptance conditions are met"
+        if self.watch is not None and self.watch.tired:
+            patience = self.watch.patience
+            self.ended = self.ended or f"no better {self.watch.metric} in {patience} evaluations"
+
+    def keep(self) -> Callable[[], None] | None:
+        """Return what saves the state as it is now, where a checkpoint is due."""
+        if not self.checkpoints.due(self.trainer.done):
+            return None
+        state = self.state()
+        return lambda: self.checkpoints.save(self.trainer.done, state)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a run needs to go on from here, the weights apart."""
+        return {
+            "target_sha256": self.resources.target_sha256,
+            "trainer": self.trainer.state_dict(),
+            "clock": self.clock.state_dict(),
+            "stop": self.stop.state_dict() if self.stop is not None else None,
+            "watch": self.watch.state_dict() if self.watch is not None else None,
+            "ended": self.ended,
+            "random": random_state(),
+        }
+
+    def keep_best(self, step: int) -> None:
+        """Save the weights that are the best so far; those that were go."""
+        place = self.best(step)
+        save_model(self.model, self.resources.encoder.tokenizer, place)
+        for older in place.parent.glob("best_*"):
+            if older != place:
+                shutil.rmtree(older)
+
+    def take_best(self) -> None:
+        """Give the model the weights of the best evaluation."""
+        assert self.watch is not None
+        step = self.watch.best_step
+        if step is None:
+            log.warning(
+                "evaluation.best: %s was never measured, so the last state is kept",
+                self.watch.metric,
+            )
+        elif step != self.trainer.done:
+            copy_weights(self.model, load_weights(self.plan.model, str(self.best(step))))
+            metric, value = self.watch.metric, self.watch.best_value
+            log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
+
+    def best(self, step: int) -> Path:
+        return self.folder / FOLDER / f"best_{step}"
+
+
+def stop_rule(training: TrainingConfig, resources: RunResources) -> StopRule | None:
+    """Return the stop rule that the configuration names."""
+    if training.until is None:
+        return None
+    level = level_of(training.until)
+    nats = level if isinstance(level, float) else resources.level(level).mean().item()
+    log.info("stops once the mean NLL of the forget rows is at least %.3g nats a token", nats)
+    every, slack = training.until_every, training.until_retain_slack
+    return StopRule(nats, every, resources.forget_loss, slack)
