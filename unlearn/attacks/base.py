@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
@@ -27,7 +28,9 @@ LEAST_DISTANCE = 0.01
 class Target:
     """The model before unlearning; what an attack finds in it is found once, for every subject."""
 
-    def __init__(self, measured: Evaluation, load: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, measured: Evaluation, load: Callable[[], LanguageModel] | None = None
+    ) -> None:
         """`load` returns the model anew; None where it cannot be had, only its evaluation."""
         self.measured, self.load = measured, load
         self._found: dict[str, Any] = {}
@@ -47,7 +50,7 @@ class Subject:
 
     stage: str
     """after or reference; a word for progress bars."""
-    model: Any
+    model: LanguageModel
     """Given back as it was, bit by bit."""
     suite: Suite
     """Rows, ids, precision and limits of an evaluation."""
@@ -62,15 +65,13 @@ class Subject:
         """Return the true answers of a split as ids, in the order of its rows."""
         return [a for a in self.suite.answers if a.split == split and a.kind == "answer"]
 
-    def score(self, answers: Sequence[Scored], model: Any = None) -> pd.DataFrame:
+    def score(self, answers: Sequence[Scored], model: LanguageModel | None = None) -> pd.DataFrame:
         """Return the score table of `answers` under the model (another one, where given)."""
         suite = self.suite
         return score(
             self.model if model is None else model,
             answers,
-            suite.encoder.tokenizer.pad_token_id,
-            suite.autocast,
-            suite.config.score_tokens,
+            suite.compute,
             f"{self.stage}: attacked",
             hits_of=("forget",),
         )
@@ -141,7 +142,7 @@ def answer_probability(scores: pd.DataFrame, rows: Sequence[int] | None = None) 
 
 
 @contextmanager
-def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
+def unchanged(model: LanguageModel, weights: bool = True) -> Iterator[None]:
     """Give the model and the global random generators back as they were, whatever happens between.
 
     `weights`: also keep a copy of every parameter and buffer on the CPU and put it back, bit by

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
@@ -67,15 +67,14 @@ class Paraphrase(Attack):
             for index, row in enumerate(rows)
         ]
 
-    def _recall(self, subject: Subject, model: Any) -> float:
+    def _recall(self, subject: Subject, model: LanguageModel) -> float:
         suite = subject.suite
         texts = generate(
             model,
             suite.encoder.tokenizer,
             [answer.example.prompt for answer in self._answers(subject)],
-            suite.autocast,
+            suite.compute,
             suite.config.max_new_tokens,
-            suite.config.generate_tokens,
             f"{subject.stage}: answering paraphrased questions",
         )
         rows = suite.rows["forget"]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
@@ -69,7 +70,7 @@ class Probing(Attack):
         return Found(recovered(best, after, before, notes), details, notes)
 
 
-def head_of(model: Any) -> Head:
+def head_of(model: LanguageModel) -> Head:
     """Return weight and bias of the output layer; a copy, so that the model itself can go."""
     layer = model.get_output_embeddings()
     bias = getattr(layer, "bias", None)
@@ -84,7 +85,7 @@ def read_by(head: Head, states: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def normed_states(model: Any, batch: Any, layer: int) -> Tensor:
+def normed_states(model: LanguageModel, batch: Any, layer: int) -> Tensor:
     """Return layer `layer` after the final norm at the positions that predict answers, (N, hidden).
 
     The model is cut short above the layer, so the norm is the one that the architecture applies.
@@ -102,15 +103,14 @@ def lens(
 ) -> dict[str, tuple[float, float]]:
     """Return for every head the mean over rows of exp(−mean NLL) and of the share of hits."""
     model, suite = subject.model, subject.suite
-    pad = suite.encoder.tokenizer.pad_token_id
     sums = {name: np.zeros((2, len(answers))) for name in heads}
     batches = batches_by_length([len(a.example) for a in answers], suite.config.score_tokens)
     with in_evaluation_mode(model), progress(f"reading layer {layer}", len(batches)) as bar:
         for rows in batches:
-            batch = collate([answers[row].example for row in rows], rows, pad).to(model.device)
+            batch = collate([answers[row].example for row in rows], rows).to(model.device)
             labels = batch.input_ids[batch.answer_mask]
             owner = np.repeat(rows, [len(answers[row].example.answer) for row in rows])
-            with suite.autocast:
+            with suite.compute.autocast:
                 states = normed_states(model, batch, layer)
                 read = {name: read_by(head, states) for name, head in heads.items()}
             for name, logits in read.items():

@@ -77,13 +77,12 @@ class Relearning(Attack):
         trained = [answers[row].index for row in sorted(shown)]
         others = [a.index for row, a in enumerate(answers) if row not in shown]
         model, suite = subject.model.requires_grad_(True), subject.suite
-        pad = suite.encoder.tokenizer.pad_token_id
         optimizer = make_optimizer(model, self.lr)
         order = SeededOrder(len(taught), self.batch_size, self.seed, "relearning")
         details: dict[str, float | None] = {}
         for step in range(self.steps):
             batch = [taught[row] for row in order.batch(step)]
-            learn_batch(model, optimizer, batch, pad, len(batch), suite.autocast)
+            learn_batch(model, optimizer, batch, len(batch), suite.compute)
             if step + 1 in self.scored_at:
                 scores = subject.score(answers)
                 details[f"step_{step + 1}_probability"] = answer_probability(scores, others)
@@ -107,9 +106,8 @@ def _recall(subject: Subject, indexes: Sequence[int]) -> float:
         subject.model,
         suite.encoder.tokenizer,
         [a.example.prompt for a in asked],
-        suite.autocast,
+        suite.compute,
         suite.config.max_new_tokens,
-        suite.config.generate_tokens,
         f"{subject.stage}: answering after relearning",
     )
     truths = [suite.rows["forget"][a.index].answer for a in asked]

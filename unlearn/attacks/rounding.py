@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearn.compute.model import LanguageModel
+
 GROUP = 32
 """Input columns that share a scale in torchao's narrow integers, where they divide a row."""
 
@@ -22,7 +24,7 @@ def has_torchao() -> bool:
     return find_spec("torchao") is not None
 
 
-def linear_weights(model: Any) -> Iterator[Tensor]:
+def linear_weights(model: LanguageModel) -> Iterator[Tensor]:
     """Yield the weight (outputs, inputs) of every linear layer but the output layer.
 
     GPT-2 keeps the transposed matrix in a layer of transformers' own; its transposed view comes.

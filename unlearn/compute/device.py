@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 
 from unlearn.compute.workers import worker_number
-from unlearn.options.schema import Autocast
+from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
+
+log = logging.getLogger(__name__)
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
@@ -37,12 +41,44 @@ def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]
     return native, f"the {device.type} {'computes' if native else 'does not compute'} it natively"
 
 
-def autocast_context(bfloat16: bool, device: torch.device) -> AbstractContextManager:
-    """Return the context of every forward pass; it can be entered again and again.
+@dataclass(frozen=True)
+class Compute:
+    """Where and how every forward pass of a run is computed."""
 
-    The cache of cast weights is off: a probe moves the weights between two forward passes without
-    gradient, and a stale cast copy would answer for them.
-    """
-    if not bfloat16:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+    device: torch.device
+    bfloat16: bool = False
+    """Computation under autocast; the weights stay as they are."""
+    score_tokens: int = 8192
+    """Padded tokens of one scoring batch; changes no score."""
+    generate_tokens: int | None = None
+    """Padded tokens of one generation batch, prompts and answers; None: see `forward.decoding`."""
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if self.bfloat16 else "float32"
+
+    @property
+    def where(self) -> str:
+        """Device and precision, on which the last bits of a number depend: part of cache names."""
+        return f"{self.device.type}/{self.precision}"
+
+    @property
+    def autocast(self) -> AbstractContextManager:
+        """The context of every forward pass.
+
+        The cache of cast weights is off: a probe moves the weights between two forward passes
+        without gradient, and a stale cast copy would answer for them.
+        """
+        if not self.bfloat16:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def compute_of(model: ModelConfig, evaluation: EvaluationConfig) -> Compute:
+    """Return where and how the configuration computes; the reasons go to the log."""
+    device, why_device = resolve_device(model.device)
+    bfloat16, why_precision = resolve_autocast(model.autocast, device)
+    compute = Compute(device, bfloat16, evaluation.score_tokens, evaluation.generate_tokens)
+    log.info("device: %s (%s)", device, why_device)
+    log.info("computing in %s: %s", compute.precision, why_precision)
+    return compute

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from unlearn.compute.model import LanguageModel
+
 
 @contextmanager
-def in_evaluation_mode(model: Any) -> Iterator[None]:
+def in_evaluation_mode(model: LanguageModel) -> Iterator[None]:
     """Switch whatever is meant for training only off, and back as it was."""
     training = model.training
     model.eval()
@@ -27,7 +29,7 @@ SEED = 0
 
 
 @contextmanager
-def undisturbed(model: Any, tokenizer: Any) -> Iterator[None]:
+def undisturbed(model: LanguageModel, tokenizer: Any) -> Iterator[None]:
     """Put back the modes of the model, the tokenizer's padding and every random generator."""
     device = getattr(model, "device", torch.device("cpu"))
     devices = [device] if device.type == "cuda" else []

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from unlearn.data.tokens import Example
 
+PAD = 0
+"""What stands beyond the end of a row. Masks come from lengths, so no model ever reads it, and any
+id that every vocabulary holds will do."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -41,7 +45,7 @@ class Batch:
         )
 
 
-def collate(examples: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
+def collate(examples: Sequence[Example], rows: Sequence[int], pad: int = PAD) -> Batch:
     """Return one right-padded batch of `examples`, whose indices in their set are `rows`."""
     longest = max(len(example) for example in examples)
     ids = torch.full((len(examples), longest), pad, dtype=torch.long)
@@ -94,7 +98,6 @@ class PairedBatches:
         retain: Sequence[Example],
         batch_size: int,
         micro_batch_size: int | None,
-        pad: int,
         seed: int,
     ) -> None:
         self.sets = {"forget": forget, "retain": retain}
@@ -102,7 +105,6 @@ class PairedBatches:
             name: SeededOrder(len(rows), batch_size, seed, name) for name, rows in self.sets.items()
         }
         self.micro_batch_size = micro_batch_size or batch_size
-        self.pad = pad
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,7 +117,7 @@ class PairedBatches:
         rows = sorted(self.orders[name].batch(step), key=lambda row: len(examples[row]))
         size = self.micro_batch_size
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [collate([examples[row] for row in part], part, self.pad) for part in parts]
+        return [collate([examples[row] for row in part], part) for part in parts]
 
     def step(self, step: int) -> tuple[list[Batch], list[Batch]]:
         """Return the (forget, retain) micro-batches of `step`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 import torch
 from torch.nn import Parameter
 
+from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, inner_product
+from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.batches import collate
@@ -18,7 +19,7 @@ from unlearn.forward.answers import answer_losses
 
 
 @contextmanager
-def _all_trainable(model: Any) -> Iterator[list[Parameter]]:
+def _all_trainable(model: LanguageModel) -> Iterator[list[Parameter]]:
     """Let every weight have a gradient for a while: the norm is not to depend on the method."""
     parameters = [p for p in model.parameters() if p.is_floating_point()]
     trainable = [p.requires_grad for p in parameters]
@@ -33,10 +34,9 @@ def _all_trainable(model: Any) -> Iterator[list[Parameter]]:
 
 @torch.enable_grad()
 def gradient_norms(
-    model: Any,
+    model: LanguageModel,
     answers: Sequence[Scored],
-    pad: int,
-    autocast: AbstractContextManager,
+    compute: Compute,
     title: str = "gradients",
 ) -> list[float]:
     """Return ‖∇ mean NLL‖, the global L2 norm over all weights, of every answer.
@@ -52,8 +52,8 @@ def gradient_norms(
         progress(title, len(answers)) as bar,
     ):
         for answer in answers:
-            batch = collate([answer.example], [0], pad).to(model.device)
-            with autocast:
+            batch = collate([answer.example], [0]).to(model.device)
+            with compute.autocast:
                 loss = answer_losses(model, batch)[0].mean()
             gradient: Gradient = list(torch.autograd.grad(loss, parameters, allow_unused=True))
             norms.append(inner_product(gradient, gradient).sqrt().item())

@@ -13,10 +13,10 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from unlearn.compute.model import LanguageModel
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.storage.cache import cache_root
@@ -27,9 +27,9 @@ FORMAT = 3
 """Raised whenever scoring or generation changes its results."""
 
 
-def entry(suite: Suite, weights: str, precision: str) -> Path:
+def entry(suite: Suite, weights: str) -> Path:
     """Return the folder of the tables of the model with these weights."""
-    made_of = [FORMAT, suite.fingerprint, weights, precision]
+    made_of = [FORMAT, suite.fingerprint, weights, suite.compute.where]
     return (
         cache_root() / "evaluations" / hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
     )
@@ -54,9 +54,8 @@ def read(folder: Path, reference: Evaluation | None, min_k: float) -> Evaluation
 
 def evaluate_once(
     suite: Suite,
-    load: Callable[[], Any],
+    load: Callable[[], LanguageModel],
     weights: str | None,
-    precision: str,
     stage: str,
     reference: Evaluation | None,
 ) -> Evaluation:
@@ -66,7 +65,7 @@ def evaluate_once(
     """
     if weights is None:
         return suite.evaluate(load(), stage, reference)
-    folder = entry(suite, weights, precision)
+    folder = entry(suite, weights)
     found = read(folder, reference, suite.config.min_k)
     if found is not None:
         log.info("%s: its tables are in the cache", stage)

@@ -10,7 +10,6 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import undisturbed
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.results import Evaluation
@@ -69,9 +70,9 @@ class Measures:
     def add_to(
         self,
         evaluation: Evaluation,
-        load: Callable[[], Any],
+        load: Callable[[], LanguageModel],
         tokenizer: Any,
-        autocast: AbstractContextManager,
+        compute: Compute,
         stage: str,
     ) -> Evaluation:
         """Return the evaluation with the numbers of every measure; loads no model without one.
@@ -87,7 +88,7 @@ class Measures:
         found: dict[str, float | None] = {}
         notes: list[str] = []
         for measure in self.each:
-            with undisturbed(model, tokenizer), autocast:
+            with undisturbed(model, tokenizer), compute.autocast:
                 values = _values_of(measure, model, tokenizer, notes)
             for name in sorted(found.keys() & values.keys()):
                 notes.append(f"{measure.title}: {name} was measured by another one, so it is null")
@@ -101,7 +102,7 @@ class Measures:
 
 
 def _values_of(
-    measure: Measure, model: Any, tokenizer: Any, notes: list[str]
+    measure: Measure, model: LanguageModel, tokenizer: Any, notes: list[str]
 ) -> dict[str, float | None]:
     """Call a measure; what it does wrong goes to `notes`, and costs the names that it concerns."""
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
-from unlearn.forward.generation import generate
+from unlearn.forward.generation import continuations
 from unlearn.metrics import answer_only, rouge_f1
 from unlearn.options.schema import EvaluationConfig
 
@@ -30,25 +31,11 @@ class Asked:
     passages: bool
     """What is generated goes on with a passage, and is not cut at the next question."""
 
-    def ask(
-        self,
-        model: Any,
-        tokenizer: Any,
-        autocast: AbstractContextManager,
-        config: EvaluationConfig,
-        stage: str,
-    ) -> list[str]:
+    def ask(self, model: LanguageModel, tokenizer: Any, compute: Compute, stage: str) -> list[str]:
         """Return what the model says to every row."""
-        return generate(
-            model,
-            tokenizer,
-            self.prompts,
-            autocast,
-            self.most,
-            config.generate_tokens,
-            f"{stage}: {self.name}",
-            str if self.passages else answer_only,
-        )
+        title = f"{stage}: {self.name}"
+        texts = continuations(model, tokenizer, self.prompts, compute, self.most, title)
+        return [(text if self.passages else answer_only(text)).strip() for text in texts]
 
     def judge(self, texts: Sequence[str], config: EvaluationConfig) -> list[dict[str, Any]]:
         """Return one line a row: what the model said, and its score."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,6 @@ class Evaluation:
             if not folder.is_dir():  # otherwise another job has just written the same
                 raise
 
-    def extended(self, metrics: Mapping[str, float | None], folder: Path) -> Evaluation:
-        """Return this evaluation with further metrics, which its written `folder` gets, too."""
-        longer = replace(self, metrics={**self.metrics, **metrics})
-        write_json_atomic(folder / "metrics.json", longer.metrics)
-        return longer
+    def write_metrics(self, folder: Path) -> None:
+        """Write the metrics into a folder that :meth:`write` made, where they have become more."""
+        write_json_atomic(folder / "metrics.json", self.metrics)

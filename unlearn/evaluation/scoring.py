@@ -8,14 +8,14 @@ score depends on its row alone: padding stands to the right, where causal attent
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.splits import Row
@@ -56,11 +56,9 @@ def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[
 
 @torch.no_grad()
 def score(
-    model: Any,
+    model: LanguageModel,
     answers: Sequence[Scored],
-    pad: int,
-    autocast: AbstractContextManager,
-    tokens: int = 8192,
+    compute: Compute,
     title: str = "scoring",
     hits_of: Collection[str] = (),
     likelihoods_of: Collection[str] = (),
@@ -69,11 +67,12 @@ def score(
     """Return the score table: one row per answer, in the order given.
 
     Columns split, index, kind, number, `nll_sum` (nats, float32 losses summed in float64), `tokens`
-    (end token included), `hits` (answer tokens that are the argmax given the true prefix). `tokens`
-    is the budget of one batch in padded tokens. `hits_of` and `likelihoods_of` name splits whose
-    true answers have lists besides, one entry a token: `token_hits`, and `token_log_p` with
-    `token_mean_log_p` and `token_variance_log_p` under the vocabulary; null in other rows. `starts`
-    is told what the pass shows of the model's own answers.
+    (end token included), `hits` (answer tokens that are the argmax given the true prefix).
+    `hits_of` and `likelihoods_of` name splits whose true answers have lists besides, one entry a
+    token: `token_hits`, and `token_log_p` with `token_mean_log_p` and `token_variance_log_p` under
+    the vocabulary; null in other rows. `starts` is told what the pass shows of the model's own
+    answers. Seven parameters: what is scored and how (three), a title, and what is kept besides the
+    sums (three, optional).
     """
     numbers: dict[Example, int] = {}
     of = [numbers.setdefault(answer.example, len(numbers)) for answer in answers]
@@ -85,12 +84,12 @@ def score(
     lists = TokenScores([len(example.answer) for example in examples], *kept)
     sums, hits = [0.0] * len(examples), [0] * len(examples)
     with in_evaluation_mode(model):
-        start = shared_start(model, [example.prompt for example in examples], autocast)
+        start = shared_start(model, [example.prompt for example in examples], compute)
         behind = examples if start is None else start.behind(examples)
-        found = passes(model, behind, pad, tokens, start)
+        found = passes(model, behind, compute.score_tokens, start)
         with progress(title, len(examples)) as bar:
             for part in found:
-                batch = part.run(model, behind, pad, autocast, start)
+                batch = part.run(model, behind, compute, start)
                 losses, choices = losses_and_choices(batch)
                 right = choices == batch.labels
                 row_sums = torch.zeros(len(part.rows), dtype=torch.float64, device=losses.device)

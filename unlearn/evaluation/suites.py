@@ -11,12 +11,13 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.gradient_norms import gradient_norms
@@ -68,10 +69,10 @@ class Suite:
         evaluated: Mapping[str, Sequence[Row]],
         encoder: Encoder,
         config: EvaluationConfig,
-        autocast: AbstractContextManager,
+        compute: Compute,
         quizzes: Mapping[str, Quiz] | None = None,
     ) -> None:
-        self.config, self.encoder, self.autocast = config, encoder, autocast
+        self.config, self.encoder, self.compute = config, encoder, compute
         self.rows = {name: list(rows)[: config.rows] for name, rows in evaluated.items()}
         self.answers = [
             answer
@@ -107,11 +108,11 @@ class Suite:
             asked += repr((self.quizzes, self.config.stemmer))
         return hashlib.sha256(asked.encode()).hexdigest()
 
-    def identity(self, precision: str) -> dict[str, Any]:
+    @property
+    def identity(self) -> dict[str, Any]:
         """Return what two evaluations must share for their numbers to be compared.
 
-        `precision` is the device and the precision of the computation. The rows are hashed as text,
-        so that models with other tokenizers share a key.
+        The rows are hashed as text, so that models with other tokenizers share a key.
         """
         texts = {name: [asdict(row) for row in rows] for name, rows in self.rows.items()}
         quizzes = [
@@ -128,10 +129,12 @@ class Suite:
             "max_new_tokens": self.config.max_new_tokens,
             "stemmer": self.config.stemmer,
             "min_k": self.config.min_k,
-            "precision": precision,
+            "precision": self.compute.where,
         }
 
-    def evaluate(self, model: Any, stage: str, reference: Evaluation | None) -> Evaluation:
+    def evaluate(
+        self, model: LanguageModel, stage: str, reference: Evaluation | None
+    ) -> Evaluation:
         """Measure `model`; forget quality needs the `reference`'s evaluation.
 
         Draws nothing at random, so evaluating changes nothing in a training that goes on.
@@ -143,15 +146,12 @@ class Suite:
             model,
             tokenizer,
             self.prompts,
-            self.autocast,
+            self.compute,
             self.config.max_new_tokens,
-            self.config.generate_tokens,
             f"{stage}: answering",
-            starts=starts,
+            starts,
         )
-        quizzes = [
-            quiz.ask(model, tokenizer, self.autocast, self.config, stage) for quiz in self.quizzes
-        ]
+        quizzes = [quiz.ask(model, tokenizer, self.compute, stage) for quiz in self.quizzes]
         # The words are compared when the model has nothing left to do.
         generations = []
         for (split, index, row), text in zip(self.asked, texts, strict=True):
@@ -171,18 +171,17 @@ class Suite:
             generations += quiz.judge(answers, self.config)
         return summarise(scores, generations, reference, self.config.min_k)
 
-    def score(self, model: Any, stage: str, starts: GreedyStarts | None = None) -> pd.DataFrame:
+    def score(
+        self, model: LanguageModel, stage: str, starts: GreedyStarts | None = None
+    ) -> pd.DataFrame:
         """Return the score table, with what the membership attacks read where they can be made.
 
         `starts` is told what the pass shows of the model's own answers.
         """
-        pad = self.encoder.tokenizer.pad_token_id
         scores = score(
             model,
             self.answers,
-            pad,
-            self.autocast,
-            self.config.score_tokens,
+            self.compute,
             f"{stage}: scoring",
             hits_of=RECITED_SPLITS,
             likelihoods_of=self.attacked,
@@ -201,7 +200,7 @@ class Suite:
         sizes = [len(zlib.compress(text.encode())) for text in texts]
         scores["zlib_bytes"] = pd.Series(sizes, index=places, dtype="Int64")
         if self.config.gradient_norm:
-            norms = gradient_norms(model, attacked, pad, self.autocast, f"{stage}: gradients")
+            norms = gradient_norms(model, attacked, self.compute, f"{stage}: gradients")
             scores["gradient_norm"] = pd.Series(norms, index=places, dtype=float)
         return scores
 

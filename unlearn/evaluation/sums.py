@@ -6,13 +6,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.storage.cache import cache_root
@@ -25,43 +25,34 @@ FORMAT = 2
 
 
 def sums_once(
-    load: Callable[[], Any],
+    load: Callable[[], LanguageModel],
     weights: str | None,
     examples: Sequence[Example],
-    pad: int,
-    autocast: AbstractContextManager,
-    precision: str,
+    compute: Compute,
     title: str,
-    tokens: int = 8192,
 ) -> Tensor:
     """Return S of every example under the model that `load` returns, (N,) float32 on the CPU.
 
-    `weights` is the hash of its weights; None (a model on the hub) is never cached. `tokens` is the
-    budget of a batch in padded tokens, which changes no score.
+    `weights` is the hash of its weights; None (a model on the hub) is never cached.
     """
     if weights is None:
-        return _score(load(), examples, pad, autocast, title, tokens)
-    made_of = repr((FORMAT, weights, precision, list(examples)))
+        return _score(load(), examples, compute, title)
+    made_of = repr((FORMAT, weights, compute.where, list(examples)))
     entry = cache_root() / "sums" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:24]}.json"
     found = _read(entry, len(examples))
     if found is not None:
         return found
-    sums = _score(load(), examples, pad, autocast, title, tokens)
+    sums = _score(load(), examples, compute, title)
     entry.parent.mkdir(parents=True, exist_ok=True)
     write_json_atomic(entry, sums.tolist())
     return sums
 
 
 def _score(
-    model: Any,
-    examples: Sequence[Example],
-    pad: int,
-    autocast: AbstractContextManager,
-    title: str,
-    tokens: int,
+    model: LanguageModel, examples: Sequence[Example], compute: Compute, title: str
 ) -> Tensor:
     rows = [Scored(title, i, "answer", 0, example) for i, example in enumerate(examples)]
-    table = score(model, rows, pad, autocast, tokens, title)
+    table = score(model, rows, compute, title)
     return torch.tensor(table["nll_sum"].to_numpy(), dtype=torch.float32)
 
 

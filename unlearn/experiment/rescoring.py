@@ -10,24 +10,22 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unlearn.attacks import Target, attack_in_turn, metric_names
+from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
-from unlearn.compute.device import autocast_context, resolve_autocast, resolve_device
+from unlearn.compute.device import compute_of
 from unlearn.errors import ConfigurationError
-from unlearn.evaluation.acceptance import judge, require_measured
-from unlearn.evaluation.kept import evaluate_once
+from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.suites import Suite
+from unlearn.experiment.bench import Bench
 from unlearn.experiment.compatibility import check_conditions, check_rows
 from unlearn.experiment.finished import Finished, Models
-from unlearn.experiment.settings import settings_of
-from unlearn.experiment.summary import SCHEMA, STAGES, notes_of
+from unlearn.experiment.settings import Settings, settings_of
+from unlearn.experiment.summary import metrics_of, record
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.options.parts import plain_container
@@ -70,73 +68,60 @@ def rescore(
     models.require(settings)
 
     started = time.monotonic()
-    device, _ = resolve_device(settings.model.device)
-    bfloat16, _ = resolve_autocast(settings.model.autocast, device)
-    autocast = autocast_context(bfloat16, device)
-    where = f"{device.type}/{'bfloat16' if bfloat16 else 'float32'}"
-    preparation = Preparation(settings.model, splits, device, autocast)
+    compute = compute_of(settings.model, settings.evaluation)
+    preparation = Preparation(settings.model, splits, compute)
     preparation.refuse_reference(reference)
     encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
-    suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast, splits.quizzes)
+    bench = Bench.of(settings, splits, encoder, compute)
+    measure(bench, models, preparation, settings)
 
-    stages: dict[str, Evaluation] = {}
-
-    def measure(stage: str, load: Callable[[], Any], shared: tuple[str | None, str]) -> None:
-        load = cache(load)
-        found = evaluate_once(suite, load, *shared, stage, stages.get("reference"))
-        tokenizer = encoder.tokenizer
-        stages[stage] = settings.measures.add_to(found, load, tokenizer, autocast, stage)
-
-    load_after = partial(preparation.load, models.after)
-    load_reference = target = None
-    if (kept := models.reference) is not None:
-        load_reference = partial(preparation.load_reference, kept, encoder.tokenizer)
-        measure("reference", load_reference, (kept.sha256, where))
-    if (before := models.before) is not None:
-        load_before = partial(preparation.load, before)
-        measure("before", load_before, (before.sha256, where))
-        target = Target(stages["before"], load_before)
-    if models.after == models.before:
-        stages["after"] = stages["before"]
-    else:
-        measure("after", load_after, (None, where))
-    measured = [*stages["after"].metrics, *metric_names(settings.attacks)]
-    require_measured(settings.conditions, measured)
-    attacks: dict[str, Any] = {"names": list(settings.attacks), "notes": {}}
-    loads = {"after": load_after, "reference": load_reference}
-    for stage, found, notes in attack_in_turn(
-        settings.attacks, suite, splits, stages, loads, target
-    ):
-        stages[stage] = replace(stages[stage], metrics={**stages[stage].metrics, **found})
-        attacks["notes"][stage] = notes
-
-    metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
-    record = {
-        "schema": SCHEMA,
-        "status": "completed",
-        "name": f"{run.summary['name']}: {place.name}",
-        **{k: run.summary[k] for k in ("seed", "method", "scheduler")},
-        "data": {**run.summary["data"], **plain_container(cfg.data)},
-        "model": {**run.summary["model"], "reference": {"path": kept.folder} if kept else None},
-        "run": str(run.folder.absolute()),
-        "overrides": [*run.overrides, *overrides],
-        "changed": list(overrides),
-        "metrics": metrics,
-        "verdict": judge(settings.conditions, metrics),
-        "notes": notes_of(stages) + models.notes,
-        "attacks": attacks if settings.attacks else {},
-        "cost": {"evaluate_s": round(time.monotonic() - started, 3)},
-        "provenance": {
+    chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
+    kept = models.reference
+    saved = record(
+        "completed",
+        f"{run.summary['name']}: {place.name}",
+        {
+            **chosen,
+            "data": {**run.summary["data"], **plain_container(cfg.data)},
+            "model": {**run.summary["model"], "reference": {"path": kept.folder} if kept else None},
+        },
+        bench.stages,
+        verdict=judge(settings.conditions, metrics_of(bench.stages)),
+        run=str(run.folder.absolute()),
+        overrides=[*run.overrides, *overrides],
+        changed=list(overrides),
+        attacks=bench.attacked,
+        cost={"evaluate_s": round(time.monotonic() - started, 3)},
+        provenance={
             **provenance(plain_container(cfg)),
             "data_sha256": splits.sha256,
             "target_sha256": run.summary["provenance"]["target_sha256"],
             "reference_sha256": kept.sha256 if kept else None,
             "model_sha256": models.after.sha256,
-            "evaluation": {**suite.identity(where), "kpis": settings.measures.identity},
+            "evaluation": bench.identity,
         },
-    }
-    write(place, stages, record)
-    return place, record, settings.strict
+    )
+    saved["notes"] += models.notes
+    write(place, bench.stages, saved)
+    return place, saved, settings.strict
+
+
+def measure(bench: Bench, models: Models, preparation: Preparation, settings: Settings) -> None:
+    """Measure what is still there of the run's models, and attack its last one."""
+    load_after, load_reference, target = partial(preparation.load, models.after), None, None
+    if (kept := models.reference) is not None:
+        load_reference = partial(preparation.load_reference, kept, bench.suite.encoder.tokenizer)
+        bench.measure("reference", load_reference, kept.sha256)
+    if (before := models.before) is not None:
+        load_before = partial(preparation.load, before)
+        target = Target(bench.measure("before", load_before, before.sha256), load_before)
+    if models.after == models.before:
+        bench.stages["after"] = bench.stages["before"]
+    else:
+        bench.measure("after", load_after)
+    bench.require(settings.conditions)
+    for _ in bench.attack(load_after, load_reference, target):
+        pass  # what was found lies in the bench's stages
 
 
 def new_folder(run: Finished, name: str | None) -> Path:
@@ -155,14 +140,14 @@ def new_folder(run: Finished, name: str | None) -> Path:
     return folder
 
 
-def write(folder: Path, stages: dict[str, Evaluation], record: dict[str, Any]) -> None:
+def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) -> None:
     """Write the tables of each stage and record.json; all of them or none."""
     folder.parent.mkdir(exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for stage, evaluation in stages.items():
             evaluation.write(unfinished / stage)
-        write_json_atomic(unfinished / "record.json", record)
+        write_json_atomic(unfinished / "record.json", saved)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from unlearn.attacks import Target, attack_in_turn, metric_names
+from unlearn.attacks import Target
 from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
-from unlearn.compute.device import autocast_context, resolve_autocast, resolve_device
+from unlearn.compute.device import compute_of
 from unlearn.console.libraries import silence_libraries
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
-from unlearn.evaluation.acceptance import judge, require_measured
-from unlearn.evaluation.kept import evaluate_once
-from unlearn.evaluation.suites import Suite
+from unlearn.evaluation.acceptance import judge
+from unlearn.evaluation.results import Evaluation
+from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import check_conditions, check_rows
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
@@ -96,6 +95,9 @@ def carried_out(state: State) -> dict[str, Any]:
     return summary
 
 
+Metrics = dict[str, float | None]
+
+
 class Run:
     """The models and measurements of one run, from the target to the unlearned model."""
 
@@ -106,16 +108,11 @@ class Run:
         """Prepare, evaluate, unlearn, evaluate, save."""
         state, settings = self.state, self.settings
         torch.manual_seed(settings.seed)  # nothing of ours draws from it; a user's part may
-        device, reason = resolve_device(settings.model.device)
-        log.info("device: %s (%s)", device, reason)
-        bfloat16, reason = resolve_autocast(settings.model.autocast, device)
-        precision = "bfloat16" if bfloat16 else "float32"
-        log.info("computing in %s: %s", precision, reason)
-        autocast = autocast_context(bfloat16, device)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        compute = compute_of(settings.model, settings.evaluation)
+        if compute.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(compute.device)
 
-        preparation = Preparation(settings.model, self.splits, device, autocast)
+        preparation = Preparation(settings.model, self.splits, compute)
         with state.clock.spend("prepare_s"):
             preparation.refuse_reference(settings.reference)
             target = state.target = preparation.target(as_it_is=settings.method is None)
@@ -126,106 +123,72 @@ class Run:
         with state.clock.spend("evaluate_s"):
             encoder = preparation.encoder(load_tokenizer(settings.model, target.folder))
             log.info("template: %s (%s)", encoder.template, encoder.reason)
-            suite = Suite(
-                self.splits.evaluated, encoder, settings.evaluation, autocast, self.splits.quizzes
-            )
-            where = f"{device.type}/{precision}"
-            state.evaluated = {**suite.identity(where), "kpis": settings.measures.identity}
+            bench = state.bench = Bench.of(settings, self.splits, encoder, compute)
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
-                self.evaluate(suite, "reference", load_reference, (reference.sha256, where))
+                self.measure("reference", load_reference, reference.sha256)
             model = preparation.load(target)
-            self.evaluate(suite, "before", lambda: model, (target.sha256, where))
-            measured = [*state.evaluations["before"].metrics, *metric_names(settings.attacks)]
-            require_measured(settings.conditions, measured)
-            require_objective(settings.objective, measured)
-            require_known(settings.evaluation.best, state.evaluations["before"].metrics)
+            self.measure("before", lambda: model, target.sha256)
+            require_objective(settings.objective, bench.require(settings.conditions))
+            require_known(settings.evaluation.best, bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
-            after = state.evaluations["after"] = state.evaluations["before"]
-            shutil.rmtree(state.folder / "evaluations" / "after", ignore_errors=True)
-            after.write(state.folder / "evaluations" / "after")
-            self.record.log(0, {"stage": "after", **after.metrics})
+            self.keep("after", bench.stages["before"])
+            before = self.original(preparation, bench)
+        else:
+            resources = RunResources(
+                model,
+                self.splits,
+                encoder,
+                compute,
+                target.sha256,
+                load_reference,
+                reference.sha256 if reference else None,
+            )
+            with state.clock.spend("train_s"):
+                self.unlearn(settings.method, resources)
             with state.clock.spend("evaluate_s"):
-                self.attack(model, suite, self.original(preparation, suite, where), load_reference)
-            return
-        resources = RunResources(
-            model,
-            self.splits,
-            encoder,
-            autocast,
-            where,
-            target.sha256,
-            load_reference,
-            reference.sha256 if reference else None,
-            settings.evaluation.score_tokens,
-        )
-        with state.clock.spend("train_s"):
-            self.unlearn(settings.method, resources, suite)
+                self.measure("after", lambda: model)
+            save_model(model, encoder.tokenizer, state.folder / "model")
+            before = Target(bench.stages["before"], load_target)
         with state.clock.spend("evaluate_s"):
-            self.evaluate(suite, "after", lambda: model)
-        save_model(model, encoder.tokenizer, state.folder / "model")
-        with state.clock.spend("evaluate_s"):
-            before = Target(state.evaluations["before"], load_target)
-            self.attack(model, suite, before, load_reference)
+            for stage, found in bench.attack(lambda: model, load_reference, before):
+                bench.stages[stage].write_metrics(state.folder / "evaluations" / stage)
+                self.record.log(state.steps, {"stage": stage, **found})
 
-    def evaluate(
-        self,
-        suite: Suite,
-        stage: str,
-        load: Callable[[], Any],
-        shared: tuple[str | None, str] = (None, ""),
-    ) -> dict[str, float | None]:
-        """Measure the model that `load` returns, write the tables, and log the numbers.
-
-        `shared`: hash of the weights, device and precision of a model that other runs measure too.
-        """
-        evaluations, load = self.state.evaluations, cache(load)
-        evaluation = evaluate_once(suite, load, *shared, stage, evaluations.get("reference"))
-        measures, tokenizer = self.settings.measures, suite.encoder.tokenizer
-        evaluation = measures.add_to(evaluation, load, tokenizer, suite.autocast, stage)
+    def measure(self, stage: str, load: Load, sha256: str | None = None) -> Metrics:
+        """Measure a model and keep what was found; see :meth:`Bench.measure`."""
+        assert self.state.bench is not None
+        evaluation = self.state.bench.measure(stage, load, sha256)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
+        self.keep(stage, evaluation)
+        return evaluation.metrics
+
+    def keep(self, stage: str, evaluation: Evaluation) -> None:
+        """Write the tables of a stage, and log the numbers."""
+        assert self.state.bench is not None
+        self.state.bench.stages[stage] = evaluation
         folder = self.state.folder / "evaluations" / stage
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut
         evaluation.write(folder)
-        evaluations[stage] = evaluation
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
-        return evaluation.metrics
 
-    def original(self, preparation: Preparation, suite: Suite, where: str) -> Target | None:
+    def original(self, preparation: Preparation, bench: Bench) -> Target | None:
         """Return the model before unlearning of a run that trains none, where one is named."""
         path = self.settings.attack_before
         if path is None or not self.settings.attacks:
             return None
-        model = preparation.named("attack_before", path)
-        load = partial(preparation.load_beside, model, suite.encoder.tokenizer, "attack_before")
-        return Target(evaluate_once(suite, load, model.sha256, where, "original", None), load)
+        model, tokenizer = preparation.named("attack_before", path), bench.suite.encoder.tokenizer
+        load = partial(preparation.load_beside, model, tokenizer, "attack_before")
+        return bench.original(load, model.sha256)
 
-    def attack(
-        self,
-        model: Any,
-        suite: Suite,
-        before: Target | None,
-        load_reference: Callable[[], Any] | None,
-    ) -> None:
-        """Attack the finished model and, the same way, the reference; add what was found."""
-        state, attacks = self.state, self.settings.attacks
-        loads = {"after": lambda: model, "reference": load_reference}
-        found_in = attack_in_turn(attacks, suite, self.splits, state.evaluations, loads, before)
-        for stage, found, notes in found_in:
-            state.attacks["names"] = list(attacks)
-            state.attacks["notes"] = {**state.attacks.get("notes", {}), stage: notes}
-            folder = state.folder / "evaluations" / stage
-            state.evaluations[stage] = state.evaluations[stage].extended(found, folder)
-            self.record.log(state.steps, {"stage": stage, **found})
-
-    def unlearn(self, method: Method, resources: RunResources, suite: Suite) -> None:
+    def unlearn(self, method: Method, resources: RunResources) -> None:
         """Train the model by `method`, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
         training = Unlearning(
@@ -234,10 +197,10 @@ class Run:
         state.trainer = training.trainer
         training.resume()
 
-        def evaluate(stage: str) -> dict[str, float | None]:
-            return self.evaluate(suite, stage, lambda: resources.model)
+        def evaluate(stage: str) -> Metrics:
+            return self.measure(stage, lambda: resources.model)
 
-        def accepted(metrics: dict[str, float | None]) -> bool | None:
+        def accepted(metrics: Metrics) -> bool | None:
             return judge(settings.conditions, {**state.metrics, "after": metrics})["accepted"]
 
         state.outcome = training.run(evaluate, accepted)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from unlearn.composition.job import describe_choices
 from unlearn.data.splits import Splits
 from unlearn.evaluation.results import Evaluation
+from unlearn.experiment.bench import Bench
 from unlearn.models.prepared import Prepared
 from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
@@ -33,17 +34,14 @@ class State:
     folder: Path
     overrides: list[str]
     clock: Clock = field(default_factory=Clock)
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    bench: Bench | None = None
+    """What measures, and what it found."""
     splits: Splits | None = None
     target: Prepared | None = None
     reference: Prepared | None = None
     trainer: Trainer | None = None
     outcome: dict[str, Any] | None = None
     """How the training ended, and which of its states is the best."""
-    evaluated: dict[str, Any] | None = None
-    """What the evaluations of two runs must share to be compared."""
-    attacks: dict[str, Any] = field(default_factory=dict)
-    """`names` of the attacks that were run, and `notes` on them by the stage that was attacked."""
 
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
@@ -58,8 +56,12 @@ class State:
     @property
     def metrics(self) -> dict[str, dict[str, float | None] | None]:
         """Flat metrics by stage; None for a stage that was not measured."""
-        measured = self.evaluations
-        return {s: measured[s].metrics if s in measured else None for s in STAGES}
+        return metrics_of(self.stages)
+
+    @property
+    def stages(self) -> dict[str, Evaluation]:
+        """What was measured so far, by stage."""
+        return self.bench.stages if self.bench else {}
 
     def summary(self, status: str, verdict: dict[str, Any]) -> dict[str, Any]:
         """Return the summary; `status` is completed, failed or stopped."""
@@ -69,35 +71,57 @@ class State:
             for name, model in prepared.items()
             if model is not None
         }
-        return {
-            "schema": SCHEMA,
-            "status": status,
-            "name": self.folder.name,
-            "seed": self.cfg.seed,
-            "method": self.names["method"],
-            "data": self.names["data"],
-            "model": {**self.names["model"], **models},
-            "scheduler": self.names["scheduler"],
-            "overrides": self.overrides,
-            "metrics": self.metrics,
-            "attacks": self.attacks,
-            "verdict": verdict,
-            "training": self.outcome,
-            "notes": notes_of(self.evaluations),
-            "cost": {
+        return record(
+            status,
+            self.folder.name,
+            {"seed": self.cfg.seed, **self.names, "model": {**self.names["model"], **models}},
+            self.stages,
+            verdict=verdict,
+            overrides=self.overrides,
+            attacks=self.bench.attacked if self.bench else {},
+            training=self.outcome,
+            cost={
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,
                 "peak_memory_bytes": peak_memory(),
                 "tokens": self.trainer.tokens if self.trainer else 0,
             },
-            "provenance": {
+            provenance={
                 **self.origin,
                 "data_sha256": self.splits.sha256 if self.splits else None,
                 "target_sha256": self.target.sha256 if self.target else None,
                 "reference_sha256": self.reference.sha256 if self.reference else None,
-                "evaluation": self.evaluated,
+                "evaluation": self.bench.identity if self.bench else None,
             },
-        }
+        )
+
+
+def record(
+    status: str,
+    name: str,
+    chosen: Mapping[str, Any],
+    stages: Mapping[str, Evaluation],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the record of a run or of a rescoring: the one place that knows its keys.
+
+    `chosen` has seed, method, data, model and scheduler; `more` has overrides, verdict, cost,
+    provenance, and what only one of the two has.
+    """
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "name": name,
+        **{key: chosen[key] for key in ("seed", "method", "data", "model", "scheduler")},
+        "metrics": metrics_of(stages),
+        "notes": notes_of(stages),
+        **more,
+    }
+
+
+def metrics_of(stages: Mapping[str, Evaluation]) -> dict[str, dict[str, float | None] | None]:
+    """Return flat metrics by stage; None for a stage that was not measured."""
+    return {s: stages[s].metrics if s in stages else None for s in STAGES}
 
 
 def notes_of(evaluations: Mapping[str, Evaluation]) -> list[str]:

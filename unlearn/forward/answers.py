@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 
 
 @contextmanager
-def _output_layer_sees_only(model: Any, positions: Tensor) -> Iterator[None]:
+def _output_layer_sees_only(model: LanguageModel, positions: Tensor) -> Iterator[None]:
     """Let `positions` (B, T) bool reach the output layer, flattened to (1, N, hidden).
 
     A hook instead of a call of the layer keeps whatever else the architecture does to its logits
@@ -38,7 +39,7 @@ def _output_layer_sees_only(model: Any, positions: Tensor) -> Iterator[None]:
 
 
 def answer_logits(
-    model: Any, batch: Batch, past: Any | None = None
+    model: LanguageModel, batch: Batch, past: Any | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (N, V) float32, labels (N,), and row number in the batch (N,).
 
@@ -55,7 +56,7 @@ def answer_logits(
 
 
 def tree_logits(
-    model: Any,
+    model: LanguageModel,
     input_ids: Tensor,
     positions: Tensor,
     visible: Tensor,
@@ -90,18 +91,18 @@ def _behind(past: Any | None) -> dict[str, Any]:
     return {"use_cache": False} if past is None else {"past_key_values": past, "use_cache": True}
 
 
-def answer_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def answer_losses(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the NLL of every answer token (N,) float32, and its row number in the batch (N,)."""
     logits, labels, rows = answer_logits(model, batch)
     return F.cross_entropy(logits, labels, reduction="none"), rows
 
 
-def number_of_layers(model: Any) -> int:
+def number_of_layers(model: LanguageModel) -> int:
     """Return the depth of the model."""
     return int(model.config.num_hidden_layers)
 
 
-def hidden_states(model: Any, batch: Batch, layer: int) -> Tensor:
+def hidden_states(model: LanguageModel, batch: Batch, layer: int) -> Tensor:
     """Return what layer `layer`, counted from 1, makes of the answers: (N, hidden) float32.
 
     The states are those at the positions that *predict* the answer tokens, as in
@@ -127,7 +128,7 @@ def hidden_states(model: Any, batch: Batch, layer: int) -> Tensor:
 
 
 @contextmanager
-def first_layers_only(model: Any, layer: int) -> Iterator[nn.Module]:
+def first_layers_only(model: LanguageModel, layer: int) -> Iterator[nn.Module]:
     """Leave out every layer above `layer` for a while; gives the last one that is left.
 
     The model goes through whatever list it holds under that name, so a shorter list is a model cut
@@ -142,7 +143,7 @@ def first_layers_only(model: Any, layer: int) -> Iterator[nn.Module]:
         setattr(owner, name, layers)
 
 
-def _find_layers(model: Any) -> tuple[nn.Module, str]:
+def _find_layers(model: LanguageModel) -> tuple[nn.Module, str]:
     """Return the module that holds the list of the model's layers, and the name of the list."""
     depth = number_of_layers(model)
     # From the outside in: the experts of a layer may be as many as the layers, but lie deeper.

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
+from unlearn.data.batches import PAD
 from unlearn.forward.prefix import SharedStart
 from unlearn.forward.slots import OwnCache, Slots, bytes_per_token, fits_slots
 
 
-def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tensor, Tensor]:
     """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
@@ -59,16 +60,15 @@ class Answering:
 
     def __init__(
         self,
-        model: Any,
+        model: LanguageModel,
         rows: Sequence[Continued],
-        pad: int,
         ends: Collection[int],
         most: int,
         tokens: int | None,
         start: SharedStart | None = None,
     ) -> None:
         self.start = start
-        self.model, self.pad, self.ends, self.most = model, pad, ends, most
+        self.model, self.ends, self.most = model, ends, most
         width = max(len(row.prompt) for row in rows) + most
         # When the rows reach the last column they move back to the first ones: seldom, with room.
         self.columns = width + width // 4
@@ -98,7 +98,7 @@ class Answering:
         ahead, past = 0, {}
         if self.start is not None:
             ahead, past = len(self.start), {"past_key_values": self.start.kept(len(rows))}
-        behind = left_padded([row.ids[ahead:] for row in rows], self.pad)
+        behind = left_padded([row.ids[ahead:] for row in rows])
         ids, mask = (tensor.to(self.model.device) for tensor in behind)
         mask = F.pad(mask, (ahead, 0), value=1)
         output = self.model(

@@ -6,10 +6,11 @@ before. The answers here are the same: the argmax at every step, up to the end t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.forward.decoding import Answering, Continued
@@ -17,7 +18,7 @@ from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.prefix import shared_start
 
 
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
+def end_tokens(model: LanguageModel, tokenizer: Any) -> set[int]:
     """Return every id that ends an answer: the tokenizer's and the model's own."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = {tokenizer.eos_token_id}
@@ -36,23 +37,20 @@ def streams(rows: Sequence[Continued], most: int) -> list[list[Continued]]:
     return parts
 
 
-def generate(
-    model: Any,
+def continuations(
+    model: LanguageModel,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
-    autocast: AbstractContextManager,
+    compute: Compute,
     most: int,
-    tokens: int | None = None,
     title: str = "generating",
-    cut: Callable[[str], str] = str,
     starts: GreedyStarts | None = None,
 ) -> list[str]:
-    """Return the greedy answer to every prompt, in the order given, as text without special tokens.
+    """Return what follows every prompt, in the order given, as text without special tokens.
 
-    `most` new tokens an answer; `tokens` is the budget of one batch, prompts and answers, padded.
-    None: 16384, or what 128 answers need where 2 GiB hold their keys and values. `cut` shortens
-    what was generated before the white space around it goes. `starts` knows how some answers begin,
-    and these tokens are read as the prompt is.
+    `most` new tokens an answer. `starts` knows how some answers begin, and these tokens are read as
+    the prompt is. Seven parameters: what is asked of whom (three), how (two), and what is known or
+    said on the way (two, optional).
     """
     ends = end_tokens(model, tokenizer)
     rows = [Continued(prompt, []) for prompt in prompts]
@@ -60,12 +58,28 @@ def generate(
     with in_evaluation_mode(model), progress(title, len(rows)) as bar:
         if known := len(rows) - len(open_rows):
             bar.advance(by=known)
-        start = shared_start(model, [row.prompt for row in open_rows], autocast)
-        with autocast:
+        start = shared_start(model, [row.prompt for row in open_rows], compute)
+        with compute.autocast:
             for part in streams(open_rows, most):
-                Answering(model, part, tokenizer.pad_token_id, ends, most, tokens, start).run(bar)
-    texts = [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
-    return [cut(text).strip() for text in texts]
+                Answering(model, part, ends, most, compute.generate_tokens, start).run(bar)
+    return [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
+
+
+def generate(
+    model: LanguageModel,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    compute: Compute,
+    most: int,
+    title: str = "generating",
+    starts: GreedyStarts | None = None,
+) -> list[str]:
+    """Return the greedy answer to every prompt, without the white space around it.
+
+    Seven parameters, those of :func:`continuations`.
+    """
+    found = continuations(model, tokenizer, prompts, compute, most, title, starts)
+    return [text.strip() for text in found]
 
 
 def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int], most: int) -> bool:

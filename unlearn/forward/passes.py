@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
@@ -53,25 +53,24 @@ class Pass:
 
     def run(
         self,
-        model: Any,
+        model: LanguageModel,
         examples: Sequence[Example],
-        pad: int,
-        autocast: AbstractContextManager,
+        compute: Compute,
         start: SharedStart | None = None,
     ) -> Predicted:
         """Call the model once; the examples are what stands behind `start`."""
         past = None if start is None else start.passing()
         chosen = [examples[row] for row in self.rows]
         if not self.trees:
-            batch = collate(chosen, self.rows, pad).to(model.device)
-            with autocast:
+            batch = collate(chosen, self.rows).to(model.device)
+            with compute.autocast:
                 logits, labels, owner = answer_logits(model, batch, past)
             return Predicted(
                 self.rows, logits, torch.arange(len(labels), device=labels.device), labels, owner
             )
-        trees, places = collate_trees(self.trees, pad)
+        trees, places = collate_trees(self.trees)
         trees = trees.to(model.device)
-        with autocast:
+        with compute.autocast:
             logits = tree_logits(
                 model, trees.input_ids, trees.positions, trees.visible, trees.predicting, past
             )
@@ -84,9 +83,8 @@ class Pass:
 
 
 def passes(
-    model: Any,
+    model: LanguageModel,
     examples: Sequence[Example],
-    pad: int,
     tokens: int,
     start: SharedStart | None = None,
 ) -> list[Pass]:
@@ -112,7 +110,7 @@ def passes(
     ]
     if shared:
         smallest = min(shared, key=lambda pair: len(pair[1]))
-        if reason := reason_for_rows(model, examples, *smallest, pad, start):
+        if reason := reason_for_rows(model, examples, *smallest, start):
             say_once(
                 log, f"{type(model).__name__} scores every answer with its own question: {reason}"
             )
@@ -128,11 +126,10 @@ def passes(
 
 
 def reason_for_rows(
-    model: Any,
+    model: LanguageModel,
     examples: Sequence[Example],
     numbers: list[int],
     tree: Tree,
-    pad: int,
     start: SharedStart | None = None,
 ) -> str | None:
     """Return why the answers `numbers` must not be scored as `tree`, or None where they may be."""
@@ -141,13 +138,13 @@ def reason_for_rows(
         return f"the attention implementation {attention} takes no mask of its own"
     if next(model.parameters()).dtype not in (torch.float32, torch.float64):
         return "its weights are below float32, which is too coarse to compare in"
-    exact = torch.autocast(model.device.type, enabled=False)
+    exact = Compute(model.device)
     try:
-        shared = Pass(numbers, [tree]).run(model, examples, pad, exact, start)
+        shared = Pass(numbers, [tree]).run(model, examples, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
         first_line = next(iter(str(error).splitlines()), "")
         return f"its forward pass raises {type(error).__name__}: {first_line}"
-    rows = Pass(numbers, []).run(model, examples, pad, exact, start)
+    rows = Pass(numbers, []).run(model, examples, exact, start)
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:
         return None
@@ -192,7 +189,7 @@ def _work(lengths: Sequence[int], width: int, ahead: int) -> int:
     return sum(length * (6 * width + ahead + length) for length in lengths)
 
 
-def _farthest(model: Any) -> float:
+def _farthest(model: LanguageModel) -> float:
     """Return the most tokens of a branch of which every one sees all before it."""
     config = model.config.get_text_config()
     windows = (getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))

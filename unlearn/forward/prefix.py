@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.tokens import Example
 from unlearn.forward.slots import fits_slots, states_of
@@ -90,7 +91,7 @@ def common_start(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 @torch.no_grad()
 def shared_start(
-    model: Any, prompts: Sequence[Sequence[int]], autocast: AbstractContextManager
+    model: LanguageModel, prompts: Sequence[Sequence[int]], compute: Compute
 ) -> SharedStart | None:
     """Return the start of all prompts, or None where sharing it does not pay or does not fit.
 
@@ -108,16 +109,16 @@ def shared_start(
     try:
         reason = _reason_for_whole_prompts(model, ids, min(unique, key=len))
         if reason is None:
-            return _read(model, ids, autocast)
+            return _read(model, ids, compute)
     except Exception as error:  # whatever an architecture makes of a cache that it did not fill
         reason = f"{type(error).__name__}: {first_line(error)}"
     say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
     return None
 
 
-def _read(model: Any, ids: Sequence[int], autocast: AbstractContextManager) -> SharedStart | None:
+def _read(model: LanguageModel, ids: Sequence[int], compute: Compute) -> SharedStart | None:
     """Return what the model remembers of `ids`, where that is keys and values alone."""
-    with autocast:
+    with compute.autocast:
         output = model(
             input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
         )
@@ -125,14 +126,16 @@ def _read(model: Any, ids: Sequence[int], autocast: AbstractContextManager) -> S
     return SharedStart(tuple(ids), states_of(found)) if fits_slots(found) else None
 
 
-def _reason_for_whole_prompts(model: Any, ids: Sequence[int], prompt: Sequence[int]) -> str | None:
+def _reason_for_whole_prompts(
+    model: LanguageModel, ids: Sequence[int], prompt: Sequence[int]
+) -> str | None:
     """Return why `prompt` must not be read behind its start `ids`, or None where it may be."""
-    exact = torch.autocast(model.device.type, enabled=False)
+    exact = Compute(model.device)
     start = _read(model, ids, exact)
     if start is None:
         return "it keeps more than the keys and values of every token"
     whole = torch.tensor([prompt], device=model.device)
-    with exact:
+    with exact.autocast:
         expected = model(input_ids=whole, use_cache=False, logits_to_keep=1).logits
         found = model(
             input_ids=whole[:, len(start) :],

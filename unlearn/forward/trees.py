@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearn.data.batches import PAD
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -93,7 +95,7 @@ class TreeBatch:
         return (before & (nodes[:, None] < self.ends[:, None, :])).unsqueeze(1)
 
 
-def collate_trees(trees: Sequence[Tree], pad: int) -> tuple[TreeBatch, list[list[int]]]:
+def collate_trees(trees: Sequence[Tree], pad: int = PAD) -> tuple[TreeBatch, list[list[int]]]:
     """Return the batch, and for every answer of every tree the rows of its logits.
 
     The logits (N, V) are those of the predicting nodes in row-major order.

@@ -7,14 +7,14 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
@@ -67,33 +67,32 @@ def rate(recipe: FineTuningConfig, step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def answer_accuracy(
-    model: Any, examples: Sequence[Example], pad: int, autocast: AbstractContextManager
-) -> float:
+def answer_accuracy(model: LanguageModel, examples: Sequence[Example], compute: Compute) -> float:
     """Return the share of answer tokens that are the argmax given the true prefix."""
     hits = tokens = 0
     for rows in batches_by_length([len(e) for e in examples], tokens=8192):
-        batch = collate([examples[row] for row in rows], rows, pad).to(model.device)
-        with autocast:
+        batch = collate([examples[row] for row in rows], rows).to(model.device)
+        with compute.autocast:
             logits, labels, _ = answer_logits(model, batch)
         hits += int((logits.argmax(-1) == labels).sum())
         tokens += batch.answer_tokens
     return hits / tokens
 
 
-def make_optimizer(model: Any, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: LanguageModel, lr: float, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
     """Return the recipe's AdamW over every parameter that trains."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
 
 
 def learn_batch(
-    model: Any,
+    model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     examples: Sequence[Example],
-    pad: int,
     micro: int,
-    autocast: AbstractContextManager,
+    compute: Compute,
 ) -> tuple[int, int]:
     """Take one step down the token-mean NLL of `examples`, `micro` rows a forward pass.
 
@@ -103,8 +102,8 @@ def learn_batch(
     hits, count = 0, sum(len(example.answer) for example in examples)
     for start in range(0, len(examples), micro):
         part = examples[start : start + micro]
-        batch = collate(part, range(len(part)), pad).to(model.device)
-        with autocast:
+        batch = collate(part, range(len(part))).to(model.device)
+        with compute.autocast:
             logits, labels, _ = answer_logits(model, batch)
             loss = F.cross_entropy(logits, labels, reduction="sum") / count
         loss.backward()
@@ -122,7 +121,11 @@ class Passes:
     """What a training that was cut goes on from: the state after its last pass, in one file."""
 
     def __init__(
-        self, file: Path | None, model: Any, optimizer: torch.optim.Optimizer, draw: random.Random
+        self,
+        file: Path | None,
+        model: LanguageModel,
+        optimizer: torch.optim.Optimizer,
+        draw: random.Random,
     ) -> None:
         """`file` is named by all that determines the training; None keeps nothing."""
         self.file, self.model, self.optimizer, self.draw = file, model, optimizer, draw
@@ -160,11 +163,10 @@ class Passes:
 
 
 def fine_tune(
-    model: Any,
+    model: LanguageModel,
     examples: Sequence[Example],
-    pad: int,
     recipe: FineTuningConfig,
-    autocast: AbstractContextManager,
+    compute: Compute,
     name: str,
     state: Path | None = None,
 ) -> Learned:
@@ -192,7 +194,7 @@ def fine_tune(
                     group["lr"] = rate(recipe, step, steps)
                 batch = [examples[row] for row in rows]
                 try:
-                    right, count = learn_batch(model, optimizer, batch, pad, micro, autocast)
+                    right, count = learn_batch(model, optimizer, batch, micro, compute)
                 except NumericalError as error:
                     raise NumericalError(
                         f"learning the {name}: {error} at step {step} "
@@ -205,4 +207,4 @@ def fine_tune(
             if hits / tokens >= recipe.accuracy:
                 break
             passes.keep(epoch, step)
-    return Learned(answer_accuracy(model, examples, pad, autocast), epoch, step)
+    return Learned(answer_accuracy(model, examples, compute), epoch, step)

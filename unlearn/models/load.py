@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from unlearn.compute.model import LanguageModel
 from unlearn.errors import ConfigurationError
 from unlearn.options.schema import Dtype, ModelConfig
 
@@ -90,7 +91,7 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
         ) from error
 
 
-def ready(model: Any, config: ModelConfig, device: torch.device) -> Any:
+def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> Any:
     """Move the model to the device, switch dropout off, and prepare it for training.
 
     The automatic rate compares losses of one batch at different weights, which the noise of dropout

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from unlearn.compute.device import Compute
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
@@ -84,11 +82,10 @@ class Preparation:
         self,
         config: ModelConfig,
         splits: Splits,
-        device: torch.device,
-        autocast: AbstractContextManager,
+        compute: Compute,
     ) -> None:
         self.config, self.splits = config, splits
-        self.device, self.autocast = device, autocast
+        self.compute = compute
         # A base without pretraining learns the general knowledge along with the rest.
         general = splits.general if config.path is None else []
         self.common = [*general, *splits.background]
@@ -101,11 +98,12 @@ class Preparation:
         if self.config.path is not None and as_it_is:
             return self.named("target", self.config.path)
         if self.config.path is not None:
-            model = ready(load_weights(self.config, self.config.path), self.config, self.device)
+            model = ready(
+                load_weights(self.config, self.config.path), self.config, self.compute.device
+            )
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
             examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
-            pad = encoder.tokenizer.pad_token_id
-            accuracy = answer_accuracy(model, examples, pad, self.autocast)
+            accuracy = answer_accuracy(model, examples, self.compute)
             if accuracy >= self.config.fine_tuning.floor:
                 log.info("target: %s knows the data (%.1f %%)", self.config.path, 100 * accuracy)
                 return self._as_it_is(self.config.path, accuracy)
@@ -168,7 +166,9 @@ class Preparation:
 
     def load(self, prepared: Prepared, field: str = "model.path") -> Any:
         """Return the model, which the option `field` named, on the device."""
-        return ready(load_weights(self.config, prepared.folder, field), self.config, self.device)
+        return ready(
+            load_weights(self.config, prepared.folder, field), self.config, self.compute.device
+        )
 
     def named(self, field: str, path: str) -> Prepared:
         """Return the model at `path`, which the option `field` named, as it is."""
@@ -243,11 +243,10 @@ class Preparation:
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
-        model = ready(model, self.config, self.device)
+        model = ready(model, self.config, self.compute.device)
         examples = encode_rows(self.encoder(tokenizer), in_order(rows))
         recipe = self.config.fine_tuning
-        pad = tokenizer.pad_token_id
-        learned = fine_tune(model, examples, pad, recipe, self.autocast, name, state)
+        learned = fine_tune(model, examples, recipe, self.compute, name, state)
         report(name, learned, recipe, time.monotonic() - started)
         return model, tokenizer, learned
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective
@@ -21,6 +21,6 @@ class Ascent(Objective):
     def shown(self, loss: float) -> float:
         return -loss
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         losses, _ = answer_losses(model, batch)
         return -losses.sum()

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Example
@@ -21,9 +22,7 @@ class Resources(Protocol):
 
     examples: Sequence[Example]
     """The task's rows as ids, N of them."""
-    pad: int
-    """Id of the padding token, for batches that an objective collates itself."""
-    model: Any
+    model: LanguageModel
     """The model that is about to be trained; still the target."""
 
     def encode(self, answers: Sequence[str]) -> list[Example]:
@@ -90,6 +89,6 @@ class Objective:
         """Return the value that the record shows for a mean loss: NLL-like and positive."""
         return loss
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         """Return the loss summed over the batch, float32 scalar with gradient."""
         raise NotImplementedError

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective, Resources
@@ -52,7 +53,7 @@ class BoundedAscent(Objective):
     def shown(self, loss: float) -> float:
         return -loss
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         means = row_sums(model, batch) / batch.answer_mask.sum(dim=1)  # (B,)
         levels = self.level if self.levels is None else self.levels[batch.rows]
         return -torch.where(means.detach() < levels, means, 0.0).sum()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective
@@ -31,7 +31,7 @@ class CEU(Objective):
 
     moving_target = True
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         logits, labels, _ = answer_logits(model, batch)
         label = labels.unsqueeze(1)  # (N, 1)
         others = logits.scatter(1, label, -math.inf)  # (N, V)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states
@@ -37,7 +37,7 @@ class HiddenState(Objective):
         self.layer = other.layer
         self.reference = resources.frozen_target()
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         assert self.layer is not None  # since `prepare`
         with torch.no_grad():
             reference = hidden_states(self.reference, batch, self.layer)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
@@ -43,6 +43,6 @@ class IdkNLL(Objective):
     def tokens(self, batch: Batch) -> int:
         return self.refusals.all_tokens(batch)
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         losses, _ = answer_losses(model, self.refusals.batch(batch))
         return losses.sum()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective, Resources
@@ -33,7 +33,7 @@ class KullbackLeibler(Objective):
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.reference = resources.frozen_target()
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         with torch.no_grad():
             log_reference = answer_logits(self.reference, batch)[0].log_softmax(dim=1)
             reference = log_reference.exp()

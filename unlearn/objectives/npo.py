@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective, Resources
@@ -42,5 +42,5 @@ class NPO(Objective):
     def count(self, batch: Batch) -> int:
         return batch.size
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         return preference_loss(row_sums(model, batch) - self.reference[batch.rows], self.beta)

@@ -16,7 +16,6 @@ class OtherAnswers:
 
     def __init__(self, resources: Resources, answers: Sequence[str]) -> None:
         self.examples = resources.encode(answers)
-        self.pad = resources.pad
 
     def tokens(self, batch: Batch) -> int:
         """Return the answer tokens of the batch's rows."""
@@ -30,7 +29,7 @@ class OtherAnswers:
         """Return the rows of `batch`, in its order, with their other answers."""
         rows = batch.rows.tolist()
         examples = [self.examples[row] for row in rows]
-        return collate(examples, rows, self.pad).to(batch.input_ids.device)
+        return collate(examples, rows).to(batch.input_ids.device)
 
 
 def require_questions(rows: Sequence[Row]) -> None:

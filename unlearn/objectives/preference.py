@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.other_answers import OtherAnswers
@@ -35,7 +34,7 @@ class Preference(Objective):
     def tokens(self, batch: Batch) -> int:
         return super().tokens(batch) + self.other.all_tokens(batch)
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         gained = self.other_reference[batch.rows] - row_sums(model, self.other.batch(batch))
         kept = self.reference[batch.rows] - row_sums(model, batch)
         return preference_loss(gained - kept, self.beta)

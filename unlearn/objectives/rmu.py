@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states, number_of_layers
@@ -69,7 +69,7 @@ class RMU(Objective):
         direction = self.coefficient * direction / direction.norm()
         self.place = direction.to(resources.model.device)  # (H,) c·u
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         assert self.layer is not None  # since `prepare`
         states = hidden_states(model, batch, self.layer)
         return (states - self.place).square().mean(dim=1).sum()

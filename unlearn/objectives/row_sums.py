@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_losses
 
 
-def row_sums(model: Any, batch: Batch) -> Tensor:
+def row_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """Return S = Σ ℓ over the answer of every row, (B,) float32 with gradient."""
     losses, _ = answer_losses(model, batch)
     # Spread over (B, T) and summed in order: adding by index has no fixed order on a GPU.

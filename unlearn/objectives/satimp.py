@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import answer_losses
@@ -43,7 +43,7 @@ class SatImp(Objective):
     def shown(self, loss: float) -> float:
         return -loss
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         losses, _ = answer_losses(model, batch)
         fixed = losses.detach()
         # −expm1(−ℓ) = 1 − p keeps its digits where p is next to 1.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective
@@ -40,6 +40,6 @@ class SimNPO(Objective):
     def count(self, batch: Batch) -> int:
         return batch.size
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         tokens = batch.answer_mask.sum(dim=1)  # (B,)
         return preference_loss(row_sums(model, batch) / tokens - self.delta, self.beta)

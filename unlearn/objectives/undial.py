@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import answer_logits
@@ -40,7 +40,7 @@ class UNDIAL(Objective):
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.reference = resources.frozen_target()
 
-    def sum(self, model: Any, batch: Batch) -> Tensor:
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         with torch.no_grad():
             reference, labels, _ = answer_logits(self.reference, batch)
             label = labels.unsqueeze(1)  # (N, 1)

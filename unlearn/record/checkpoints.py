@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from unlearn.compute.model import LanguageModel
 from unlearn.errors import UnlearnError
 from unlearn.storage.weights import save_model
 
@@ -26,7 +27,7 @@ class Checkpoints:
     """Writes `checkpoints/step_N` by steps and by minutes, and keeps the newest N alone."""
 
     def __init__(
-        self, run: Path, model: Any, tokenizer: Any, every: int, minutes: float | None
+        self, run: Path, model: LanguageModel, tokenizer: Any, every: int, minutes: float | None
     ) -> None:
         self.folder, self.every, self.minutes = run / FOLDER, every, minutes
         self.model, self.tokenizer = model, tokenizer
@@ -86,7 +87,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def copy_weights(model: Any, saved: Any) -> None:
+def copy_weights(model: LanguageModel, saved: LanguageModel) -> None:
     """Give `model` the weights of `saved`, bit by bit.
 
     Raises UnlearnError where the two are not of one shape.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute.model import LanguageModel
 from unlearn.storage.files import whole_folder
 
 
@@ -20,7 +21,10 @@ def hash_weights(folder: Path) -> str:
 
 
 def save_model(
-    model: Any, tokenizer: Any, folder: Path, besides: Callable[[Path], object] | None = None
+    model: LanguageModel,
+    tokenizer: Any,
+    folder: Path,
+    besides: Callable[[Path], object] | None = None,
 ) -> None:
     """Write what `save_pretrained` writes (safetensors, never a pickle); all of it or nothing.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example, encode_rows
 from unlearn.errors import ConfigurationError
@@ -30,19 +31,15 @@ log = logging.getLogger(__name__)
 class RunResources:
     """What both tasks share: the models, and how to score with them."""
 
-    model: Any
+    model: LanguageModel
     """The model that is about to be trained; still the target."""
     splits: Splits
     encoder: Encoder
-    autocast: AbstractContextManager
-    precision: str
-    """Device and precision, as part of the name of a cached score."""
+    compute: Compute
     target_sha256: str | None
-    load_reference: Callable[[], Any] | None
+    load_reference: Callable[[], LanguageModel] | None
     """None where the run has no retain-only model."""
     reference_sha256: str | None = None
-    score_tokens: int = 8192
-    """Padded tokens of one scoring batch."""
     _frozen: Any = field(default=None, repr=False)
     _levels: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -97,11 +94,13 @@ class RunResources:
         return TaskResources(self, rows)
 
     def _sums(
-        self, load: Callable[[], Any], weights: str | None, examples: Sequence[Example], title: str
+        self,
+        load: Callable[[], LanguageModel],
+        weights: str | None,
+        examples: Sequence[Example],
+        title: str,
     ) -> Tensor:
-        pad = self.encoder.tokenizer.pad_token_id
-        budget = self.score_tokens
-        sums = sums_once(load, weights, examples, pad, self.autocast, self.precision, title, budget)
+        sums = sums_once(load, weights, examples, self.compute, title)
         return sums.to(self.model.device)
 
 
@@ -111,7 +110,6 @@ class TaskResources:
     def __init__(self, run: RunResources, rows: Sequence[Row]) -> None:
         self.run, self.rows = run, rows
         self.model = run.model
-        self.pad: int = run.encoder.tokenizer.pad_token_id
         self.examples: Sequence[Example] = encode_rows(run.encoder, list(rows))
         self.target_sums = run.target_sums
         self.frozen_target = run.frozen_target

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, take_gradient
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 
 
@@ -22,7 +23,7 @@ class TaskObjective(Protocol):
 
     def count(self, batch: Batch) -> int: ...
 
-    def sum(self, model: Any, batch: Batch) -> Tensor: ...
+    def sum(self, model: LanguageModel, batch: Batch) -> Tensor: ...
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Task:
 
 
 def task_gradient(
-    model: Any, task: Task, parameters: Sequence[Parameter], autocast: AbstractContextManager
+    model: LanguageModel, task: Task, parameters: Sequence[Parameter], compute: Compute
 ) -> tuple[Tensor, Gradient]:
     """Return loss (scalar) and gradient of one task, accumulated over its micro-batches.
 
@@ -49,7 +50,7 @@ def task_gradient(
     count = task.count
     total: Tensor | float = 0.0
     for batch in task.batches:
-        with autocast:
+        with compute.autocast:
             loss = task.objective.sum(model, batch) / count
         loss.backward()
         total = total + loss.detach()
@@ -57,23 +58,23 @@ def task_gradient(
 
 
 @torch.no_grad()
-def task_loss(model: Any, task: Task, autocast: AbstractContextManager) -> Tensor:
+def task_loss(model: LanguageModel, task: Task, compute: Compute) -> Tensor:
     """Return the loss (scalar) of one task without a gradient."""
     count = task.count
     total: Tensor | float = 0.0
     for batch in task.batches:
-        with autocast:
+        with compute.autocast:
             total = total + task.objective.sum(model, batch) / count
     return torch.as_tensor(total)
 
 
 def weighted_gradient(
-    model: Any,
+    model: LanguageModel,
     retain: Task,
     forget: Task,
     weights: tuple[float, float],
     parameters: Sequence[Parameter],
-    autocast: AbstractContextManager,
+    compute: Compute,
 ) -> tuple[Tensor, Tensor, Gradient]:
     """Return both losses and the gradient of w_retain·L_retain + w_forget·L_forget.
 
@@ -84,7 +85,7 @@ def weighted_gradient(
     pending: list[tuple[str, Task, float, int]] = []
     for name, task, weight in (("retain", retain, weights[0]), ("forget", forget, weights[1])):
         if weight == 0:
-            losses[name] = task_loss(model, task, autocast)
+            losses[name] = task_loss(model, task, compute)
         else:
             pending.append((name, task, weight, task.count))
             losses[name] = torch.zeros(())
@@ -92,7 +93,7 @@ def weighted_gradient(
         weighted: Tensor | None = None
         for name, task, weight, count in pending:
             if number < len(task.batches):
-                with autocast:
+                with compute.autocast:
                     loss = task.objective.sum(model, task.batches[number]) / count
                 losses[name] = losses[name].to(loss.device) + loss.detach()
                 weighted = weight * loss if weighted is None else weighted + weight * loss

@@ -6,22 +6,21 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.optim import Optimizer
 
+from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, combine_, gramian, inner_product
+from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import NumericalError
 from unlearn.objectives import NegativeLogLikelihood, Objective
-from unlearn.schedulers import Scheduler
-from unlearn.training.method import Method
+from unlearn.training.plan import Plan, number_of_steps
 from unlearn.training.tasks import Task, task_gradient, task_loss, weighted_gradient
 from unlearn.weightings import diagnose
 from unlearn.weightings.diagnostics import DIAGNOSTICS
@@ -49,35 +48,30 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
-        method: Method,
-        scheduler: Scheduler,
-        optimizer: Optimizer,
+        model: LanguageModel,
+        plan: Plan,
         batches: PairedBatches,
-        steps: int,
-        autocast: AbstractContextManager,
-        clip: float | None = None,
+        compute: Compute,
         keep: Callable[[], Callable[[], None] | None] | None = None,
-        diagnose_every: int = 0,
     ) -> None:
         """`keep` is called before every step, and may return what saves the state as it is then;
         that is called once the weights have proved good: losses, norms and direction at them are
         finite, and they have not moved yet.
 
-        Fixed weights need one gradient only; every `diagnose_every` steps both are taken apart all
-        the same, for the record (0 = never).
+        Fixed weights need one gradient only; every `training.diagnose_every` steps both are taken
+        apart all the same, for the record (0 = never).
         """
-        self.model, self.method = model, method
-        self.scheduler, self.optimizer = scheduler, optimizer
-        self.batches, self.steps = batches, steps
-        self.autocast, self.clip, self.keep = autocast, clip, keep
-        self.diagnose_every = diagnose_every
+        self.model, self.method, self.scheduler = model, plan.method, plan.scheduler
+        self.batches, self.compute, self.keep = batches, compute, keep
+        self.clip, self.diagnose_every = plan.training.clip, plan.training.diagnose_every
+        self.steps = number_of_steps(plan.training, batches, plan.method)
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = plan.optimizer(self.parameters)
         self.done = 0
         self.tokens = 0
         self.seconds = 0.0
         """Time in the loop, that of an earlier process included."""
-        scheduler.begin(optimizer.param_groups[0]["lr"], steps)
+        self.scheduler.begin(self.optimizer.param_groups[0]["lr"], self.steps)
 
     def run(
         self,
@@ -145,7 +139,7 @@ class Trainer:
             self.done,
             self.optimizer,
             self.parameters,
-            lambda: task_loss(self.model, probed, self.autocast).item(),
+            lambda: task_loss(self.model, probed, self.compute).item(),
             loss_here,
             retain_gradient,
         )
@@ -198,7 +192,7 @@ class Trainer:
         diagnosed = self.diagnose_every and self.done % self.diagnose_every == 0
         if weighting.fixed is not None and not diagnosed:
             retain_loss, forget_loss, gradient = weighted_gradient(
-                self.model, retain, forget, weighting.fixed, self.parameters, self.autocast
+                self.model, retain, forget, weighting.fixed, self.parameters, self.compute
             )
             losses = (retain_loss.item(), forget_loss.item())
             norm = inner_product(gradient, gradient).sqrt().item()
@@ -206,8 +200,8 @@ class Trainer:
             unknown = dict.fromkeys(DIAGNOSTICS) if self.diagnose_every else {}
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
 
-        retain_loss, g_retain = task_gradient(self.model, retain, self.parameters, self.autocast)
-        forget_loss, g_forget = task_gradient(self.model, forget, self.parameters, self.autocast)
+        retain_loss, g_retain = task_gradient(self.model, retain, self.parameters, self.compute)
+        forget_loss, g_forget = task_gradient(self.model, forget, self.parameters, self.compute)
         products = gramian(g_retain, g_forget)
         losses = (retain_loss.item(), forget_loss.item())
         norms = products.diagonal().sqrt().tolist()
@@ -224,7 +218,7 @@ class Trainer:
     def _of_one_task(self, retain: Task, forget: Task) -> Direction:
         """Return the gradient of the only task there is: with one there is nothing to weigh."""
         task = retain if self.method.retain.trains else forget
-        loss, gradient = task_gradient(self.model, task, self.parameters, self.autocast)
+        loss, gradient = task_gradient(self.model, task, self.parameters, self.compute)
         norm = inner_product(gradient, gradient).sqrt().item()
         retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
         self._require_finite(retain_loss, forget_loss, {"direction norm": norm})

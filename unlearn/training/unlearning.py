@@ -57,7 +57,6 @@ class Unlearning:
             retain.examples,
             training.batch_size,
             training.micro_batch_size,
-            encoder.tokenizer.pad_token_id,
             plan.seed,
         )
         self.steps = number_of_steps(training, batches, method)
@@ -71,18 +70,7 @@ class Unlearning:
             training.checkpoint_every,
             training.checkpoint_minutes,
         )
-        self.trainer = Trainer(
-            self.model,
-            method,
-            plan.scheduler,
-            plan.optimizer([p for p in self.model.parameters() if p.requires_grad]),
-            batches,
-            self.steps,
-            resources.autocast,
-            training.clip,
-            self.keep,
-            training.diagnose_every,
-        )
+        self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
 

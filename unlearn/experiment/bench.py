@@ -1,0 +1,96 @@
+"""Measures and attacks any model of a run; the run itself and rescoring are its two users."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from unlearn.attacks import Attack, Target, attack_in_turn, metric_names
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
+from unlearn.data.splits import Splits
+from unlearn.data.tokens import Encoder
+from unlearn.evaluation.acceptance import Condition, require_measured
+from unlearn.evaluation.kept import evaluate_once
+from unlearn.evaluation.measures import Measures
+from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.suites import Suite
+from unlearn.experiment.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[], LanguageModel]
+
+
+@dataclass
+class Bench:
+    """The suite, the user's measures and the attacks, with what they found at each stage."""
+
+    suite: Suite
+    measures: Measures
+    attacks: dict[str, Attack]
+    splits: Splits
+    stages: dict[str, Evaluation] = field(default_factory=dict)
+    attack_notes: dict[str, list[str]] = field(default_factory=dict)
+    """What the attacks said, by the stage that was attacked."""
+
+    @staticmethod
+    def of(settings: Settings, splits: Splits, encoder: Encoder, compute: Compute) -> Bench:
+        """Return the bench that the configuration describes."""
+        suite = Suite(splits.evaluated, encoder, settings.evaluation, compute, splits.quizzes)
+        return Bench(suite, settings.measures, settings.attacks, splits)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the evaluations of two runs must share for their numbers to be compared."""
+        return {**self.suite.identity, "kpis": self.measures.identity}
+
+    @property
+    def attacked(self) -> dict[str, Any]:
+        """The attacks and what they said, as the record keeps it; empty where nothing was."""
+        if not self.attacks or not self.attack_notes:
+            return {}
+        return {"names": list(self.attacks), "notes": self.attack_notes}
+
+    def measure(self, stage: str, load: Load, sha256: str | None = None) -> Evaluation:
+        """Measure the model that `load` returns, and keep it as `stage`.
+
+        `sha256` is the hash of its weights where other runs measure the same model: its tables are
+        then kept in the cache.
+        """
+        load = cache(load)
+        found = evaluate_once(self.suite, load, sha256, stage, self.stages.get("reference"))
+        tokenizer, compute = self.suite.encoder.tokenizer, self.suite.compute
+        found = self.measures.add_to(found, load, tokenizer, compute, stage)
+        self.stages[stage] = found
+        return found
+
+    def original(self, load: Load, sha256: str | None) -> Target:
+        """Return a model before unlearning that is no stage of the run, for the attacks' shares."""
+        return Target(evaluate_once(self.suite, load, sha256, "original", None), load)
+
+    def require(self, conditions: list[Condition]) -> list[str]:
+        """Return every name that is or will be measured; refuse conditions on others.
+
+        To be called before training, with the first stage measured.
+        """
+        measured = self.stages["before" if "before" in self.stages else "after"].metrics
+        names = [*measured, *metric_names(self.attacks)]
+        require_measured(conditions, names)
+        return names
+
+    def attack(
+        self, after: Load, reference: Load | None, target: Target | None
+    ) -> Iterator[tuple[str, dict[str, float | None]]]:
+        """Attack the finished model and, the same way, the reference; gives what each showed."""
+        loads = {"after": after, "reference": reference}
+        for stage, found, notes in attack_in_turn(
+            self.attacks, self.suite, self.splits, self.stages, loads, target
+        ):
+            self.attack_notes[stage] = notes
+            metrics = {**self.stages[stage].metrics, **found}
+            self.stages[stage] = replace(self.stages[stage], metrics=metrics)
+            yield stage, found
