@@ -13,7 +13,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -26,7 +26,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.plain_evaluation import parts, plain_answers, plain_padding, plain_scores
-from unlearn.compute.device import resolve_device
+from unlearn.compute.device import Compute, resolve_device
 from unlearn.data.batches import batches_by_length
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tofu import Tofu
@@ -93,7 +93,7 @@ class Bench:
                 self.tokenizer.pad_token = self.tokenizer.eos_token
             model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
         self.model = model.to(self.device)
-        self.exact = nullcontext()
+        self.exact = Compute(self.device)
         config = EvaluationConfig(rows=options.rows, max_new_tokens=options.max_new_tokens)
         self.suite = Suite(splits.evaluated, Encoder(self.tokenizer), config, self.exact)
         self.examples = [answer.example for answer in self.suite.answers]
@@ -152,7 +152,7 @@ class Bench:
         if start is not None:
             unique = start.behind(unique)
         with torch.no_grad():
-            found = passes(self.model, unique, self.pad, config.score_tokens, start)
+            found = passes(self.model, unique, config.score_tokens, start)
         padding = 1 - counts["real"] / max(1, counts["computed"])
         return Measured(score_s, answer_s, means, said, padding_share(found, unique), padding)
 
@@ -165,7 +165,6 @@ class Bench:
             self.suite.prompts,
             self.exact,
             config.max_new_tokens,
-            config.generate_tokens,
             starts=starts,
         )
 
@@ -208,7 +207,7 @@ class Bench:
     def _scoring(self, found: list[Pass]) -> float:
         def work() -> None:
             for part in found:
-                losses_and_choices(part.run(self.model, self.examples, self.pad, self.exact))
+                losses_and_choices(part.run(self.model, self.examples, self.exact))
 
         return self.seconds(work)[0]
 

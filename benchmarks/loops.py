@@ -16,15 +16,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from unlearn.compute.device import autocast_context
+from unlearn.compute.device import Compute
 from unlearn.data.batches import Batch, PairedBatches
 from unlearn.data.tokens import Example
 from unlearn.objectives import Ascent, NegativeLogLikelihood
+from unlearn.options.schema import EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.schedulers import Gen, Scheduler
 from unlearn.training.method import Method
+from unlearn.training.plan import Plan
 from unlearn.training.trainer import Trainer
 from unlearn.weightings import Weighting
 
@@ -33,6 +35,12 @@ RATE = 1e-6
 ENDLESS = 10**9
 """Steps of a run that nobody finishes: a falling rate does not fall."""
 Work = Callable[[], object]
+
+
+def plan_of(method: Method, scheduler: Scheduler, optimizer: Callable[[Any], Optimizer]) -> Plan:
+    """Return the plan of a training that has no end, with everything else by default."""
+    training = TrainingConfig(steps=ENDLESS)
+    return Plan(method, scheduler, optimizer, training, EvaluationConfig(), ModelConfig(), 0)
 
 
 @dataclass(frozen=True)
@@ -118,14 +126,13 @@ class Bench:
         """Return batches of the same rows at every step; `prompt_share` of a row is prompt."""
         draw = random.Random(0)
         forget, retain = (draw_rows(self.shape, prompt_share, draw) for _ in range(2))
-        return PairedBatches(forget, retain, self.shape.rows, None, pad=0, seed=0)
+        return PairedBatches(forget, retain, self.shape.rows, None, seed=0)
 
     def ours(self, weighting: Weighting, scheduler: Scheduler, batches: PairedBatches) -> Work:
         """Return the step of the package."""
         method = Method(Ascent(), NegativeLogLikelihood(), weighting)
-        autocast = autocast_context(self.bfloat16, self.device)
-        trainer = Trainer(self.model, method, scheduler, self.optimizer, batches, ENDLESS, autocast)
-        return trainer.step
+        plan = plan_of(method, scheduler, lambda _: self.optimizer)
+        return Trainer(self.model, plan, batches, Compute(self.device, self.bfloat16)).step
 
     def plain(self, batches: PairedBatches) -> Work:
         """Return the step of the plain loop."""

@@ -13,6 +13,7 @@ import json
 import statistics
 import tempfile
 from dataclasses import replace
+from functools import partial
 from importlib import resources as package_files
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from rich.table import Table
 from torch.optim import AdamW
 
 from benchmarks.calls import Calls, counted_calls, mark_layers
-from benchmarks.loops import Bench, Shape, build_model
+from benchmarks.loops import Bench, Shape, build_model, plan_of
 from unlearn.composition.register import register
-from unlearn.compute.device import autocast_context
+from unlearn.compute.device import Compute
 from unlearn.data.batches import PairedBatches
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.splits import Splits
@@ -88,7 +89,7 @@ class Workbench:
         self.model = build_model(shape).to(device)
         mark_layers(self.model)
         self.rows = shape.rows
-        self.autocast = autocast_context(device.type == "cuda", device)
+        self.compute = Compute(device, bfloat16=device.type == "cuda")
         self.alternatives = write_alternatives(self.splits, folder / "alternatives.jsonl")
 
     def trainer(self, method: Method, scheduler: Scheduler) -> Trainer:
@@ -97,8 +98,7 @@ class Workbench:
             self.model,
             self.splits,
             self.encoder,
-            self.autocast,
-            "bench",
+            self.compute,
             target_sha256=None,
             load_reference=lambda: self.model,
         )
@@ -106,11 +106,9 @@ class Workbench:
         method.forget.check_rows(self.splits.forget)
         method.forget.prepare(forget, method.retain)
         method.retain.prepare(retain, method.forget)
-        batches = PairedBatches(
-            forget.examples, retain.examples, self.rows, None, forget.pad, seed=0
-        )
-        optimizer = AdamW(self.model.parameters(), lr=RATE)
-        return Trainer(self.model, method, scheduler, optimizer, batches, 10**9, self.autocast)
+        batches = PairedBatches(forget.examples, retain.examples, self.rows, None, seed=0)
+        plan = plan_of(method, scheduler, partial(AdamW, lr=RATE))
+        return Trainer(self.model, plan, batches, self.compute)
 
     def counted(self, trainer: Trainer, steps: int = 1) -> Calls:
         """Return what one step runs, in F, the mean over `steps` steps."""
@@ -123,7 +121,7 @@ class Workbench:
         """Return the time of F: the loss of one retain batch, without gradient."""
         batches = [batch.to(self.model.device) for batch in trainer.batches.step(0)[1]]
         task = Task(NegativeLogLikelihood(), batches)
-        return bench.seconds(lambda: task_loss(self.model, task, self.autocast).item())
+        return bench.seconds(lambda: task_loss(self.model, task, self.compute).item())
 
 
 def ideal(name: str, method: Method, depth: int) -> float:

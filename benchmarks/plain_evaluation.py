@@ -7,12 +7,12 @@ the scores, `generate` with left padding for the answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from unlearn.compute.device import Compute
 from unlearn.data.batches import collate
 from unlearn.data.tokens import Example
 from unlearn.forward.decoding import left_padded
@@ -25,14 +25,14 @@ def parts(count: int, rows: int) -> list[range]:
 
 @torch.no_grad()
 def plain_scores(
-    model: Any, examples: Sequence[Example], pad: int, rows: int, autocast: AbstractContextManager
+    model: Any, examples: Sequence[Example], pad: int, rows: int, compute: Compute
 ) -> list[float]:
     """Return the mean NLL a token of every answer, in nats."""
     means: list[float] = []
     for part in parts(len(examples), rows):
         batch = collate([examples[row] for row in part], part, pad).to(model.device)
         labels = batch.input_ids.masked_fill(~batch.answer_mask, -100)
-        with autocast:
+        with compute.autocast:
             logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
         # Flat, as transformers does it: along a middle dimension float32 loses 1e-4 nats a token.
         flat, wanted = logits[:, :-1].flatten(0, 1).float(), labels[:, 1:]
@@ -49,7 +49,7 @@ def plain_answers(
     ends: set[int],
     most: int,
     rows: int,
-    autocast: AbstractContextManager,
+    compute: Compute,
 ) -> tuple[list[list[int]], int]:
     """Return the greedy answer to every prompt without its end, and the tokens computed for all.
 
@@ -58,7 +58,7 @@ def plain_answers(
     answers, computed = [], 0
     for part in parts(len(prompts), rows):
         ids, mask = (t.to(model.device) for t in left_padded([prompts[row] for row in part], pad))
-        with autocast:
+        with compute.autocast:
             whole = model.generate(
                 input_ids=ids,
                 attention_mask=mask,

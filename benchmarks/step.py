@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.loops import SHAPES, Bench, Work, always_probing
 from benchmarks.methods import measure_methods
-from unlearn.compute.device import autocast_context, resolve_device
+from unlearn.compute.device import Compute, resolve_device
 from unlearn.data.batches import Batch
 from unlearn.objectives import NegativeLogLikelihood
 from unlearn.schedulers import Constant
@@ -139,7 +139,7 @@ def _activations(bench: Bench, batch: Batch) -> int:
     """Return the bytes that one forward pass takes at its peak."""
     before = torch.cuda.memory_allocated(bench.device)
     torch.cuda.reset_peak_memory_stats(bench.device)
-    with autocast_context(bench.bfloat16, bench.device):
+    with Compute(bench.device, bench.bfloat16).autocast:
         NegativeLogLikelihood().sum(bench.model, batch)
     return torch.cuda.max_memory_allocated(bench.device) - before
 

@@ -60,14 +60,14 @@ every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def suite() -> Suite:
     rows = {"forget": FORGET, "retain": RETAIN}
     config = EvaluationConfig(max_new_tokens=12)
-    return Suite(rows, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    return Suite(rows, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
 
 
 @cache
 def _taught(architecture: str) -> Any:
     model = tiny.model(architecture)
     recipe = FineTuningConfig(lr=1e-2, epochs=40, batch_size=4, accuracy=0.95)
-    fine_tune(model, tiny.examples(), PAD, recipe, tiny.PRECISE, architecture)
+    fine_tune(model, tiny.examples(), recipe, tiny.COMPUTE, architecture)
     return model.eval()
 
 

@@ -29,7 +29,7 @@ def forget_task(split: list[list[int]] | None = None) -> Task:
 
 
 def gradient_of(model: Any, task: Task) -> tuple[float, Tensor]:
-    loss, gradient = task_gradient(model, task, tiny.parameters(model), tiny.PRECISE)
+    loss, gradient = task_gradient(model, task, tiny.parameters(model), tiny.COMPUTE)
     return loss.item(), tiny.flat(gradient)
 
 
@@ -114,7 +114,7 @@ def test_micro_batches_change_neither_loss_nor_gradient(split: list[list[int]]) 
     split_loss, split_gradient = gradient_of(model, retain_task(split))
     assert split_loss == pytest.approx(loss, rel=1e-6)
     assert tiny.relative_error(split_gradient, gradient) < 1e-5
-    assert task_loss(model, retain_task(split), tiny.PRECISE).item() == pytest.approx(
+    assert task_loss(model, retain_task(split), tiny.COMPUTE).item() == pytest.approx(
         loss, rel=1e-6
     )
 
@@ -153,7 +153,7 @@ def test_one_weighted_pass_gives_the_weighted_sum_of_two(
         forget_task([[2], [0, 1]]),
         weights,
         tiny.parameters(model),
-        tiny.PRECISE,
+        tiny.COMPUTE,
     )
     assert losses_and_gradient[0].item() == pytest.approx(retain_loss, rel=1e-6)
     assert losses_and_gradient[1].item() == pytest.approx(forget_loss, rel=1e-6)
@@ -171,7 +171,7 @@ def test_a_parameter_outside_the_loss_has_no_gradient() -> None:
     model = tiny.model()
     idle = torch.nn.Parameter(torch.ones(3))
     parameters = [*tiny.parameters(model), idle]
-    _, gradient = task_gradient(model, retain_task(), parameters, tiny.PRECISE)
+    _, gradient = task_gradient(model, retain_task(), parameters, tiny.COMPUTE)
     assert gradient[-1] is None
     assert all(part is not None for part in gradient[:-1])
 
@@ -190,7 +190,7 @@ def test_fixed_weights_cost_one_backward_pass_a_pair_of_micro_batches() -> None:
     model = tiny.model()
     passes = Passes(model)
     tasks = retain_task(SPLITS[1]), forget_task([[2], [0, 1]])
-    weighted_gradient(model, *tasks, (0.5, 0.5), tiny.parameters(model), tiny.PRECISE)
+    weighted_gradient(model, *tasks, (0.5, 0.5), tiny.parameters(model), tiny.COMPUTE)
     assert passes.counted == (5, 0, 3)
 
 
@@ -203,7 +203,7 @@ def test_a_task_of_weight_zero_is_never_differentiated(
     model = tiny.model()
     passes = Passes(model)
     tasks = retain_task(SPLITS[1]), forget_task([[2], [0, 1]])
-    weighted_gradient(model, *tasks, weights, tiny.parameters(model), tiny.PRECISE)
+    weighted_gradient(model, *tasks, weights, tiny.parameters(model), tiny.COMPUTE)
     assert passes.counted == expected
 
 
@@ -237,8 +237,8 @@ def test_ngdiff_on_a_model_lowers_retain_and_raises_forget_by_the_first_order() 
     parameters = tiny.parameters(model)
     # Every micro-batch of its own length: the gradients are normalised once, over the whole batch.
     retain, forget = retain_task(SPLITS[1]), forget_task([[2], [0, 1]])
-    retain_loss, g_retain = task_gradient(model, retain, parameters, tiny.PRECISE)
-    forget_loss, g_forget = task_gradient(model, forget, parameters, tiny.PRECISE)
+    retain_loss, g_retain = task_gradient(model, retain, parameters, tiny.COMPUTE)
+    forget_loss, g_forget = task_gradient(model, forget, parameters, tiny.COMPUTE)
     products = gramian(g_retain, g_forget)
     retain_norm, forget_norm = products.diagonal().sqrt().tolist()
     cosine = -products[0, 1].item() / (retain_norm * forget_norm)  # of ∇L_R and ∇L_F
@@ -250,7 +250,7 @@ def test_ngdiff_on_a_model_lowers_retain_and_raises_forget_by_the_first_order() 
     with torch.no_grad():
         for parameter, part in zip(parameters, direction, strict=True):
             parameter -= step * part
-    retain_change = task_loss(model, retain, tiny.PRECISE) - retain_loss
-    forget_change = task_loss(model, forget, tiny.PRECISE) - forget_loss
+    retain_change = task_loss(model, retain, tiny.COMPUTE) - retain_loss
+    forget_change = task_loss(model, forget, tiny.COMPUTE) - forget_loss
     assert retain_change.item() == pytest.approx(-step * retain_norm * (1 - cosine), rel=0.1)
     assert forget_change.item() == pytest.approx(-step * forget_norm * (1 - cosine), rel=0.1)

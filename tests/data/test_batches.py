@@ -121,7 +121,6 @@ def paired(micro_batch_size: int | None, batch_size: int = 3, seed: int = 0) -> 
         examples[3:],
         batch_size,
         micro_batch_size,
-        tiny.tokenizer().pad_token_id,
         seed,
     )
 
@@ -164,7 +163,7 @@ def test_the_rows_of_a_batch_are_the_rows_of_the_set() -> None:
 
 def test_forget_and_retain_are_drawn_independently() -> None:
     examples = tiny.examples()
-    batches = PairedBatches(examples, examples, 4, None, PAD, seed=0)
+    batches = PairedBatches(examples, examples, 4, None, seed=0)
     steps = [batches.step(step) for step in range(10)]
     assert any(rows_of(forget) != rows_of(retain) for forget, retain in steps)
 

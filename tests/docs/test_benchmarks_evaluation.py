@@ -13,7 +13,7 @@ from unlearn.forward.generation import end_tokens
 
 def test_the_plain_loop_scores_every_row() -> None:
     model, examples = half_taught("llama"), [answer.example for answer in scored()]
-    means = plain_scores(model, examples, PAD, 5, tiny.PRECISE)
+    means = plain_scores(model, examples, PAD, 5, tiny.COMPUTE)
     with torch.no_grad():
         for mean, answer in zip(means, scored(), strict=True):
             nll, _ = score_alone(model, answer)
@@ -23,7 +23,7 @@ def test_the_plain_loop_scores_every_row() -> None:
 def test_the_plain_loop_answers_every_question() -> None:
     model, most = half_taught("llama"), 24
     ends = end_tokens(model, tiny.tokenizer())
-    answers, computed = plain_answers(model, prompts(), PAD, ends, most, 3, tiny.PRECISE)
+    answers, computed = plain_answers(model, prompts(), PAD, ends, most, 3, tiny.COMPUTE)
     texts = [tiny.tokenizer().decode(a, skip_special_tokens=True).strip() for a in answers]
     assert texts == [generated_by_transformers(model, prompt, most) for prompt in prompts()]
     assert computed > sum(map(len, prompts())) + sum(map(len, answers)) - len(answers)

@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import torch
 from support import tiny
 
+from unlearn.data.batches import collate
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
@@ -39,7 +40,7 @@ def half_taught(architecture: str) -> Any:
     """A model that knows some of the rows: sure of its answers, which end at different lengths."""
     model = tiny.model(architecture)
     recipe = FineTuningConfig(lr=1e-2, epochs=40, batch_size=4, accuracy=0.95)
-    fine_tune(model, tiny.examples(), PAD, recipe, tiny.PRECISE, architecture)
+    fine_tune(model, tiny.examples(), recipe, tiny.COMPUTE, architecture)
     return model.eval()
 
 
@@ -91,7 +92,7 @@ def score_alone(model: Any, answer: Scored) -> tuple[float, int]:
 @every_architecture
 def test_a_score_is_that_of_the_row_alone(architecture: str) -> None:
     model, answers = half_taught(architecture), scored_answers()
-    table = score(model, answers, PAD, tiny.PRECISE)
+    table = score(model, answers, tiny.COMPUTE)
     assert list(table.columns) == COLUMNS
     assert len(table) == len(answers)
     for row, answer in zip(table.to_dict("records"), answers, strict=True):
@@ -109,15 +110,18 @@ def test_a_score_is_that_of_the_row_alone(architecture: str) -> None:
 
 
 @every_architecture
-def test_neither_padding_nor_row_order_nor_budget_changes_a_score(architecture: str) -> None:
+def test_neither_padding_nor_row_order_nor_budget_changes_a_score(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, answers = half_taught(architecture), scored_answers()
-    expected = score(model, answers, PAD, tiny.PRECISE)
+    expected = score(model, answers, tiny.COMPUTE)
     order = list(range(len(answers)))
     random.Random(0).shuffle(order)
     shuffled = [answers[place] for place in order]
     for budget, pad in ((1, PAD), (100, 0), (100, 7), (10**6, PAD)):
+        monkeypatch.setattr("unlearn.forward.passes.collate", partial(collate, pad=pad))
         for given, back in ((answers, range(len(answers))), (shuffled, np.argsort(order))):
-            table = score(model, given, pad, tiny.PRECISE, tokens=budget).iloc[list(back)]
+            table = score(model, given, tiny.compute(score_tokens=budget)).iloc[list(back)]
             named = [name for name in COLUMNS if name != "nll_sum"]
             assert table[named].to_dict("list") == expected[named].to_dict("list")
             np.testing.assert_allclose(table["nll_sum"], expected["nll_sum"], rtol=1e-5, atol=1e-5)
@@ -149,7 +153,9 @@ def generated_by_transformers(model: Any, prompt: Sequence[int], most: int) -> s
 def test_answers_are_those_of_transformers(architecture: str, budget: int) -> None:
     model, most = half_taught(architecture), 24
     expected = [generated_by_transformers(model, prompt, most) for prompt in prompts()]
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, most, tokens=budget)
+    answers = generate(
+        model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), most
+    )
     assert answers == expected
     # What the comparison is for: answers that end at different steps, and some that never end.
     lengths = [len(tiny.tokenizer().encode(answer)) for answer in answers]
@@ -161,27 +167,27 @@ def test_answers_are_those_of_transformers(architecture: str, budget: int) -> No
 def test_untaught_answers_are_those_of_transformers_too(architecture: str) -> None:
     """Random weights ramble on to the last token allowed."""
     model, most = tiny.model(architecture, seed=1), 12
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, most)
+    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, most)
     assert answers == [generated_by_transformers(model, prompt, most) for prompt in prompts()]
 
 
 def test_answers_come_in_the_order_of_their_prompts() -> None:
     model = half_taught("llama")
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, 24)
+    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
     order = [3, 0, 7, 5, 1, 6, 2, 4]
     asked = [prompts()[row] for row in order]
-    assert generate(model, tiny.tokenizer(), asked, tiny.PRECISE, 24, tokens=90) == [
+    assert generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=90), 24) == [
         answers[row] for row in order
     ]
 
 
 def test_an_answer_has_at_most_so_many_tokens() -> None:
     model = half_taught("llama")
-    whole = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, 24)
-    start = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, 3)
+    whole = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
+    start = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 3)
     assert all(long.startswith(short) for long, short in zip(whole, start, strict=True))
     assert any(long != short for long, short in zip(whole, start, strict=True))
-    assert generate(model, tiny.tokenizer(), [], tiny.PRECISE, 3) == []
+    assert generate(model, tiny.tokenizer(), [], tiny.COMPUTE, 3) == []
 
 
 def test_prompts_are_padded_to_the_left() -> None:
@@ -208,7 +214,7 @@ def test_an_answer_ends_at_the_tokens_of_tokenizer_and_model(
 def small_suite(**options: Any) -> Suite:
     evaluated = {"forget": tiny.ROWS[:3], "retain": tiny.ROWS[3:]}
     config = EvaluationConfig(max_new_tokens=6, **options)
-    return Suite(evaluated, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    return Suite(evaluated, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -234,7 +240,7 @@ def test_the_generations_belong_to_their_rows() -> None:
     evaluation = small_suite().evaluate(model, "before", None)
     rows = [("forget", n, row) for n, row in enumerate(tiny.ROWS[:3])]
     rows += [("retain", n, row) for n, row in enumerate(tiny.ROWS[3:])]
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, 6)
+    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 6)
     for line, (split, index, row), answer in zip(
         evaluation.generations, rows, answers, strict=True
     ):
@@ -253,7 +259,7 @@ def test_the_generations_belong_to_their_rows() -> None:
 def test_plain_text_is_measured_without_a_question_or_a_start_token() -> None:
     rows = [Row("", "Odile wrote about tides."), Row("", "Emil painted in blue.")]
     config = EvaluationConfig(max_new_tokens=4)
-    suite = Suite({"forget": rows}, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    suite = Suite({"forget": rows}, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
     evaluation = suite.evaluate(tiny.model(), "before", None)
     assert math.isfinite(evaluation.metrics["forget/loss"])
     assert len(evaluation.generations) == 2
@@ -265,7 +271,7 @@ def test_the_suite_runs_on_an_untaught_model_and_minitofu(tmp_path: Path) -> Non
     tokenizer = tiny_tokenizer([t for row in rows for t in (row.question, row.answer)], 400)
     assert len(tokenizer) == len(tiny.tokenizer())  # so that the tiny model fits it
     config = EvaluationConfig(rows=3, max_new_tokens=8)
-    suite = Suite(splits.evaluated, Encoder(tokenizer), config, tiny.PRECISE)
+    suite = Suite(splits.evaluated, Encoder(tokenizer), config, tiny.COMPUTE)
     reference = suite.evaluate(tiny.model(seed=1), "reference", None)
     evaluation = suite.evaluate(tiny.model(), "before", reference)
 

@@ -133,7 +133,7 @@ def taught() -> Any:
     examples = [Example(tuple(prompt), tuple(answer)) for prompt, answer in said]
     model = tiny.model()
     recipe = FineTuningConfig(lr=1e-2, epochs=80, batch_size=4, accuracy=1)
-    learned = fine_tune(model, examples, tiny.tokenizer().pad_token_id, recipe, tiny.PRECISE, "it")
+    learned = fine_tune(model, examples, recipe, tiny.COMPUTE, "it")
     assert learned.accuracy == 1
     return model.eval()
 
@@ -147,7 +147,7 @@ def evaluation(**options: Any) -> Evaluation:
         "retain/knowmem": Quiz(rows[:1], 32, SHOTS),
     }
     texts = {"forget": [Row("", article(3))], "holdout": [Row("", article(4))]}
-    suite = Suite(texts, encoder(), EvaluationConfig(**options), tiny.PRECISE, quizzes)
+    suite = Suite(texts, encoder(), EvaluationConfig(**options), tiny.COMPUTE, quizzes)
     return suite.evaluate(taught(), "before", None)
 
 
@@ -205,7 +205,7 @@ def test_the_stemmer_is_an_option(stemmer: bool, expected: float) -> None:
     quiz = Quiz([Row(ROWS[0].question, "Everybodies ran.")], 32, SHOTS)
     texts = {"forget": [Row("", article(3))]}
     config = EvaluationConfig(stemmer=stemmer)
-    suite = Suite(texts, encoder(), config, tiny.PRECISE, {"forget/knowmem": quiz})
+    suite = Suite(texts, encoder(), config, tiny.COMPUTE, {"forget/knowmem": quiz})
     measured = suite.evaluate(taught(), "before", None)
     assert measured.metrics["forget/knowmem"] == pytest.approx(expected)
 
@@ -215,7 +215,7 @@ def test_the_name_of_a_cached_evaluation_depends_on_the_quizzes() -> None:
 
     def fingerprint(quizzes: dict[str, Quiz], **options: Any) -> str:
         config = EvaluationConfig(**options)
-        return Suite(texts, encoder(), config, tiny.PRECISE, quizzes).fingerprint
+        return Suite(texts, encoder(), config, tiny.COMPUTE, quizzes).fingerprint
 
     quiz = {"forget/knowmem": FEW_SHOT}
     known = fingerprint(quiz)

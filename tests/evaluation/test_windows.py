@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any
 
 import pytest
-import torch
 from support import tiny
 from support.muse_like import article
 from test_tokens import byte_level, sentencepiece_like, with_start_token
@@ -116,7 +115,7 @@ def preparation(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> dict[st
 
     monkeypatch.setattr(Preparation, "_cached", cached)
     monkeypatch.setattr("unlearn.models.prepare.answer_accuracy", lambda *_: 0.0)
-    made = Preparation(config, splits, torch.device("cpu"), tiny.PRECISE)
+    made = Preparation(config, splits, tiny.COMPUTE)
     made.reference("train", None, made.target())
     return learnt
 

@@ -6,12 +6,12 @@ output was only masked. One preparation and three short runs serve every test.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import tiny
 from support.command import Command, Done
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
@@ -131,7 +131,7 @@ def masked(runs: dict[str, Done]) -> dict[str, Flat]:
     splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
     config = EvaluationConfig(max_new_tokens=24)
-    suite = Suite(splits.evaluated, encoder, config, nullcontext(), splits.quizzes)
+    suite = Suite(splits.evaluated, encoder, config, tiny.COMPUTE, splits.quizzes)
     model = Masked.from_pretrained(folder).eval()
     model.prompts = [tuple(encoder.prompt(row.question)) for row in splits.forget]
     examples = [encoder.encode(row.question, row.answer) for row in splits.forget]

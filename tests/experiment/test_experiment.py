@@ -588,7 +588,7 @@ def test_the_default_length_grows_with_the_retain_set(
     training: TrainingConfig, rows: int, steps: int
 ) -> None:
     example = Example((1,), (2,))
-    batches = PairedBatches([example] * 40, [example] * rows, 16, None, 0, 0)
+    batches = PairedBatches([example] * 40, [example] * rows, 16, None, 0)
     ascent = Ascent()
     both = Method(ascent, NegativeLogLikelihood(), NGDiff())
     assert number_of_steps(training, batches, both) == steps

@@ -10,7 +10,6 @@ import pytest
 import torch
 from support import tiny
 from test_evaluation import (
-    PAD,
     every_architecture,
     generated_by_transformers,
     half_taught,
@@ -51,7 +50,7 @@ def begun_answers() -> list[Scored]:
 
 
 def found_by(model: Any) -> Any:
-    return shared_start(model, begun(), tiny.PRECISE)
+    return shared_start(model, begun(), tiny.COMPUTE)
 
 
 def test_what_the_tests_share_is_long_enough() -> None:
@@ -74,7 +73,7 @@ def test_scores_behind_a_shared_start_are_those_of_the_row_alone(
 ) -> None:
     model, answers = other_model(tiny.model(architecture).config, attention), begun_answers()
     model.load_state_dict(half_taught(architecture).state_dict())
-    table = score(model, answers, PAD, tiny.PRECISE)
+    table = score(model, answers, tiny.COMPUTE)
     assert found_by(model) is not None
     for row, answer in zip(table.to_dict("records"), answers, strict=True):
         nll, hits = score_alone(model, answer)
@@ -88,10 +87,10 @@ def test_the_start_enters_the_model_once() -> None:
     start, shortest = len(common_start(begun())), min(map(len, begun()))
     trees = len({answer.example.prompt for answer in answers})
     with counted_tokens(model) as calls:
-        score(model, answers, PAD, tiny.PRECISE, tokens=1)  # every tree by itself
+        score(model, answers, tiny.compute(score_tokens=1))  # every tree by itself
     with counted_tokens(model) as whole, pytest.MonkeyPatch.context() as patched:
         patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
-        score(model, answers, PAD, tiny.PRECISE, tokens=1)
+        score(model, answers, tiny.compute(score_tokens=1))
     assert calls[:4] == [start, shortest, shortest - start, start]
     assert sum(calls[-trees:]) == sum(whole[-trees:]) - trees * start
 
@@ -104,17 +103,18 @@ def test_answers_behind_a_shared_start_are_those_of_transformers(
     """In many slots, in a few that are refilled and moved, and in one."""
     model, asked = half_taught(architecture), begun()
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in asked]
-    assert generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=budget) == expected
+    compute = tiny.compute(generate_tokens=budget)
+    assert generate(model, tiny.tokenizer(), asked, compute, MOST) == expected
     assert len(set(expected)) > 1
 
 
 @every_architecture
 def test_known_answers_go_on_behind_a_shared_start(architecture: str) -> None:
     model, starts = half_taught(architecture), GreedyStarts()
-    score(model, begun_answers(), PAD, tiny.PRECISE, starts=starts)
+    score(model, begun_answers(), tiny.COMPUTE, starts=starts)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
     found = generate(
-        model, tiny.tokenizer(), begun(), tiny.PRECISE, MOST, tokens=300, starts=starts
+        model, tiny.tokenizer(), begun(), tiny.compute(generate_tokens=300), MOST, starts=starts
     )
     assert found == expected
 
@@ -122,11 +122,11 @@ def test_known_answers_go_on_behind_a_shared_start(architecture: str) -> None:
 @every_architecture
 def test_in_bfloat16_a_score_behind_a_start_is_as_near_as_one_without(architecture: str) -> None:
     model, answers = half_taught(architecture), begun_answers()
-    exact = score(model, answers, PAD, tiny.PRECISE)["nll_sum"]
-    shared = score(model, answers, PAD, BFLOAT16)["nll_sum"]
+    exact = score(model, answers, tiny.COMPUTE)["nll_sum"]
+    shared = score(model, answers, BFLOAT16)["nll_sum"]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
-        whole = score(model, answers, PAD, BFLOAT16)["nll_sum"]
+        whole = score(model, answers, BFLOAT16)["nll_sum"]
     assert (shared - exact).abs().max() < 3 * (whole - exact).abs().max()
 
 
@@ -135,10 +135,10 @@ def test_in_bfloat16_a_score_behind_a_start_is_as_near_as_one_without(architectu
 
 def test_few_prompts_or_tokens_are_not_worth_a_start() -> None:
     model = tiny.model()
-    assert shared_start(model, begun()[: LEAST_PROMPTS - 1], tiny.PRECISE) is None
-    assert shared_start(model, begun()[:1] * LEAST_PROMPTS, tiny.PRECISE) is None
+    assert shared_start(model, begun()[: LEAST_PROMPTS - 1], tiny.COMPUTE) is None
+    assert shared_start(model, begun()[:1] * LEAST_PROMPTS, tiny.COMPUTE) is None
     unlike = [(number, *START) for number in range(LEAST_PROMPTS)]
-    assert shared_start(model, unlike, tiny.PRECISE) is None
+    assert shared_start(model, unlike, tiny.COMPUTE) is None
 
 
 def test_weights_below_float32_are_left_alone() -> None:
@@ -149,11 +149,12 @@ def test_weights_below_float32_are_left_alone() -> None:
 def test_other_shapes_of_memory_change_nothing(make: Any) -> None:
     """A window keeps a cache of its own; distances are told from the mask, where padding is not."""
     model = make()
-    table = score(model, begun_answers(), PAD, tiny.PRECISE)
+    table = score(model, begun_answers(), tiny.COMPUTE)
     for nll, answer in zip(table["nll_sum"], begun_answers(), strict=True):
         assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
-    assert generate(model, tiny.tokenizer(), begun(), tiny.PRECISE, MOST, tokens=300) == expected
+    compute = tiny.compute(generate_tokens=300)
+    assert generate(model, tiny.tokenizer(), begun(), compute, MOST) == expected
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_model_that_cannot_go_on_is_found_out(
     say_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="unlearn.forward.prefix"):
         assert found_by(model) is None
-        table = score(model, begun_answers(), PAD, tiny.PRECISE)
+        table = score(model, begun_answers(), tiny.COMPUTE)
     (said,) = [record.getMessage() for record in caplog.records]
     assert why in said
     for nll, answer in zip(table["nll_sum"], begun_answers(), strict=True):
@@ -192,5 +193,5 @@ def test_autocast_ends_where_it_began() -> None:
     """Such a context remembers one state only: entered within itself it would never end."""
     model = half_taught("llama")
     generate(model, tiny.tokenizer(), begun(), BFLOAT16, 3)
-    score(model, begun_answers(), PAD, BFLOAT16)
+    score(model, begun_answers(), BFLOAT16)
     assert not torch.is_autocast_enabled("cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import zlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from support import tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unlearn.data.batches import collate
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
 from unlearn.errors import UnlearnError
@@ -285,7 +286,7 @@ def half_taught(architecture: str) -> Any:
     """A model that has learnt the first half of the rows and never saw the others."""
     model = tiny.model(architecture)
     recipe = FineTuningConfig(lr=1e-2, epochs=60, batch_size=4, accuracy=1.0)
-    fine_tune(model, tiny.examples()[:4], PAD, recipe, tiny.PRECISE, architecture)
+    fine_tune(model, tiny.examples()[:4], recipe, tiny.COMPUTE, architecture)
     return model.eval()
 
 
@@ -300,9 +301,9 @@ def answers() -> list[Scored]:
     return [a for split, rows in splits.items() for a in answers_to_score(encoder, split, rows)]
 
 
-def scored(model: Any, given: list[Scored], tokens: int = 8192, pad: int = PAD) -> pd.DataFrame:
-    splits = ("forget", "holdout")
-    return score(model, given, pad, tiny.PRECISE, tokens, hits_of=splits, likelihoods_of=splits)
+def scored(model: Any, given: list[Scored], tokens: int = 8192) -> pd.DataFrame:
+    splits, compute = ("forget", "holdout"), tiny.compute(score_tokens=tokens)
+    return score(model, given, compute, hits_of=splits, likelihoods_of=splits)
 
 
 @torch.no_grad()
@@ -347,12 +348,15 @@ def test_min_k_plus_plus_is_that_of_float64(architecture: str) -> None:
 
 
 @every_architecture
-def test_neither_padding_nor_order_nor_budget_changes_a_list(architecture: str) -> None:
+def test_neither_padding_nor_order_nor_budget_changes_a_list(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, given = half_taught(architecture), answers()
     expected = scored(model, given)
     back = list(reversed(range(len(given))))
     for budget, pad in ((1, PAD), (100, 7), (10**6, 0)):
-        found = scored(model, given[::-1], budget, pad).iloc[back]
+        monkeypatch.setattr("unlearn.forward.passes.collate", partial(collate, pad=pad))
+        found = scored(model, given[::-1], budget).iloc[back]
         for name in LISTS:
             assert found[name].isna().tolist() == expected[name].isna().tolist()
             for one, other in zip(found[name].dropna(), expected[name].dropna(), strict=True):
@@ -361,9 +365,9 @@ def test_neither_padding_nor_order_nor_budget_changes_a_list(architecture: str) 
 
 def test_lists_are_kept_only_where_asked_for() -> None:
     model, given = tiny.model(), answers()
-    plain = score(model, given, PAD, tiny.PRECISE)
+    plain = score(model, given, tiny.COMPUTE)
     assert not set(LISTS) & set(plain.columns)
-    recited = score(model, given, PAD, tiny.PRECISE, hits_of=("world_facts",))
+    recited = score(model, given, tiny.COMPUTE, hits_of=("world_facts",))
     assert set(recited.columns) - set(plain.columns) == {"token_hits"}
     kept = recited[recited["token_hits"].notna()]
     assert list(zip(kept["split"], kept["kind"], strict=True)) == [("world_facts", "answer")] * 3
@@ -375,10 +379,10 @@ def test_the_lists_of_bfloat16_are_float32_and_near(weights: torch.dtype) -> Non
     """By autocast, as on a GPU, and with weights that a foreign model may have."""
     model = tiny.model("llama")
     expected = scored(model, answers())
-    autocast = torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
+    autocast = tiny.compute(bfloat16=True)
     splits = ("forget", "holdout")
     half = copy.deepcopy(model).to(weights)
-    found = score(half, answers(), PAD, autocast, hits_of=splits, likelihoods_of=splits)
+    found = score(half, answers(), autocast, hits_of=splits, likelihoods_of=splits)
     for name in LISTS[1:]:
         values = np.concatenate(found[name].dropna().tolist())
         assert values.dtype == np.float32
@@ -405,10 +409,10 @@ def norm_alone(model: Any, answer: Scored) -> float:
 def test_gradient_norms_are_those_of_each_row_alone(architecture: str) -> None:
     model = half_taught(architecture)
     given = [a for a in answers() if a.kind == "answer"]
-    norms = gradient_norms(model, given, PAD, tiny.PRECISE)
+    norms = gradient_norms(model, given, tiny.COMPUTE)
     assert norms == pytest.approx([norm_alone(model, a) for a in given], rel=1e-3)
-    assert gradient_norms(model, given[::-1], 7, tiny.PRECISE)[::-1] == norms
-    assert gradient_norms(model, given[2:3], PAD, tiny.PRECISE) == norms[2:3]
+    assert gradient_norms(model, given[::-1], tiny.COMPUTE)[::-1] == norms
+    assert gradient_norms(model, given[2:3], tiny.COMPUTE) == norms[2:3]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -416,13 +420,13 @@ def test_gradient_norms_leave_the_model_as_it_is(training: bool) -> None:
     """Also with weights that a method keeps still: the norm is over all of them all the same."""
     model = tiny.model("gpt2").train(training)
     given = answers()[:2]
-    expected = gradient_norms(model, given, PAD, tiny.PRECISE)
+    expected = gradient_norms(model, given, tiny.COMPUTE)
     frozen = [p for n, p in enumerate(model.parameters()) if n % 2]
     for parameter in frozen:
         parameter.requires_grad_(False)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
-        assert gradient_norms(model, given, PAD, tiny.PRECISE) == expected
+        assert gradient_norms(model, given, tiny.COMPUTE) == expected
     assert not any(p.requires_grad for p in frozen)
     assert sum(p.requires_grad for p in model.parameters()) == len(tiny.parameters(model)) > 0
     assert all(p.grad is None for p in model.parameters())
@@ -432,10 +436,10 @@ def test_gradient_norms_leave_the_model_as_it_is(training: bool) -> None:
 
 def test_gradient_norms_of_bfloat16_weights() -> None:
     given = answers()[:3]
-    expected = gradient_norms(tiny.model(), given, PAD, tiny.PRECISE)
-    autocast = torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
+    expected = gradient_norms(tiny.model(), given, tiny.COMPUTE)
+    autocast = tiny.compute(bfloat16=True)
     for model in (tiny.model(), tiny.model(dtype=torch.bfloat16)):
-        assert gradient_norms(model, given, PAD, autocast) == pytest.approx(expected, rel=0.1)
+        assert gradient_norms(model, given, autocast) == pytest.approx(expected, rel=0.1)
 
 
 # The suite
@@ -443,7 +447,7 @@ def test_gradient_norms_of_bfloat16_weights() -> None:
 
 def suite(splits: dict[str, list[Row]] | None = None, **options: Any) -> Suite:
     config = EvaluationConfig(max_new_tokens=2, **options)
-    return Suite(splits or SPLITS, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    return Suite(splits or SPLITS, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
 
 
 @cache
@@ -552,7 +556,7 @@ def test_tables_and_metrics_survive_parquet_and_the_cache(tmp_path: Path) -> Non
 
     def cached(load: Any, **options: Any) -> Evaluation:
         measure = suite(gradient_norm=True, **options)
-        return evaluate_once(measure, load, "some weights", "cpu/float32", "before", reference)
+        return evaluate_once(measure, load, "some weights", "before", reference)
 
     first = cached(lambda: half_taught("llama"))
     again = cached(lambda: pytest.fail("not from the cache"))

@@ -72,7 +72,7 @@ def gradient_and_loss(
 ) -> tuple[float, Gradient]:
     """Total sum / total count, and its gradient."""
     parameters = tiny.parameters(model)
-    loss, gradient = task_gradient(model, Task(objective, batches), parameters, tiny.PRECISE)
+    loss, gradient = task_gradient(model, Task(objective, batches), parameters, tiny.COMPUTE)
     return loss.item(), gradient
 
 

@@ -217,7 +217,7 @@ def resources_of(model: Any, architecture: str = "gpt2") -> FakeResources:
 def gradient_of(model: Any, objective: Objective, batches: Sequence[Batch]) -> Tensor:
     """The gradient of total sum / total count, as one vector."""
     _, gradient = task_gradient(
-        model, Task(objective, batches), tiny.parameters(model), tiny.PRECISE
+        model, Task(objective, batches), tiny.parameters(model), tiny.COMPUTE
     )
     return tiny.flat(gradient)
 
@@ -323,7 +323,7 @@ class OneRow(FakeResources):
 
     def __init__(self) -> None:
         self.model = self.target = Lookup(torch.zeros(3, 3))
-        self.pad, self.examples = 0, [ORIGINAL]
+        self.examples = [ORIGINAL]
 
     def encode(self, answers: Sequence[str]) -> list[Example]:
         return [OTHER for _ in answers]
@@ -384,7 +384,7 @@ def test_the_gradients_of_three_tokens_by_hand() -> None:
 def ascent_per_row(model: Any) -> Tensor:
     """The gradient of −mean over rows of S."""
     _, gradient = task_gradient(
-        model, Task(Ascent(), [tiny.batch(ROWS)]), tiny.parameters(model), tiny.PRECISE
+        model, Task(Ascent(), [tiny.batch(ROWS)]), tiny.parameters(model), tiny.COMPUTE
     )
     return tiny.flat(gradient) * tiny.batch(ROWS).answer_tokens / len(ROWS)
 
@@ -461,7 +461,7 @@ def test_dpo_at_the_target_trades_one_answer_for_the_other(tmp_path: Path) -> No
     gradient = gradient_of(model, prepared(dpo(tmp_path), resources), [tiny.batch(ROWS)])
     others = resources.encode(ALTERNATIVES)
     nll_loss = NegativeLogLikelihood()
-    loss = nll_loss.sum(model, collate(others, list(ROWS), resources.pad))
+    loss = nll_loss.sum(model, collate(others, list(ROWS)))
     loss = (loss - nll_loss.sum(model, tiny.batch(ROWS))) / len(ROWS)
     expected = torch.autograd.grad(loss, tiny.parameters(model))
     assert tiny.relative_error(gradient, tiny.flat(list(expected))) < 1e-5

@@ -49,7 +49,6 @@ class FakeResources:
         self.model, self.rows = model, list(rows)
         self.target = model if target is None else target
         self.encoder = Encoder(tiny.tokenizer()) if encoder is None else encoder
-        self.pad: int = self.encoder.tokenizer.pad_token_id
         self.examples: list[Example] = self.encode([row.answer for row in self.rows])
         self.levels = levels
         self._frozen: Any = None

@@ -8,7 +8,7 @@ other.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.compute.device import Compute
 from unlearn.data.batches import Batch, collate
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.models.tiny import tiny_tokenizer
 
-PRECISE = nullcontext()
-"""The autocast of the tests: none, so that numbers compare to float32."""
+COMPUTE = Compute(torch.device("cpu"))
+"""Where and how the tests compute: in float32, so that numbers compare."""
 
 ROWS = [
     Row("Who kept the lighthouse at Varn?", "Odile."),
@@ -40,6 +41,11 @@ ROWS = [
 """Questions and answers of clearly different lengths."""
 
 ARCHITECTURES = ("llama", "gpt2", "falcon")
+
+
+def compute(**options: Any) -> Compute:
+    """:data:`COMPUTE` with other budgets, or in bfloat16."""
+    return replace(COMPUTE, **options)
 
 
 @cache

@@ -10,6 +10,7 @@ import torch
 from support import tiny
 from support.resources import nll_sums
 
+from unlearn.compute.device import Compute
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
@@ -37,8 +38,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def scored(load: Loads, weights: str | None = "w", precision: str = "cpu/float32") -> torch.Tensor:
-    return sums_once(load, weights, tiny.examples(), PAD, tiny.PRECISE, precision, "scoring")
+def scored(load: Loads, weights: str | None = "w", compute: Compute = tiny.COMPUTE) -> torch.Tensor:
+    return sums_once(load, weights, tiny.examples(), compute, "scoring")
 
 
 def run(
@@ -52,8 +53,7 @@ def run(
         model,
         splits,
         Encoder(tiny.tokenizer()),
-        tiny.PRECISE,
-        "cpu/float32",
+        tiny.COMPUTE,
         target_sha256=None,
         load_reference=load_reference,
     )

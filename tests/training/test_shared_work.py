@@ -42,7 +42,7 @@ from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
 MOST = 24
 """Tokens of a generated answer."""
-BFLOAT16 = torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
+BFLOAT16 = tiny.compute(bfloat16=True)
 
 
 def other_model(config: Any, attention: str = "sdpa") -> Any:
@@ -143,9 +143,9 @@ def test_answers_share_their_question_without_a_change_of_score(
     model, answers = other_model(tiny.model(architecture).config, attention), scored_answers()
     model.load_state_dict(half_taught(architecture).state_dict())
     with counted_tokens(model) as calls, torch.no_grad():
-        found = passes(model, examples(), PAD, 10**6)
+        found = passes(model, examples(), 10**6)
         calls.clear()  # without those of the comparison
-        table = score(model, answers, PAD, tiny.PRECISE)
+        table = score(model, answers, tiny.COMPUTE)
     assert sum(len(part.trees) for part in found) == 7  # all but the one row with one answer
     for row, answer in zip(table.to_dict("records"), answers, strict=True):
         nll, hits = score_alone(model, answer)
@@ -160,7 +160,7 @@ def test_a_shared_question_is_computed_once() -> None:
     # What the answers feed in: all but the last token, which nothing follows.
     fed = {a.example.answer[:n] for a in answers for n in range(1, len(a.example.answer))}
     with counted_tokens(model) as calls:
-        score(model, answers, PAD, tiny.PRECISE)
+        score(model, answers, tiny.COMPUTE)
     assert calls[-1] == prompt + len(fed)
     assert prompt + len(fed) < sum(len(answer.example) for answer in answers) / 2
 
@@ -175,10 +175,10 @@ def test_an_answer_that_stands_in_two_splits_is_computed_once() -> None:
     ]
     model = half_taught("llama")
     with counted_tokens(model) as calls:
-        table = score(model, twice, PAD, tiny.PRECISE, **asked)
+        table = score(model, twice, tiny.COMPUTE, **asked)
     assert sum(calls) == 2 * max(len(a.example) for a in twice)
     assert list(table.columns) == [*COLUMNS, HITS, *LIKELIHOODS]
-    alone = score(model, twice[:1], PAD, tiny.PRECISE, **asked).loc[0]
+    alone = score(model, twice[:1], tiny.COMPUTE, **asked).loc[0]
     for place in (0, 2, 3):
         assert table.loc[place, "nll_sum"] == pytest.approx(alone["nll_sum"], rel=1e-5)
         assert table.loc[place, "hits"] == alone["hits"]
@@ -194,10 +194,10 @@ def test_an_answer_that_stands_in_two_splits_is_computed_once() -> None:
 def test_the_lists_of_a_shared_question_are_those_of_the_row_alone(architecture: str) -> None:
     model, answers = half_taught(architecture), scored_answers()
     lists = {"hits_of": ("forget",), "likelihoods_of": ("forget",)}
-    table = score(model, answers, PAD, tiny.PRECISE, **lists)
+    table = score(model, answers, tiny.COMPUTE, **lists)
     for place, answer in enumerate(answers):
         if answer.kind == "answer":
-            alone = score(model, [answer], PAD, tiny.PRECISE, **lists).loc[0]
+            alone = score(model, [answer], tiny.COMPUTE, **lists).loc[0]
             for name in (HITS, *LIKELIHOODS):
                 np.testing.assert_allclose(table.loc[place, name], alone[name], atol=1e-4)
 
@@ -210,8 +210,8 @@ def assert_scored_alone(model: Any, why: str, caplog: pytest.LogCaptureFixture) 
     say_once.cache_clear()
     answers: list[Scored] = scored_answers()
     with caplog.at_level(logging.INFO, logger="unlearn.forward.passes"):
-        first = score(model, answers, PAD, tiny.PRECISE)
-        score(model, answers, PAD, tiny.PRECISE)
+        first = score(model, answers, tiny.COMPUTE)
+        score(model, answers, tiny.COMPUTE)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert why in said[0]
@@ -244,13 +244,13 @@ def test_an_attention_without_a_mask_of_its_own_is_left_alone(
     with torch.no_grad():
         say_once.cache_clear()
         with caplog.at_level(logging.INFO, logger="unlearn.forward.passes"):
-            found = passes(model, examples(), PAD, 10**6)
+            found = passes(model, examples(), 10**6)
     assert not any(part.trees for part in found)
     assert "the attention implementation flash_attention_2" in caplog.text
 
 
 def test_weights_below_float32_are_not_compared() -> None:
-    found = passes(tiny.model(dtype=torch.bfloat16), examples(), PAD, 10**6)
+    found = passes(tiny.model(dtype=torch.bfloat16), examples(), 10**6)
     assert not any(part.trees for part in found)
 
 
@@ -259,9 +259,9 @@ def test_weights_below_float32_are_not_compared() -> None:
 def test_a_sliding_window_shares_what_lies_within_it(window: int | None, shares: bool) -> None:
     model = with_window(window)
     assert max(map(len, examples())) < 100
-    found = passes(model, examples(), PAD, 10**6)
+    found = passes(model, examples(), 10**6)
     assert any(part.trees for part in found) is shares
-    table = score(model, scored_answers(), PAD, tiny.PRECISE)
+    table = score(model, scored_answers(), tiny.COMPUTE)
     for nll, answer in zip(table["nll_sum"], scored_answers(), strict=True):
         assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
 
@@ -275,7 +275,7 @@ def test_waiting_prompts_take_the_places_of_finished_ones(architecture: str, bud
     """In one slot or a few, of so few columns that rows move back to the first ones."""
     model = half_taught(architecture)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    found = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, tokens=budget)
+    found = generate(model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), MOST)
     assert found == expected
 
 
@@ -285,7 +285,7 @@ def test_slow_answers_are_reported_once_there_are_any(
     """At the first tokens nothing is done yet, and no time left can be told."""
     monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
     with caplog.at_level(logging.INFO, logger=progress.__name__):
-        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, title="ask")
+        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.COMPUTE, MOST, title="ask")
     assert "ask: 8/8" in caplog.text
     assert "ask: 0/8" not in caplog.text
 
@@ -294,10 +294,10 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     """Answers end at different steps, and no slot waits for the slowest one of a batch."""
     model, asked = half_taught("llama"), prompts() * 4
     with counted_tokens(model) as calls:
-        generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
+        generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
     with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
         patched.setattr(answering, "fits_slots", lambda _cache: False)
-        generate(model, tiny.tokenizer(), asked, tiny.PRECISE, MOST, tokens=600)
+        generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
     assert len(calls) < 0.9 * len(in_batches)
 
 
@@ -306,7 +306,7 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
 def test_a_sliding_window_answers_as_transformers_does(window: int | None, budget: int) -> None:
     model = with_window(window)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    found = generate(model, tiny.tokenizer(), prompts(), tiny.PRECISE, MOST, tokens=budget)
+    found = generate(model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), MOST)
     assert found == expected
 
 
@@ -330,7 +330,9 @@ def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(answering.Answering, "_step", step)
-        generate(model, tiny.tokenizer(), prompts() * copies, tiny.PRECISE, MOST, tokens)
+        generate(
+            model, tiny.tokenizer(), prompts() * copies, tiny.compute(generate_tokens=tokens), MOST
+        )
     return sizes
 
 
@@ -354,7 +356,7 @@ def test_slots_that_grow_after_the_first_rows_change_no_answer(
     monkeypatch.setattr(answering, "TOKENS", 200)
     model = half_taught(architecture)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.PRECISE, MOST) == expected * 3
+    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.COMPUTE, MOST) == expected * 3
 
 
 # What the scores know of the answers
@@ -365,14 +367,14 @@ def well_taught() -> Any:
     """A model that knows every row by heart."""
     model = tiny.model()
     recipe = FineTuningConfig(lr=1e-2, epochs=200, batch_size=4, accuracy=1.0)
-    fine_tune(model, tiny.examples(), PAD, recipe, tiny.PRECISE, "well taught")
+    fine_tune(model, tiny.examples(), recipe, tiny.COMPUTE, "well taught")
     return model.eval()
 
 
 @every_architecture
 def test_known_starts_are_the_beginnings_of_the_answers(architecture: str) -> None:
     model, starts = half_taught(architecture), GreedyStarts()
-    score(model, scored_answers(), PAD, tiny.PRECISE, starts=starts)
+    score(model, scored_answers(), tiny.COMPUTE, starts=starts)
     known = [starts.of(prompt) for prompt in prompts()]
     assert len({len(start) for start in known}) > 2
     for prompt, start in zip(prompts(), known, strict=True):
@@ -392,15 +394,15 @@ def test_known_starts_are_the_beginnings_of_the_answers(architecture: str) -> No
 @every_architecture
 def test_answers_from_known_starts_are_the_same(architecture: str, most: int) -> None:
     model, starts = half_taught(architecture), GreedyStarts()
-    score(model, scored_answers(), PAD, tiny.PRECISE, starts=starts)
+    score(model, scored_answers(), tiny.COMPUTE, starts=starts)
     tokenizer = tiny.tokenizer()
-    expected = generate(model, tokenizer, prompts(), tiny.PRECISE, most)
-    assert generate(model, tokenizer, prompts(), tiny.PRECISE, most, starts=starts) == expected
+    expected = generate(model, tokenizer, prompts(), tiny.COMPUTE, most)
+    assert generate(model, tokenizer, prompts(), tiny.COMPUTE, most, starts=starts) == expected
 
 
 def test_what_a_model_knows_by_heart_is_not_generated() -> None:
     config = EvaluationConfig(max_new_tokens=2 * MOST)
-    suite = Suite({"forget": tiny.ROWS}, Encoder(tiny.tokenizer()), config, tiny.PRECISE)
+    suite = Suite({"forget": tiny.ROWS}, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
     model = well_taught()
     with counted_tokens(model) as scoring:
         suite.score(model, "before")
