@@ -47,7 +47,8 @@ format: install ## Put the code into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure a step and an evaluation
+bench: install ## Measure the start, a step and an evaluation
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation
 
