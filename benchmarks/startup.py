@@ -79,8 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(
-        f"{date.today()}, Python {platform.python_version()}, Hydra {metadata.version('hydra-core')}"
-        f"; {options.pairs} pairs of processes, clock: their processor time",
+        f"{date.today()}, Python {platform.python_version()}, "
+        f"Hydra {metadata.version('hydra-core')}; "
+        f"{options.pairs} pairs of processes, clock: their processor time",
         soft_wrap=True,
     )
     with console.status("measuring ..."):

@@ -25,7 +25,11 @@ def test_least_and_median_are_of_the_ratios_of_neighbours(
 def test_the_command_prints_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--pairs", "1"])
     said = capsys.readouterr().out
-    for row in ("unlearn --help, seconds", "import hydra, seconds", "unlearn --help / import hydra"):
+    for row in (
+        "unlearn --help, seconds",
+        "import hydra, seconds",
+        "unlearn --help / import hydra",
+    ):
         assert row in said
 
 

@@ -20,6 +20,7 @@ from command import QUICK, SMALL, Command, Done, files_in, finish, start
 from torch import Tensor
 
 from unlearn.checkpoints import newest_of, random_state, read_state, restore_random
+from unlearn.files import entries_below
 from unlearn.resuming import BEGUN
 from unlearn.weightings import NGDiff
 
@@ -299,7 +300,7 @@ def events_in(*folders: Path) -> int:
     """How far a run has come: its files, and the lines of its logs and records."""
     count = 0
     for folder in folders:
-        for path in list(folder.rglob("*")):
+        for path in entries_below(folder):
             count += 1
             if path.suffix in (".log", ".jsonl"):
                 with suppress(FileNotFoundError):
@@ -326,7 +327,7 @@ def killed_after(events: int, words: tuple[str, ...], cwd: Path, folder: Path) -
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return True
-        time.sleep(0.002)
+        time.sleep(0.01)  # events are counted, so this sets how fine, not what holds
     assert process.returncode == 0
     return False
 

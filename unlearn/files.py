@@ -7,7 +7,7 @@ finished jobs, a person) sees the old file or the new one, never half of one.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from numbers import Integral, Real
 from pathlib import Path
@@ -65,3 +65,22 @@ def write_json_atomic(path: Path, value: Any) -> None:
     """Write ``value`` as indented strict JSON, atomically; :func:`plain` converts."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where there is none, or none any more."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def entries_below(folder: Path) -> Iterator[Path]:
+    """Yield every file and folder below, also where another process is writing there.
+
+    What vanishes meanwhile is passed over; `Path.rglob` raises where a folder that it has just seen
+    gets another name.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(place, name)
