@@ -110,6 +110,9 @@ class Command:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["unlearn", *sent])
             patch.chdir(self.folder)
+            if not any("experiment=" in word or "hydra.mode=" in word for word in words):
+                # Hydra composes everything twice, first to see whether hydra.mode is set.
+                patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
             if not figures:
                 patch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: path.touch())
             status = self._main(patch)
@@ -148,8 +151,10 @@ def clean_hydra() -> Iterator[None]:
         root.handlers[:], root.level = handlers, level
 
 
-def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start `python -m unlearn` in a process of its own."""
+def start(
+    *words: str, cwd: Path, own_group: bool = False, **variables: str
+) -> subprocess.Popen[str]:
+    """Start `python -m unlearn` in a process of its own, which imports everything anew."""
     return subprocess.Popen(
         [sys.executable, "-m", "unlearn", *words],
         cwd=cwd,
@@ -157,6 +162,7 @@ def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,
     )
 
 

@@ -26,6 +26,7 @@ from command import (
     start,
     write_rows,
 )
+from forked import Forked
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
@@ -234,10 +235,17 @@ NAMES = ("one", "two")
 @pytest.mark.slow
 def test_two_processes_at_once_train_once(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
-    both = [
-        start(*SMALL, f"hydra.run.dir={name}", cwd=tmp_path, UNLEARN_CACHE=cache) for name in NAMES
-    ]
-    done = [finish(process, tmp_path / name) for process, name in zip(both, NAMES, strict=True)]
+    both = {
+        name: Forked(
+            *SMALL,
+            f"hydra.run.dir={name}",
+            cwd=tmp_path,
+            said=tmp_path / f"{name}.said",
+            UNLEARN_CACHE=cache,
+        )
+        for name in NAMES
+    }
+    done = [process.finish(tmp_path / name) for name, process in both.items()]
     assert [one.status for one in done] == [0, 0], done[0].said + done[1].said
     told = done[0].log + done[1].log
     for name in ("target", "reference"):
