@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.sweep import children
 
 ROOT = Path(__file__).parents[1]
-BOUND = 5.0
+BOUND = 4.0
 """Most that the command may take, in imports of Hydra: the median of the pairs."""
 WIDTH = 100
 """Columns where no terminal tells: rich's guess of 80 would cut the table in a file."""
