@@ -91,7 +91,9 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice", [pytest.param(name, marks=[pytest.mark.slow] * (name != "gen")) for name in CHOICES]
+)
 def test_a_cut_run_ends_with_the_same_bits(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
 ) -> None:
