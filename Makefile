@@ -33,10 +33,10 @@ run: install ## Run the embedded experiment (ARGS="method=pcgrad seed=1" changes
 	$(BIN)/unlearn $(ARGS)
 
 test: install ## Run every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 quick: install ## Run the tests but the slow ones
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .
@@ -47,7 +47,8 @@ format: install ## Put the code into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure a step and an evaluation
+bench: install ## Measure the start, a step and an evaluation
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation
 

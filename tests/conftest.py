@@ -1,16 +1,19 @@
 """Set before torch is imported: one thread, no network, no tracker."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from support import forked
 from support.command import Command
 
 torch.set_num_threads(1)
@@ -27,11 +30,39 @@ def tofu_path() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of the tests' own: they neither use nor fill the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the tests' own, one for all processes that share the tests.
+
+    They neither use nor fill the user's, and a model that many tests want is trained once.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     os.environ["UNLEARN_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture
+def own_cache(
+    shared_cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A cache of one test, with the whole entries of the shared one, that nobody else fills.
+
+    They are hard links: a test that writes into a file of an entry makes a copy first.
+    """
+    folder = tmp_path_factory.mktemp("own_cache")
+    for entry in shared_cache.glob("*/*"):
+        if entry.is_dir() and not entry.name.startswith("."):
+            place = folder / entry.relative_to(shared_cache)
+            shutil.copytree(entry, place, copy_function=os.link)
+    monkeypatch.setenv("UNLEARN_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_left() -> Iterator[None]:
+    """What tests/forked.py started ends with the tests."""
+    yield
+    forked.stop()
 
 
 @pytest.fixture

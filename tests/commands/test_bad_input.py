@@ -31,6 +31,7 @@ from support.command import (
     start,
     write_rows,
 )
+from support.forked import Forked
 from torch import Tensor
 
 from unlearn.composition.explain import release
@@ -225,7 +226,8 @@ def test_a_word_that_is_no_flag(unlearn: Command) -> None:
 
 
 def test_a_process_of_its_own_tells_the_same(unlearn: Command, tmp_path: Path) -> None:
-    done = finish(start("training.steps=-1", "hydra.run.dir=run", cwd=tmp_path), tmp_path / "run")
+    words = ("training.steps=-1", "hydra.run.dir=run")
+    done = Forked(*words, cwd=tmp_path, said=tmp_path / "said").finish(tmp_path / "run")
     assert done.status == 2
     assert done.err.count("training.steps: -1; allowed: above 0") == 1
     assert done.out == ""

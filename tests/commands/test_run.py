@@ -124,7 +124,7 @@ def test_answers_without_importing_anything_heavy(words: tuple[str, ...], tmp_pa
     program = f"""
 import sys
 sys.argv = ["unlearn", *{words!r}]
-from unlearn.cli import main
+from unlearn.commands.run import main
 try:
     main()
 finally:

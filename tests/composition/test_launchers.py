@@ -192,7 +192,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
 def test_submitit_runs_the_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     words = ["-m", "hydra/launcher=submitit_local", "seed=0,1", *QUICK]
-    words += ["hydra.launcher.timeout_min=5", f"hydra.sweep.dir={tmp_path}"]
+    words += [f"hydra.sweep.dir={tmp_path}"]
     done = finish(start(*words, cwd=tmp_path), tmp_path)
     assert done.status == 0, done.said
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]

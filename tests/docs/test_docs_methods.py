@@ -357,6 +357,7 @@ def test_an_example_builds_its_method(command: str) -> None:
     assert problems.found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", sorted(parts("weighting")))
 def test_any_preset_takes_any_weighting(weighting: str) -> None:
     for preset in ("npo", "simnpo", "undial", "rmu", "linear", "ngdiff"):

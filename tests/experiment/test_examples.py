@@ -34,7 +34,6 @@ def test_own_data(tmp_path: Path) -> None:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Accepted: 3 of 3 conditions met." in done.stdout

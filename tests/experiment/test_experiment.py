@@ -29,6 +29,7 @@ from support.command import (
     start,
     write_rows,
 )
+from support.forked import Forked
 
 from unlearn.composition.register import register
 from unlearn.data.batches import PairedBatches
@@ -235,10 +236,17 @@ NAMES = ("one", "two")
 @pytest.mark.slow
 def test_two_processes_at_once_train_once(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
-    both = [
-        start(*SMALL, f"hydra.run.dir={name}", cwd=tmp_path, UNLEARN_CACHE=cache) for name in NAMES
-    ]
-    done = [finish(process, tmp_path / name) for process, name in zip(both, NAMES, strict=True)]
+    both = {
+        name: Forked(
+            *SMALL,
+            f"hydra.run.dir={name}",
+            cwd=tmp_path,
+            said=tmp_path / f"{name}.said",
+            UNLEARN_CACHE=cache,
+        )
+        for name in NAMES
+    }
+    done = [process.finish(tmp_path / name) for name, process in both.items()]
     assert [one.status for one in done] == [0, 0], done[0].said + done[1].said
     told = done[0].log + done[1].log
     for name in ("target", "reference"):

@@ -36,6 +36,7 @@ def first_job(name: str) -> dict[str, str]:
     return {override.get_key_element(): first_of(override) for override in parsed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [path.stem for path in EXPERIMENTS])
 def test_the_first_job_runs_two_steps(name: str, unlearn: Command) -> None:
     if name in NEEDS:

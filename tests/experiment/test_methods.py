@@ -14,10 +14,9 @@ from unlearn.data.minitofu import MiniTofu
 FIVE_STEPS = (*QUICK, "training.steps=5")
 NEEDS_REFERENCE = {"ngdiff_bounded"}
 GRID = {
-    "method/weighting": ("linear", "ngdiff", "pcgrad"),
+    "method/weighting": ("linear", "pcgrad"),
     "method/forget": ("ascent", "npo", "simnpo", "idk"),
     "method/retain": ("nll", "kl"),
-    "scheduler": ("gen", "constant"),
 }
 
 
@@ -53,7 +52,7 @@ def test_a_grid_of_parts_runs_from_overrides_alone(unlearn: Command) -> None:
     done = unlearn("-m", *QUICK, "training.steps=2", "method=ngdiff", *swept)
     assert done.status == 0, done.said
     jobs = [job for job in done.folder.iterdir() if (job / "summary.json").exists()]
-    assert len(jobs) == len(list(product(*GRID.values()))) == 48
+    assert len(jobs) == len(list(product(*GRID.values()))) == 16
 
 
 def test_a_weighting_of_torchjd_is_named_as_it_is(unlearn: Command) -> None:

@@ -22,7 +22,6 @@ def inspect(folder: Path, *flags: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
     ).stdout
 
 

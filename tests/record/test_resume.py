@@ -6,22 +6,23 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
 import torch
 from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
+from support.forked import Forked
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.record.checkpoints import newest_of, read_state
 from unlearn.record.resuming import BEGUN
+from unlearn.storage.files import entries_below
 from unlearn.weightings import NGDiff
 
 LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")
@@ -91,7 +92,9 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice", [pytest.param(name, marks=[pytest.mark.slow] * (name != "gen")) for name in CHOICES]
+)
 def test_a_cut_run_ends_with_the_same_bits(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
 ) -> None:
@@ -300,7 +303,7 @@ def events_in(*folders: Path) -> int:
     """How far a run has come: its files, and the lines of its logs and records."""
     count = 0
     for folder in folders:
-        for path in list(folder.rglob("*")):
+        for path in entries_below(folder):
             count += 1
             if path.suffix in (".log", ".jsonl"):
                 with suppress(FileNotFoundError):
@@ -308,76 +311,83 @@ def events_in(*folders: Path) -> int:
     return count
 
 
-def killed_after(events: int, words: tuple[str, ...], cwd: Path, folder: Path) -> bool:
-    """Start the command, and kill it with all of its workers once so much more has happened.
+def killed_after(events: int, process: Forked | Popen[str], cwd: Path, folder: Path) -> bool:
+    """Kill a process with all of its workers once so much more has happened than when it began.
 
     Returns whether it was killed; a command that came to its end was not.
     """
     until = events_in(folder, cwd / "cache") + events
-    process = subprocess.Popen(
-        [sys.executable, "-m", "unlearn", *words],
-        cwd=cwd,
-        env={**os.environ, "UNLEARN_CACHE": str(cwd / "cache")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while process.poll() is None:
+    while status(process) is None:
         if events_in(folder, cwd / "cache") >= until:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
             return True
-        time.sleep(0.002)
-    assert process.returncode == 0
+        time.sleep(0.01)  # how finely the moment is chosen; what must hold does not depend on it
+    assert status(process) == 0
     return False
 
 
-def kill_again_and_again(
-    times: int, words: tuple[str, ...], cwd: Path, folder: Path, most: int
-) -> None:
-    """Kill the command so often, each time after a random number of events up to `most`."""
-    draw = random.Random(0)
-    for _ in range(times):
-        assert killed_after(draw.randint(8, most), words, cwd, folder), "not enough left to kill"
+def status(process: Forked | Popen[str]) -> int | None:
+    return process.status if isinstance(process, Forked) else process.poll()
+
+
+def kill(process: Forked | Popen[str]) -> None:
+    if isinstance(process, Forked):
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # twelve processes, each of which first has to import its libraries
-def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path) -> None:
-    words = (*KILLED, "hydra.run.dir=cut")
-    kill_again_and_again(10, words, tmp_path, tmp_path / "cut", most=24)
-    cache = str(tmp_path / "cache")
-    last = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "cut")
+def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path, unlearn: Command) -> None:
+    cache, draw = str(tmp_path / "cache"), random.Random(0)
+
+    def begin() -> Forked:
+        words = (*KILLED, "hydra.run.dir=cut")
+        return Forked(*words, cwd=tmp_path, said=tmp_path / "said", UNLEARN_CACHE=cache)
+
+    for _ in range(10):
+        killed = killed_after(draw.randint(8, 24), begin(), tmp_path, tmp_path / "cut")
+        assert killed, "not enough left to kill"
+    last = begin().finish(tmp_path / "cut")
     assert last.status == 0, last.said
-    assert not [path for path in (tmp_path / "cache").rglob("*") if "unfinished" in path.name]
-    other = str(tmp_path / "other_cache")
-    words = (*KILLED, "hydra.run.dir=whole")
-    whole = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=other), tmp_path / "whole")
+    left = entries_below(tmp_path / "cache")
+    assert not [path for path in left if "unfinished" in path.name]
+    whole = unlearn(*KILLED)  # in this process, and with another cache
     assert results(last) == results(whole)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(tmp_path: Path) -> None:
-    sweep = ("-m", *KILLED, "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    times = int(os.environ.get("UNLEARN_TEST_KILLS", "4"))  # each takes three processes
-    kill_again_and_again(
-        times, (*sweep, "hydra.sweep.dir=cut"), tmp_path, tmp_path / "cut", most=50
-    )
-    cache = str(tmp_path / "cache")
-    for name in ("cut", "whole"):
-        words = (*sweep, f"hydra.sweep.dir={name}")
-        done = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / name)
-        assert done.status == 0, done.said
+def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
+    tmp_path: Path, unlearn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("-m", *KILLED, "seed=0,1,2")
+    cache, draw, cut = str(tmp_path / "cache"), random.Random(0), tmp_path / "cut"
+
+    def begin() -> Popen[str]:
+        parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=cut")
+        return start(*words, *parallel, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache)
+
+    times = int(os.environ.get("UNLEARN_TEST_KILLS", "2"))  # each takes three processes
+    for _ in range(times):
+        assert killed_after(draw.randint(8, 50), begin(), tmp_path, cut), "not enough left to kill"
+    done = finish(begin(), cut)
+    assert done.status == 0, done.said
+    whole = unlearn(*words)  # one after the other in this process, with another cache
+    assert whole.status == 0, whole.said
     for job in range(3):
         name = f"{job}-ngdiff-minitofu-tiny"
-        one, other = (Done(0, "", "", tmp_path / sweep / name) for sweep in ("cut", "whole"))
+        one, other = (Done(0, "", "", sweep / name) for sweep in (cut, whole.folder))
         assert results(one) == results(other)
-    finished = files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny")
-    again = finish(start(*words, cwd=tmp_path, UNLEARN_CACHE=cache), tmp_path / "whole")
+    finished = files_in(cut / "0-ngdiff-minitofu-tiny")
+    told = finished.pop("unlearn.log")
+    monkeypatch.setenv("UNLEARN_CACHE", cache)
+    again = unlearn(*words, run=cut)
     assert again.status == 0
     assert again.said.count("complete already") == 3, "no job runs twice"
-    assert files_in(tmp_path / "cut" / "0-ngdiff-minitofu-tiny") == finished
+    after = files_in(cut / "0-ngdiff-minitofu-tiny")
+    assert after.pop("unlearn.log").startswith(told)
+    assert after == finished

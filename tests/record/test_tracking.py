@@ -398,7 +398,6 @@ def test_the_real_wandb_keeps_an_offline_run_and_reads_it_back(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
     )
     record = json.loads(shown.stdout)
     assert record["state"] == "finished"

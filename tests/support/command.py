@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ import pytest
 from absl import logging as absl_logging
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+
+from unlearn.storage.files import entries_below
 
 SMALL = (
     "data=minitofu",
@@ -108,6 +110,9 @@ class Command:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["unlearn", *sent])
             patch.chdir(self.folder)
+            if not any("experiment=" in word or "hydra.mode=" in word for word in words):
+                # Hydra composes everything twice, first to see whether hydra.mode is set.
+                patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
             if not figures:
                 patch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: path.touch())
             status = self._main(patch)
@@ -146,8 +151,10 @@ def clean_hydra() -> Iterator[None]:
         root.handlers[:], root.level = handlers, level
 
 
-def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start `python -m unlearn` in a process of its own."""
+def start(
+    *words: str, cwd: Path, own_group: bool = False, **variables: str
+) -> subprocess.Popen[str]:
+    """Start `python -m unlearn` in a process of its own, which imports everything anew."""
     return subprocess.Popen(
         [sys.executable, "-m", "unlearn", *words],
         cwd=cwd,
@@ -155,6 +162,7 @@ def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,
     )
 
 
@@ -166,20 +174,21 @@ def finish(process: subprocess.Popen[str], folder: Path) -> Done:
 
 def files_in(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its content, to see whether anything changed."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    found = {}
+    for path in sorted(entries_below(folder)):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
 
 
 def entries_in(cache: Path) -> dict[str, int]:
     """The files of a cache with their times; locks are no entries."""
-    return {
-        str(path.relative_to(cache)): path.stat().st_mtime_ns
-        for path in sorted(cache.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"
-    }
+    found = {}
+    for path in sorted(entries_below(cache)):
+        if path.is_file() and path.suffix != ".lock":
+            with suppress(FileNotFoundError):
+                found[str(path.relative_to(cache))] = path.stat().st_mtime_ns
+    return found
 
 
 def row(question: str, answer: str) -> dict[str, str]:

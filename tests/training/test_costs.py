@@ -56,6 +56,7 @@ def test_a_method_runs_what_the_ideal_column_says(work: Workbench, name: str) ->
     assert counted == pytest.approx([PEERS[name]] * 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(method_names()) - set(PEERS) - {"ga", "gd"}))
 def test_no_other_method_runs_more_than_its_mathematics(work: Workbench, name: str) -> None:
     method = build_method(name, work.alternatives)

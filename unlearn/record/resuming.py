@@ -22,7 +22,7 @@ from unlearn.errors import ConfigurationError
 from unlearn.options.parts import plain_container
 from unlearn.record.provenance import config_hash
 from unlearn.storage.cache import cache_root
-from unlearn.storage.files import plain, write_json_atomic
+from unlearn.storage.files import entries_below, plain, read_json, write_json_atomic
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def claimed(folder: Path, wait: bool) -> Iterator[None]:
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Return the summary that lies in the folder, None without one."""
-    path = folder / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(folder / "summary.json")
 
 
 def has_record(folder: Path) -> bool:
@@ -113,10 +112,12 @@ def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
             f"data: {str(folder)!r} began with other rows than are read now; put the files back, "
             "or give a new folder"
         )
-    for left in (*folder.glob("evaluations/.*"), *folder.glob("**/.*.unfinished")):
-        shutil.rmtree(left, ignore_errors=True)
-    for left in folder.glob("**/.*.tmp"):
-        left.unlink(missing_ok=True)
+    for left in list(entries_below(folder)):
+        hidden = left.name.startswith(".")
+        if hidden and (left.parent == folder / "evaluations" or left.suffix == ".unfinished"):
+            shutil.rmtree(left, ignore_errors=True)
+        elif hidden and left.suffix == ".tmp":
+            left.unlink(missing_ok=True)
     (folder / "summary.json").unlink(missing_ok=True)
     (folder / BEGUN).parent.mkdir(parents=True, exist_ok=True)
     write_json_atomic(folder / BEGUN, {"config": config, "data_sha256": data_sha256})

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn.storage.files import read_json
+
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
 
@@ -66,16 +68,17 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
             the file. A missing file counts as an empty record.
     """
     if summary is None:
-        file = path / "summary.json"
-        summary = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        summary = read_json(path / "summary.json") or {}
     return RunFolder(path, summary, read_lines(path / "metrics.jsonl"))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a missing one is empty."""
-    if not path.exists():
+    try:
+        file = path.open(encoding="utf-8")
+    except FileNotFoundError:
         return []
-    with path.open(encoding="utf-8") as file:
+    with file:
         # A killed run may leave half a line at the end, without its line break.
         return [json.loads(line) for line in file if line.endswith("\n")]
 

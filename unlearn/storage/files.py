@@ -88,3 +88,22 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise OSError(f"{folder} could not be written: {error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where there is none, or none any more."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def entries_below(folder: Path) -> Iterator[Path]:
+    """Yield every file and folder below, also where another process is writing there.
+
+    What vanishes meanwhile is passed over; `Path.rglob` raises where a folder that it has just seen
+    gets another name.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(place, name)

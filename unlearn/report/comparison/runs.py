@@ -108,7 +108,11 @@ def _below(folder: Path) -> Iterator[Path]:
     if any((folder / name).exists() for name in own):
         yield folder  # and nothing below: checkpoints and models hold no runs
         return
-    for path in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except FileNotFoundError:  # renamed or removed since it was seen, by a run that still writes
+        return
+    for path in inside:
         if path.is_dir() and not path.is_symlink():
             yield from _below(path)
 
@@ -134,10 +138,12 @@ def _read(path: Path) -> Run:
     file = _record_of(path)
     config = _yaml(path / ".hydra" / "config.yaml")
     compared = {key: value for key, value in config.items() if key not in OF_THE_RUN}
-    if not file.exists():
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
         told = tuple(map(str, _yaml(path / ".hydra" / "overrides.yaml") or ()))
         return Run(path, {}, told, compared, _last_error(path / "unlearn.log"))
-    summary = json.loads(file.read_text(encoding="utf-8"))
+    summary = json.loads(text)
     missing = [key for key in ("status", "overrides", "metrics") if key not in _mapping(summary)]
     if missing:
         raise ValueError(f"it is no record of a run, as it has no {', '.join(missing)}")

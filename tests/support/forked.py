@@ -1,0 +1,79 @@
+"""The command in processes of their own that need no ten seconds of imports each.
+
+One server imports the libraries once; every process is forked from it, with a folder, an
+environment and a process group of its own, and can be killed like any other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+from support.command import Done
+
+LIBRARIES = ["unlearn.commands.run", "unlearn.experiment.run", "unlearn.report", "torch._dynamo"]
+
+
+def stop() -> None:
+    """End the server, if one was started, and wait for it; its time counts as the tests' then."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    return context
+
+
+def _carry_out(words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str) -> None:
+    """Be `unlearn` in a process group of its own, which writes what it says into two files."""
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, name in ((1, "out"), (2, "err")):
+        file = os.open(f"{said}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = ["unlearn", *words]
+    from unlearn.commands.run import main
+
+    main()
+
+
+class Forked:
+    """`unlearn` with these words, started."""
+
+    def __init__(self, *words: str, cwd: Path, said: Path, **variables: str) -> None:
+        self._said = said
+        told: tuple[Any, ...] = (words, str(cwd), {**os.environ, **variables}, str(said))
+        self._process = _server().Process(target=_carry_out, args=told)
+        self._process.start()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Kill it with everything that it has started."""
+        assert self._process.pid is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.join()
+
+    def finish(self, folder: Path) -> Done:
+        """Wait for its end; `folder` is that of its run."""
+        self._process.join()
+        out, err = (
+            Path(f"{self._said}.{name}").read_text(encoding="utf-8") for name in ("out", "err")
+        )
+        assert self.status is not None
+        return Done(self.status, out, err, folder)
