@@ -21,7 +21,7 @@ from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.record.checkpoints import newest_of, read_state
-from unlearn.record.resuming import BEGUN
+from unlearn.record.layout import BEGUN
 from unlearn.storage.files import entries_below
 from unlearn.weightings import NGDiff
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, say
 
+from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.comparison import compare
 from unlearn.report.comparison.answers import Answers, Texts, evenly
 from unlearn.report.comparison.groups import CORNER
@@ -21,7 +22,6 @@ from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
 from unlearn.report.comparison.picture import staircase
 from unlearn.report.comparison.styles import style
-from unlearn.report.folder import RunFolder, read_run
 
 
 class Elements(HTMLParser):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support.fabricate import NAME, fabricate
 
+from unlearn.record.layout import read_run
 from unlearn.report import draw_figures, print_summary, side_by_side, write_report
 from unlearn.report.curves import training_figure
-from unlearn.report.folder import read_run
 from unlearn.report.gradient_facts import gradient_facts, kept_both_signs
 from unlearn.report.markdown import cell, table
 from unlearn.report.plane import plane_figure

@@ -12,7 +12,8 @@ import pytest
 from support.command import entries_in, files_in
 from test_resume import events_in
 
-from unlearn.record.resuming import begin, read_summary
+from unlearn.record.layout import read_summary
+from unlearn.record.resuming import begin
 from unlearn.report import read_run
 from unlearn.report.comparison.runs import find_runs, read_runs
 from unlearn.storage.files import entries_below, read_json

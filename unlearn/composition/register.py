@@ -30,13 +30,14 @@ def record_subdir(_root_: Any) -> str | None:
     run's configuration.
     """
     from unlearn.options.parts import plain_container
-    from unlearn.record.resuming import finished_run, has_record
+    from unlearn.record.layout import Progress, progress_of
+    from unlearn.record.resuming import finished_run
 
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
     if folder is not None and Path(folder).exists():
         composed = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
         finished_run(Path(folder), plain_container(composed))
-        if has_record(Path(folder)):
+        if progress_of(Path(folder)) in (Progress.begun, Progress.complete):
             return None
     return rank_zero_else(".hydra", "") or None
 

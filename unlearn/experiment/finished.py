@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from unlearn.errors import ConfigurationError
 from unlearn.experiment.settings import Settings
 from unlearn.models.load import is_folder_name
 from unlearn.models.prepared import Prepared
+from unlearn.record.layout import HYDRA, SUMMARY, read_run, read_yaml
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -35,26 +35,21 @@ class Finished:
 
 def read_finished(folder: Path) -> Finished:
     """Return the record of a completed run; raises ConfigurationError where it is none."""
-    hydra = folder / ".hydra"
-    for path in (folder / "summary.json", hydra / "config.yaml", hydra / "overrides.yaml"):
-        if not path.is_file():
-            missing = path.relative_to(folder)
-            raise ConfigurationError(f"{folder}: no {missing}; give the folder of a finished run")
+    for path in (SUMMARY, HYDRA / "config.yaml", HYDRA / "overrides.yaml"):
+        if not (folder / path).is_file():
+            raise ConfigurationError(f"{folder}: no {path}; give the folder of a finished run")
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        status = summary["status"]
-        config, overrides = (
-            OmegaConf.load(hydra / f"{name}.yaml") for name in ("config", "overrides")
-        )
-        record = hydra / "hydra.yaml"
-        runtime = OmegaConf.load(record).hydra.runtime if record.is_file() else {}
+        run = read_run(folder)
+        status, runtime = run.summary["status"], run.runtime
+        config = OmegaConf.create(run.config)
     except (ValueError, KeyError, OSError, OmegaConfBaseException) as error:
         raise ConfigurationError(f"{folder}: its record cannot be read: {error}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
-    assert isinstance(config, DictConfig)
-    given = [s.path for s in runtime.get("config_sources", []) if s.provider == "command-line"]
-    return Finished(folder, summary, config, list(overrides), given, runtime.get("cwd", ""))
+    sources = runtime.get("config_sources", [])
+    given = [s["path"] for s in sources if s["provider"] == "command-line"]
+    chosen = list(read_yaml(folder / HYDRA / "overrides.yaml"))
+    return Finished(folder, dict(run.summary), config, chosen, given, runtime.get("cwd", ""))
 
 
 @dataclass(frozen=True)

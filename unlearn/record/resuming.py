@@ -20,14 +20,15 @@ from omegaconf import OmegaConf
 
 from unlearn.errors import ConfigurationError
 from unlearn.options.parts import plain_container
+from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
 from unlearn.record.provenance import config_hash
 from unlearn.storage.cache import cache_root
-from unlearn.storage.files import entries_below, plain, read_json, write_json_atomic
+from unlearn.storage.files import entries_below, plain, write_json_atomic
 
 log = logging.getLogger(__name__)
 
-BEGUN = Path("checkpoints") / "run.json"
-"""Written once the data are read: options and data of the run that this folder belongs to."""
+FORMAT = 2
+"""Of what a cut run goes on from; raised whenever checkpoints hold something else."""
 FREE = (
     "tracker.",
     "objective.",
@@ -65,37 +66,28 @@ def claimed(folder: Path, wait: bool) -> Iterator[None]:
         lock.release()
 
 
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Return the summary that lies in the folder, None without one."""
-    return read_json(folder / "summary.json")
-
-
-def has_record(folder: Path) -> bool:
-    """Return whether the folder belongs to a run that has begun, whose record stays as it is."""
-    if (folder / BEGUN).exists():
-        return True
-    summary = read_summary(folder)
-    return summary is not None and summary.get("status") == "completed"
-
-
 def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the summary of this very run where the folder holds its end, else None.
 
-    Raises ConfigurationError where the folder is another run's: complete, begun, or one that left
-    lines but no state to go on from.
+    Raises ConfigurationError where the folder is another run's: complete, begun, begun by an
+    earlier version, or one that left lines but no state to go on from.
     """
-    summary = read_summary(folder)
-    if summary is not None and summary.get("status") == "completed":
-        theirs = folder / ".hydra" / "config.yaml"
-        same = summary["provenance"]["config_sha256"] == config_hash(config)
-        if not same and theirs.exists():
-            _refuse_others(folder, plain_container(OmegaConf.load(theirs)), config)  # type: ignore[arg-type]
-        elif not same:
-            raise ConfigurationError(_taken(folder, "a run with other options"))
-        return summary
-    if (folder / BEGUN).exists():
-        _refuse_others(folder, _begun(folder)["config"], config)
-    elif (folder / "metrics.jsonl").exists():
+    progress = progress_of(folder)
+    if progress is Progress.complete:
+        run = read_run(folder)
+        if run.provenance["config_sha256"] != config_hash(config):
+            theirs = OmegaConf.create(run.config)
+            if not theirs:
+                raise ConfigurationError(_taken(folder, "a run with other options"))
+            _refuse_others(folder, plain_container(theirs), config)
+        return dict(run.summary)
+    if progress is Progress.begun:
+        begun = _begun(folder)
+        if begun.get("format") != FORMAT:
+            earlier = "begun by another version of unlearn, whose state this one cannot go on from"
+            raise ConfigurationError(_taken(folder, earlier))
+        _refuse_others(folder, begun["config"], config)
+    elif progress is Progress.lost:
         raise ConfigurationError(_taken(folder, "a run that left no state to go on from"))
     return None
 
@@ -118,9 +110,11 @@ def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
             shutil.rmtree(left, ignore_errors=True)
         elif hidden and left.suffix == ".tmp":
             left.unlink(missing_ok=True)
-    (folder / "summary.json").unlink(missing_ok=True)
+    (folder / SUMMARY).unlink(missing_ok=True)
     (folder / BEGUN).parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(folder / BEGUN, {"config": config, "data_sha256": data_sha256})
+    write_json_atomic(
+        folder / BEGUN, {"format": FORMAT, "config": config, "data_sha256": data_sha256}
+    )
     return resumed
 
 

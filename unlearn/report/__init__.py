@@ -1,7 +1,7 @@
 """What a person reads of a run, made from nothing but the run's folder."""
 
+from unlearn.record.layout import read_run
 from unlearn.report.figures import draw_figures
-from unlearn.report.folder import read_run
 from unlearn.report.front import hypervolume, pareto_front
 from unlearn.report.gradient_facts import gradient_facts
 from unlearn.report.headline import flat_summary

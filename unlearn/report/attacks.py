@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearn.report.folder import RunFolder
+from unlearn.record.layout import RunFolder
 from unlearn.report.markdown import cell, table
 from unlearn.report.wording import number
 

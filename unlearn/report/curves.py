@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearn.record.layout import RunFolder, is_diagnosed
 from unlearn.report.drawing import (
     FAINT,
     FORGET,
@@ -23,7 +24,6 @@ from unlearn.report.drawing import (
     log_scale,
     running_mean,
 )
-from unlearn.report.folder import RunFolder, is_diagnosed
 from unlearn.report.gradient_facts import kept_both_signs
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearn.record.layout import read_run
 from unlearn.report.curves import training_figure
 from unlearn.report.drawing import STYLE
-from unlearn.report.folder import read_run
 from unlearn.report.plane import plane_figure
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from unlearn.report.folder import RunFolder
+from unlearn.record.layout import RunFolder
 from unlearn.report.markdown import table
 from unlearn.report.wording import number
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
-from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.gradient_facts import gradients_section
 from unlearn.report.markdown import cell, table
 from unlearn.report.samples import samples_section, side_by_side

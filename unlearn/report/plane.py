@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearn.record.layout import Flat, RunFolder
 from unlearn.report.drawing import FAINT, FORGET, INK, REFERENCE
-from unlearn.report.folder import Flat, RunFolder
 from unlearn.report.wording import number
 
 if TYPE_CHECKING:

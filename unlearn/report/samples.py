@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.report.folder import STAGES, read_lines
+from unlearn.record.layout import STAGES, read_lines
 from unlearn.report.markdown import cell, table
 from unlearn.report.wording import GROUPS, MISSING, number
 

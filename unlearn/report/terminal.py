@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.attacks import attack_names
-from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.page import verdict_line
 from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, number
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearn.record.layout import STAGES
 from unlearn.report.comparison.runs import Run
-from unlearn.report.folder import STAGES
 from unlearn.report.samples import side_by_side
 
 BUDGET = 40_000

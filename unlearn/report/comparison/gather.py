@@ -84,7 +84,7 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
     """Return the groups in the order of their first runs."""
     alike: dict[tuple[tuple[str, ...], str], list[Run]] = {}
     for run in runs:
-        config = json.dumps(run.config, sort_keys=True, default=str)
+        config = json.dumps(run.compared, sort_keys=True, default=str)
         alike.setdefault((run.told, config), []).append(run)
     common: frozenset[str] = frozenset()
     if len(alike) > 1:
@@ -98,10 +98,10 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
 
 def _unsaid(run: Run, others: Sequence[Run]) -> list[str]:
     """Name what the overrides do not: settings in which runs that were told the same differ."""
-    flat = [_flat(other.config) for other in others]
+    flat = [_flat(other.compared) for other in others]
     names = sorted({name for one in flat for name in one})
     differing = [name for name in names if len({str(one.get(name)) for one in flat}) > 1]
-    own = _flat(run.config)
+    own = _flat(run.compared)
     told = [f"({name}: {own.get(name, 'not set')})" for name in differing[:3]]
     return [*told, "(…)"] if len(differing) > 3 else told
 

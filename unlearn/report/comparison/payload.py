@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.comparison.answers import Answers, Texts
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
@@ -17,7 +18,6 @@ from unlearn.report.comparison.picture import SPLITS, landmarks, lowest_shown, s
 from unlearn.report.comparison.runs import Run
 from unlearn.report.comparison.styles import style
 from unlearn.report.drawing import column
-from unlearn.report.folder import RunFolder, read_run
 from unlearn.report.page import verdict_line
 
 POINTS = 24_000

@@ -10,14 +10,15 @@ record of what it was told and the last error of its log are there.
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from unlearn.errors import ConfigurationError
+from unlearn.record.layout import HYDRA, RESCORED, SUMMARY, Flat, RunFolder, read_run
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
@@ -26,17 +27,16 @@ OF_THE_RUN = ("seed", "tracker")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run as its folder tells it."""
+class Run(RunFolder):
+    """A run as a comparison sees it: what it was told, its seed, and why it did not complete."""
 
-    path: Path
-    summary: Mapping[str, Any]
-    """Empty where the run left none."""
-    overrides: tuple[str, ...]
-    config: Mapping[str, Any]
-    """The configuration without what seeds may differ in; empty where Hydra recorded none."""
-    error: str | None
+    error: str | None = None
     """One line on why it did not complete; null where it did."""
+
+    @cached_property
+    def compared(self) -> dict[str, Any]:
+        """The configuration without what seeds may differ in; empty where Hydra recorded none."""
+        return {key: value for key, value in self.config.items() if key not in OF_THE_RUN}
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -62,15 +62,10 @@ class Run:
         return (self.summary.get("verdict") or {}).get("accepted")
 
     @property
-    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
-        """Flat metrics by stage, of the stages that were measured."""
+    def metrics(self) -> dict[str, Flat]:
+        """Flat metrics by stage, of every stage that was measured."""
         recorded = self.summary.get("metrics") or {}
         return {stage: flat for stage, flat in recorded.items() if flat}
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """Where the result comes from."""
-        return self.summary.get("provenance") or {}
 
 
 def in_words(told: Sequence[str]) -> str:
@@ -104,7 +99,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    own = ("summary.json", "record.json", ".hydra/overrides.yaml")
+    own = (SUMMARY, RESCORED, HYDRA / "overrides.yaml")
     if any((folder / name).exists() for name in own):
         yield folder  # and nothing below: checkpoints and models hold no runs
         return
@@ -135,57 +130,30 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _read(path: Path) -> Run:
-    file = _record_of(path)
-    config = _yaml(path / ".hydra" / "config.yaml")
-    compared = {key: value for key, value in config.items() if key not in OF_THE_RUN}
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        told = tuple(map(str, _yaml(path / ".hydra" / "overrides.yaml") or ()))
-        return Run(path, {}, told, compared, _last_error(path / "unlearn.log"))
-    summary = json.loads(text)
-    missing = [key for key in ("status", "overrides", "metrics") if key not in _mapping(summary)]
+    """Read one run, its configuration included, so that a broken file is told of here."""
+    run = Run(path, read_run(path).summary)
+    assert run.compared is not None and run.overrides is not None
+    if not run.summary:
+        return replace(run, error=run.last_error())
+    summary = _mapping(run.summary)
+    missing = [key for key in ("status", "overrides", "metrics") if key not in summary]
     if missing:
         raise ValueError(f"it is no record of a run, as it has no {', '.join(missing)}")
     if not isinstance(summary["status"], str):
         raise ValueError(f"status: {summary['status']!r} is no text")
-    error = None
     if summary["status"] != "completed":
-        error = str(summary.get("error") or summary["status"]).split("\n")[0]
-    elif "after" not in _mapping(summary["metrics"]):
+        return replace(run, error=str(summary.get("error") or summary["status"]).split("\n")[0])
+    if "after" not in _mapping(summary["metrics"]):
         raise ValueError("a completed run without metrics of the stage after")
-    return Run(path, summary, tuple(summary["overrides"]), compared, error)
+    return run
 
 
 def _record_of(path: Path) -> Path:
-    again = path / "record.json"
-    return again if again.exists() else path / "summary.json"
+    again = path / RESCORED
+    return again if again.exists() else path / SUMMARY
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"a mapping was expected, found {str(value)[:40]!r}")
     return value
-
-
-def _yaml(file: Path) -> Any:
-    """Read a YAML file with the fast loader where there is one; a missing one is empty."""
-    import yaml
-
-    if not file.exists():
-        return {}
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
-    except yaml.YAMLError as error:  # a job killed while Hydra wrote
-        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
-
-
-def _last_error(log: Path) -> str:
-    """Return the last error that a job logged, or that it left no record."""
-    if log.exists():
-        for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
-            _, found, message = line.partition(" ERROR ")
-            if found:
-                return message.strip()
-    return "no summary.json: it was killed, or is still running"

@@ -1,0 +1,192 @@
+"""A run folder as it lies on disk: its files, what they hold, and whether its run goes on.
+
+The one reader of run folders, for resuming, rescoring, report and comparison. It reads forgivingly:
+a run that failed half-way, or is still running, has a folder as well. Records of earlier versions
+are converted here, so that nobody else has to know of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unlearn.storage.files import read_json
+
+Flat = dict[str, float | None]
+"""Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
+
+STAGES = ("before", "after", "reference")
+
+SUMMARY, RESCORED, LINES, LOG = "summary.json", "record.json", "metrics.jsonl", "unlearn.log"
+HYDRA = Path(".hydra")
+BEGUN = Path("checkpoints") / "run.json"
+"""Written once the data are read: options and data of the run that this folder belongs to."""
+
+MOVED = {"unlearn.data.files.Files": "unlearn.data.own_files.Files"}
+"""Parts that records of earlier versions name by another place → where they are now."""
+
+
+class Progress(Enum):
+    """How far the run of a folder has come: the one answer to whether it goes on."""
+
+    new = "no run has begun here, or none that left anything to go on from or to lose"
+    begun = "a run has begun, and the same command goes on with it"
+    complete = "a run has come to its end"
+    lost = "a run left lines, but no state to go on from"
+
+
+def progress_of(folder: Path) -> Progress:
+    """Return how far the run of a folder has come."""
+    summary = read_summary(folder)
+    if summary is not None and summary.get("status") == "completed":
+        return Progress.complete
+    if (folder / BEGUN).exists():
+        return Progress.begun
+    return Progress.lost if (folder / LINES).exists() else Progress.new
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run as its folder tells it; what takes long to read is read when it is asked for."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    """Empty where the run left none."""
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its folder's where the record has none."""
+        return str(self.summary.get("name") or self.path.name)
+
+    @cached_property
+    def lines(self) -> list[dict[str, Any]]:
+        """Lines of ``metrics.jsonl``, in order."""
+        return read_lines(self.path / LINES)
+
+    @property
+    def training(self) -> list[dict[str, Any]]:
+        """The lines that describe a training step; none where nothing was trained."""
+        return [line for line in self.lines if "train/lr" in line]
+
+    @property
+    def diagnosed(self) -> list[dict[str, Any]]:
+        """The training lines that know both gradients; with fixed weights only some do."""
+        return [line for line in self.training if is_diagnosed(line)]
+
+    @property
+    def metrics(self) -> dict[str, Flat]:
+        """Flat metrics by stage, of those stages of :data:`STAGES` that were measured."""
+        recorded = self.summary.get("metrics") or {}
+        return {stage: recorded[stage] for stage in STAGES if recorded.get(stage)}
+
+    @property
+    def on_the_way(self) -> dict[int, Flat]:
+        """Flat metrics by step, of the evaluations during training."""
+        return {
+            line["step"]: line
+            for line in self.lines
+            if str(line.get("stage", "")).startswith("step_")
+        }
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the result comes from."""
+        return self.summary.get("provenance") or {}
+
+    @cached_property
+    def overrides(self) -> tuple[str, ...]:
+        """What the run was told, from its record or from Hydra's."""
+        recorded = self.summary.get("overrides")
+        found = read_yaml(self.path / HYDRA / "overrides.yaml") if recorded is None else recorded
+        return tuple(map(str, found or ()))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The composed configuration as Hydra recorded it, unresolved; empty where it did not."""
+        return at_its_place(read_yaml(self.path / HYDRA / "config.yaml"))
+
+    @cached_property
+    def runtime(self) -> Mapping[str, Any]:
+        """Where the run was started, and the folders that its command named."""
+        recorded = read_yaml(self.path / HYDRA / "hydra.yaml")
+        return (recorded.get("hydra") or {}).get("runtime") or {}
+
+    def part(self, group: str) -> str:
+        """Return the name of the run's ``method``, ``data``, ``model`` or ``scheduler``."""
+        name = (self.summary.get(group) or {}).get("name")
+        return str(name) if name else f"the {group} configured below"
+
+    def last_error(self) -> str:
+        """Return the last error that the run logged, or that it left no record."""
+        log = self.path / LOG
+        if log.exists():
+            for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+                _, found, message = line.partition(" ERROR ")
+                if found:
+                    return message.strip()
+        return "no summary.json: it was killed, or is still running"
+
+
+def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
+    """Read a run folder, or what `unlearn-evaluate` left below one.
+
+    Args:
+        path: The folder.
+        summary: What ``summary.json`` will hold, for a run that writes it last of all; null reads
+            the file. A missing file counts as an empty record.
+    """
+    if summary is None:
+        summary = read_json(path / RESCORED) or read_summary(path) or {}
+    return RunFolder(path, summary)
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the summary that lies in the folder, None without one."""
+    return read_json(folder / SUMMARY)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; a missing one is empty."""
+    try:
+        file = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    with file:
+        # A killed run may leave half a line at the end, without its line break.
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+def is_diagnosed(line: Mapping[str, Any]) -> bool:
+    """Return whether a training line knows both gradients."""
+    return line.get("train/cosine") is not None
+
+
+def read_yaml(file: Path) -> Any:
+    """Read a YAML file with the fast loader where there is one; a missing one is empty.
+
+    Raises ValueError for half a file, as a job leaves it that was killed while Hydra wrote.
+    """
+    if not file.exists():
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
+
+
+def at_its_place(config: Any) -> Any:
+    """Return a configuration whose parts are named by where they are in this version."""
+    if isinstance(config, Mapping):
+        moved = {key: at_its_place(value) for key, value in config.items()}
+        if moved.get("_target_") in MOVED:
+            moved["_target_"] = MOVED[moved["_target_"]]
+        return moved
+    return [at_its_place(value) for value in config] if isinstance(config, list) else config
