@@ -23,6 +23,9 @@ from absl import logging as absl_logging
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
+AUTOCAST = f"model.autocast={os.environ.get('UNLEARN_TEST_AUTOCAST', 'none')}"
+"""What runs compute in: float32 whatever `auto` says here, or what tests/cpus.py asks for."""
+
 SMALL = (
     "data=minitofu",
     "data.forget_rows=8",
@@ -35,7 +38,7 @@ SMALL = (
     "model.fine_tuning.epochs=2",
     "model.fine_tuning.floor=0",
     "model.fine_tuning.accuracy=1",
-    "model.autocast=none",  # else numbers depend on what the machine computes natively
+    AUTOCAST,
     "evaluation.max_new_tokens=8",
     "training.steps=4",
     "training.batch_size=4",

@@ -1,51 +1,76 @@
 """The order in which metrics and attacks must put models of `minitofu`: who knows most, who least.
 
 Target (learnt all), reference (learnt the retain rows), three unlearned models, and a target whose
-output was only masked. One preparation and three short runs serve every test.
+output was only masked. One preparation and four short runs serve every test.
+
+What is asserted must hold over rounding: the rates are fixed, and each margin was seen from three
+seeds, in float32 and bfloat16, under `ATEN_CPU_CAPABILITY=default` and `avx2` (`make test-cpus`).
+What the automatic rate makes of rounding is a test of its own.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from command import Command, Done
+from command import AUTOCAST, Command, Done, finish, start
+from cpus import capabilities
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
 
 from unlearn.attacks import Paraphrase, Probing, Quantization, Relearning, Subject, Target
 from unlearn.attacks import run_attacks as attack
-from unlearn.config import EvaluationConfig
+from unlearn.config import Autocast, EvaluationConfig
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.suites import Suite
+from unlearn.models.load import autocast_context, resolve_autocast
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
-METHODS = ("ngdiff_bounded", "ngdiff", "graddiff")
-ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
+UNLEARNED = ("ngdiff_bounded", "ngdiff", "graddiff")
 OPTIONS = (
     "data.forget_rows=20",
     "data.retain_rows=80",
     "data.retain_scored=40",
-    "model.autocast=none",
+    AUTOCAST,
     "model.tiny.layers=2",
     "evaluation.max_new_tokens=24",
     "training.steps=60",
     "tracker=none",
-    "attack=[relearning,quantization,paraphrase,probing]",
+)
+ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
+ATTACKED = (
+    f"attack=[{','.join(ATTACKS)}]",
     "attack.quantization.method=round_to_nearest",
 )
+DESCENT = ("scheduler=constant", "optimizer=sgd", "optimizer.lr=4e-2")
+"""Steps of a length that the rounding of no gradient decides."""
+RUNS = {
+    "ngdiff_bounded": ("method=ngdiff_bounded", *DESCENT, *ATTACKED),
+    "ngdiff": ("method=ngdiff", *DESCENT, *ATTACKED),
+    # GradDiff's step grows with what it raises: where it ends is a matter of a few steps, unless
+    # the forget loss itself ends it.
+    "graddiff": (
+        "method=graddiff",
+        "scheduler=constant",
+        "optimizer.lr=1e-4",
+        "training.steps=120",
+        "training.until=3",
+        "training.until_every=1",
+        *ATTACKED,
+    ),
+    "graddiff_as_ngdiff": ("method=graddiff", *DESCENT),
+}
 Flat = dict[str, float]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     command = Command(tmp_path_factory.mktemp("minitofu"))
-    done = {method: command(f"method={method}", *OPTIONS) for method in METHODS}
+    done = {name: command(*OPTIONS, *words) for name, words in RUNS.items()}
     for run in done.values():
         assert run.status == 0, run.said
     return done
@@ -63,7 +88,7 @@ def reference(runs: dict[str, Done]) -> Flat:
 
 @pytest.fixture(scope="module")
 def unlearned(runs: dict[str, Done]) -> dict[str, Flat]:
-    return {method: done.summary["metrics"]["after"] for method, done in runs.items()}
+    return {name: runs[name].summary["metrics"]["after"] for name in UNLEARNED}
 
 
 class Flagged(DynamicCache):
@@ -131,7 +156,10 @@ def masked(runs: dict[str, Done]) -> dict[str, Flat]:
     splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
     config = EvaluationConfig(max_new_tokens=24)
-    suite = Suite(splits.evaluated, encoder, config, nullcontext(), splits.quizzes)
+    cpu = torch.device("cpu")
+    bfloat16, _ = resolve_autocast(Autocast(AUTOCAST.partition("=")[2]), cpu)
+    autocast = autocast_context(bfloat16, cpu)
+    suite = Suite(splits.evaluated, encoder, config, autocast, splits.quizzes)
     model = Masked.from_pretrained(folder).eval()
     model.prompts = [tuple(encoder.prompt(row.question)) for row in splits.forget]
     examples = [encoder.encode(row.question, row.answer) for row in splits.forget]
@@ -173,11 +201,15 @@ def test_the_target_knows_the_forget_rows_best(
     "metric", ["probability", "rougeL_recall", "exact_memorization", "extraction_strength"]
 )
 def test_in_as_many_steps_ngdiff_forgets_more_than_graddiff(
-    metric: str, target: Flat, unlearned: dict[str, Flat]
+    metric: str, target: Flat, unlearned: dict[str, Flat], runs: dict[str, Done]
 ) -> None:
+    """By steps of one rate: both gradients of a model that knows its rows are short, and NGDiff
+    alone divides by their norms. (AdamW divides as well; there the order is one of rates.)"""
     name = f"forget/{metric}"
+    graddiff = runs["graddiff_as_ngdiff"].summary["metrics"]["after"][name]
     for method in ("ngdiff", "ngdiff_bounded"):
-        assert unlearned[method][name] < unlearned["graddiff"][name] - 0.1 < target[name]
+        assert len(runs[method].steps) == len(runs["graddiff_as_ngdiff"].steps)
+        assert unlearned[method][name] < graddiff - 0.1 < target[name]
 
 
 def test_whoever_forgot_is_more_like_the_reference(
@@ -213,6 +245,37 @@ def test_what_is_to_be_kept_is_kept(
             assert unlearned[method][name] >= max(0.95, unlearned["graddiff"][name])
     for flat in unlearned.values():
         assert flat["model_utility"] > 0.75 * target["model_utility"]
+
+
+# The automatic rate.
+
+
+@pytest.fixture
+def forget_losses(runs: dict[str, Done], tmp_path: Path) -> list[float]:
+    """What one command ends in under each instruction set, from one and the same target."""
+    target = runs["ngdiff"].summary["model"]["target"]["path"]
+    words = (*OPTIONS, "method=ngdiff", f"model.path={target}", "evaluation.max_new_tokens=1")
+    ended = []
+    for capability in capabilities():
+        process = start(
+            *words, f"hydra.run.dir={capability}", cwd=tmp_path, ATEN_CPU_CAPABILITY=capability
+        )
+        ended.append(finish(process, tmp_path / capability))
+        if ended[-1].status:
+            raise RuntimeError(ended[-1].said)  # nothing that the mark below expects
+    return [done.summary["metrics"]["after"]["forget/loss"] for done in ended]
+
+
+@pytest.mark.xfail(
+    raises=AssertionError,
+    strict=False,  # where the sums of this CPU happen to fall together, it passes
+    reason="the first rates that gen finds hang on the last bits of sums, until 'Safe at every "
+    "step' is done",
+)
+def test_the_automatic_rate_ends_alike_whatever_the_rounding(forget_losses: list[float]) -> None:
+    if len(forget_losses) == 1:
+        pytest.skip("this CPU has one instruction set only")
+    assert max(forget_losses) - min(forget_losses) < 1
 
 
 # Attacks.
