@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import AUTOCAST, Command, Done
+from command import AUTOCAST, DESCENT, Command, Done
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
 
@@ -45,8 +45,6 @@ ATTACKED = (
     f"attack=[{','.join(ATTACKS)}]",
     "attack.quantization.method=round_to_nearest",
 )
-DESCENT = ("scheduler=constant", "optimizer=sgd", "optimizer.lr=4e-2")
-"""Steps of a length that the rounding of no gradient decides."""
 RUNS = {
     "ngdiff_bounded": ("method=ngdiff_bounded", *DESCENT, *ATTACKED),
     "ngdiff": ("method=ngdiff", *DESCENT, *ATTACKED),

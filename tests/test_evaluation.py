@@ -29,6 +29,8 @@ from unlearn.metrics import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.trains
+
 PAD = tiny.tokenizer().pad_token_id
 COLUMNS = ["split", "index", "kind", "number", "nll_sum", "tokens", "hits"]
 every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)

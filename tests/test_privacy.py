@@ -44,6 +44,8 @@ from unlearn.metrics import (
 from unlearn.models.fine_tune import fine_tune
 from unlearn.report.wording import better, grouped
 
+pytestmark = pytest.mark.trains
+
 PAD = tiny.tokenizer().pad_token_id
 LISTS = ["token_hits", "token_log_p", "token_mean_log_p", "token_variance_log_p"]
 ATTACKS = ["loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm"]

@@ -39,6 +39,8 @@ from unlearn.evaluation.shared_start import (
 )
 from unlearn.once import say_once
 
+pytestmark = pytest.mark.trains
+
 START = tuple(tiny.tokenizer().encode("You answer questions about places, in few words, truly. "))
 
 

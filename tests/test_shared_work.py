@@ -40,6 +40,8 @@ from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.models.fine_tune import fine_tune
 from unlearn.once import say_once
 
+pytestmark = pytest.mark.trains
+
 MOST = 24
 """Tokens of a generated answer."""
 BFLOAT16 = torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
