@@ -3,9 +3,9 @@
 Target (learnt all), reference (learnt the retain rows), three unlearned models, and a target whose
 output was only masked. One preparation and four short runs serve every test.
 
-What is asserted must hold over rounding: the rates are fixed, and each margin was seen from three
-seeds, in float32 and bfloat16, under `ATEN_CPU_CAPABILITY=default` and `avx2` (`make test-cpus`).
-What the automatic rate makes of rounding is seen in test_rounding.
+What is asserted must hold over rounding: the rates are fixed, and every margin was seen from three
+seeds under `ATEN_CPU_CAPABILITY=default` and `avx2`, in float32. What the automatic rate makes of
+rounding is seen in test_rounding.
 """
 
 from __future__ import annotations
