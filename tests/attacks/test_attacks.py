@@ -40,6 +40,8 @@ from unlearn.metrics import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
+pytestmark = pytest.mark.trains
+
 PAD = tiny.tokenizer().pad_token_id
 FORGET = [
     Row(row.question, row.answer, paraphrased_question=f"Say, {row.question.lower()}")

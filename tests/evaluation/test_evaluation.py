@@ -30,6 +30,8 @@ from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
+pytestmark = pytest.mark.trains
+
 PAD = tiny.tokenizer().pad_token_id
 COLUMNS = ["split", "index", "kind", "number", "nll_sum", "tokens", "hits"]
 every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)

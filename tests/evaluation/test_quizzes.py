@@ -21,6 +21,8 @@ from unlearn.metrics import rouge_f1
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
+pytestmark = pytest.mark.trains
+
 ROWS = list(tiny.ROWS[:3])
 SHOTS = [Row("Who rows?", "Emil."), Row("Who reads?", "Odile."), Row("Who sleeps?", "Nobody.")]
 PASSAGES = [Row(article(n)[:60], article(n)[60:180]) for n in (1, 2)]

@@ -75,6 +75,7 @@ def test_fixed_weights_tell_their_gradients_every_so_often(unlearn: Command) -> 
     assert "## Gradients" in (done.folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.trains
 def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
     unlearn: Command,
 ) -> None:
@@ -91,6 +92,7 @@ def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
 # A task that is left out
 
 
+@pytest.mark.trains
 def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn: Command) -> None:
     done = unlearn(*QUICK, "method=idk", "method/retain=none")
     assert done.status == 0, done.said
@@ -101,6 +103,7 @@ def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", ["ce_u", "wga"])
 def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name: str) -> None:
     """Along a step such a loss falls at any rate: read by it, the search found 16 for ce_u."""
@@ -116,6 +119,7 @@ def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name:
 # When it is enough
 
 
+@pytest.mark.trains
 def test_a_run_stops_once_the_level_is_reached(unlearn: Command) -> None:
     done = unlearn(
         *QUICK,

@@ -45,6 +45,8 @@ from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 from unlearn.report.wording import better, grouped
 
+pytestmark = pytest.mark.trains
+
 PAD = tiny.tokenizer().pad_token_id
 LISTS = ["token_hits", "token_log_p", "token_mean_log_p", "token_variance_log_p"]
 ATTACKS = ["loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm"]

@@ -25,6 +25,12 @@ from hydra.core.hydra_config import HydraConfig
 
 from unlearn.storage.files import entries_below
 
+AUTOCAST = f"model.autocast={os.environ.get('UNLEARN_TEST_AUTOCAST', 'none')}"
+"""What runs compute in: float32 whatever `auto` says here, or what tests/cpus.py asks for."""
+
+DESCENT = ("scheduler=constant", "optimizer=sgd", "optimizer.lr=4e-2")
+"""A fixed rate of plain descent: what training ends in hangs on rounding as little as it can."""
+
 SMALL = (
     "data=minitofu",
     "data.forget_rows=8",
@@ -37,7 +43,7 @@ SMALL = (
     "model.fine_tuning.epochs=2",
     "model.fine_tuning.floor=0",
     "model.fine_tuning.accuracy=1",
-    "model.autocast=none",  # else numbers depend on what the machine computes natively
+    AUTOCAST,
     "evaluation.max_new_tokens=8",
     "training.steps=4",
     "training.batch_size=4",

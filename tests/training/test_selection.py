@@ -9,6 +9,8 @@ from support.command import QUICK, Command
 
 from unlearn.training.selection import Watch, distance, lower_is_better
 
+pytestmark = pytest.mark.trains
+
 LOWER = ("forget/rougeL_recall", "forget/probability", "retain/loss", "forget_quality_D")
 HIGHER = ("retain/rougeL_recall", "model_utility", "forget_quality", "forget/loss", "kpi/passed")
 

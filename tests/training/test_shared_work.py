@@ -40,6 +40,8 @@ from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
+pytestmark = pytest.mark.trains
+
 MOST = 24
 """Tokens of a generated answer."""
 BFLOAT16 = tiny.compute(bfloat16=True)
