@@ -39,7 +39,7 @@ Work = Callable[[], object]
 
 def plan_of(method: Method, scheduler: Scheduler, optimizer: Callable[[Any], Optimizer]) -> Plan:
     """Return the plan of a training that has no end, with everything else by default."""
-    training = TrainingConfig(steps=ENDLESS)
+    training = TrainingConfig(steps=ENDLESS, diagnose_every=0)
     return Plan(method, scheduler, optimizer, training, EvaluationConfig(), ModelConfig(), 0)
 
 

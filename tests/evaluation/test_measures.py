@@ -203,7 +203,7 @@ def test_a_failing_measure_loses_no_other_result(how: str, unlearn: Command) -> 
         "after"
     ]
     assert [c["met"] for c in done.summary["verdict"]["conditions"]] == [False, True]
-    assert done.log.count("WARNING after: evaluation.kpis.bad (own_measures.Counts)") == 1
+    assert done.log.count("WARNING after: evaluation.kpis.bad (support.own_measures.Counts)") == 1
     assert "Traceback" not in done.said
     (note,) = [note for note in done.summary["notes"] if "kpis.bad" in note]
     assert note.startswith("after: ")
@@ -217,6 +217,6 @@ def test_a_name_that_two_measures_give(unlearn: Command) -> None:
     after = done.summary["metrics"]["after"]
     assert after["kpi/size"] is None
     assert after["kpi/entries"] is None
-    told = "evaluation.kpis[1] (own_measures.looks): kpi/size was measured by another one"
+    told = "evaluation.kpis[1] (support.own_measures.looks): kpi/size was measured by another one"
     assert done.log.count(f"WARNING after: {told}") == 1
     assert math.isfinite(after["forget/loss"])

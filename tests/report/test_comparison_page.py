@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, say
 
-from unlearn.record.layout import RunFolder, read_run
+from unlearn.record.layout import read_run
 from unlearn.report.comparison import compare
 from unlearn.report.comparison.answers import Answers, Texts, evenly
 from unlearn.report.comparison.groups import CORNER
@@ -167,7 +167,8 @@ def test_curves_are_thinned_without_losing_their_mean(tmp_path: Path) -> None:
         {"step": s, "train/lr": 1 / s, "train/forget_loss": float(s), "train/retain_loss": None}
         for s in range(1, 1001)
     ]
-    thin = curves(RunFolder(tmp_path, {}, lines), 100)
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    thin = curves(read_run(tmp_path), 100)
     assert len(thin["step"]) == 100
     assert thin["step"][-1] == 1000
     assert thin["rate"][-1] == 0.001

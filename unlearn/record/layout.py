@@ -143,7 +143,8 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
             the file. A missing file counts as an empty record.
     """
     if summary is None:
-        summary = read_json(path / RESCORED) or read_summary(path) or {}
+        found = [read_json(path / name) for name in (RESCORED, SUMMARY)]
+        summary = next((record for record in found if record is not None), {})
     return RunFolder(path, summary)
 
 
