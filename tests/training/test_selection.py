@@ -22,7 +22,7 @@ def test_which_way_is_good() -> None:
 
 
 def test_the_first_of_equals_is_the_best_and_patience_counts_the_rest() -> None:
-    watch = Watch("model_utility", patience=2)
+    watch = Watch("model_utility", "higher", patience=2)
     values = [0.5, 0.7, 0.7, None, 0.8, 0.1]
     better = [watch.saw(step, {"model_utility": v}) for step, v in enumerate(values, start=1)]
     assert better == [True, True, False, False, True, False]
@@ -32,7 +32,7 @@ def test_the_first_of_equals_is_the_best_and_patience_counts_the_rest() -> None:
 
 
 def test_a_watch_goes_on_from_its_state() -> None:
-    one, other = Watch("model_utility", 3), Watch("model_utility", 3)
+    one, other = Watch("model_utility", "higher", 3), Watch("model_utility", "higher", 3)
     one.saw(1, {"model_utility": 0.4})
     one.saw(2, {"model_utility": float("nan")})
     other.load_state_dict(one.state_dict())

@@ -26,9 +26,15 @@ def checked(splits: Splits) -> Splits:
         if rows != trained.get(name):
             places[f"evaluated {name}"] = rows
     problems = [f"The {name} set has no rows." for name, rows in places.items() if not rows]
+    for name, how in splits.judged.items():
+        lacking = sum(not row.perturbed_answers for row in splits.evaluated.get(name, []))
+        if how.form == "multiple_choice" and lacking:
+            problems.append(
+                f"evaluated {name}: multiple choice, but {lacking} rows lack wrong answers"
+            )
     for name, rows in (places | {"general": splits.general}).items():
         problems += _faults(name, rows)
-    everything = trained | {"holdout": splits.evaluated.get("holdout", [])}
+    everything = trained | {"holdout": splits.evaluated.get(splits.unseen or "", [])}
     kept_or_gone = "A row cannot be forgotten and kept: take it out of one of the two."
     unseen = "Holdout rows must be unseen in training: take them out of holdout."
     problems += _shared(everything, "forget", "retain", kept_or_gone)

@@ -22,6 +22,7 @@ from unlearn.compute.device import autocast_context, resolve_autocast, resolve_d
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import judge, require_measured
 from unlearn.evaluation.kept import evaluate_once
+from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.experiment.compatibility import check_conditions, check_rows
@@ -77,15 +78,16 @@ def rescore(
     preparation = Preparation(settings.model, splits, device, autocast)
     preparation.refuse_reference(reference)
     encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
-    suite = Suite(splits.evaluated, encoder, settings.evaluation, autocast, splits.quizzes)
+    suite = Suite(
+        splits.evaluated, encoder, settings.evaluation, autocast, splits.quizzes, splits.judged
+    )
 
     stages: dict[str, Evaluation] = {}
 
     def measure(stage: str, load: Callable[[], Any], shared: tuple[str | None, str]) -> None:
         load = cache(load)
         found = evaluate_once(suite, load, *shared, stage, stages.get("reference"))
-        tokenizer = encoder.tokenizer
-        stages[stage] = settings.measures.add_to(found, load, tokenizer, autocast, stage)
+        stages[stage] = settings.measures.add_to(found, load, suite, stage)
 
     load_after = partial(preparation.load, models.after)
     load_reference = target = None
@@ -111,6 +113,8 @@ def rescore(
         attacks["notes"][stage] = notes
 
     metrics = {s: stages[s].metrics if s in stages else None for s in STAGES}
+    catalogue = catalogue_of(splits)
+    catalogue.declare(*settings.measures.metrics)
     record = {
         "schema": SCHEMA,
         "status": "completed",
@@ -122,6 +126,7 @@ def rescore(
         "overrides": [*run.overrides, *overrides],
         "changed": list(overrides),
         "metrics": metrics,
+        "better": catalogue.better(metrics),
         "verdict": judge(settings.conditions, metrics),
         "notes": notes_of(stages) + models.notes,
         "attacks": attacks if settings.attacks else {},

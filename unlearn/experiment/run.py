@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ from unlearn.console.libraries import silence_libraries
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.acceptance import judge, require_measured
+from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.kept import evaluate_once
+from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.suites import Suite
-from unlearn.experiment.compatibility import check_conditions, check_rows
+from unlearn.experiment.compatibility import check_best, check_conditions, check_rows
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
+from unlearn.metrics.catalogue import Way
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import Prepared
@@ -42,9 +45,8 @@ from unlearn.record.sink import Sink
 from unlearn.record.tracker import make_sink
 from unlearn.report import print_summary
 from unlearn.storage.weights import save_model
-from unlearn.training.method import Method
+from unlearn.training.plan import Plan
 from unlearn.training.resources import RunResources
-from unlearn.training.selection import require_known
 from unlearn.training.unlearning import Unlearning
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,10 @@ def carried_out(state: State) -> dict[str, Any]:
         scored = settings.evaluation.rows
         check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
+        check_best(
+            settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
+        )
+        state.catalogue = catalogue_of(splits)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings)
         with Record(state.folder, sink) as record:
@@ -126,8 +132,14 @@ class Run:
         with state.clock.spend("evaluate_s"):
             encoder = preparation.encoder(load_tokenizer(settings.model, target.folder))
             log.info("template: %s (%s)", encoder.template, encoder.reason)
+            splits = self.splits
             suite = Suite(
-                self.splits.evaluated, encoder, settings.evaluation, autocast, self.splits.quizzes
+                splits.evaluated,
+                encoder,
+                settings.evaluation,
+                autocast,
+                splits.quizzes,
+                splits.judged,
             )
             where = f"{device.type}/{precision}"
             state.evaluated = {**suite.identity(where), "kpis": settings.measures.identity}
@@ -140,7 +152,7 @@ class Run:
             measured = [*state.evaluations["before"].metrics, *metric_names(settings.attacks)]
             require_measured(settings.conditions, measured)
             require_objective(settings.objective, measured)
-            require_known(settings.evaluation.best, state.evaluations["before"].metrics)
+            better = self.better(state.evaluations["before"].metrics)
             load_target = partial(preparation.load, target)
 
         if settings.method is None:
@@ -164,7 +176,7 @@ class Run:
             settings.evaluation.score_tokens,
         )
         with state.clock.spend("train_s"):
-            self.unlearn(settings.method, resources, suite)
+            self.unlearn(settings.plan(settings.method, better), resources, suite)
         with state.clock.spend("evaluate_s"):
             self.evaluate(suite, "after", lambda: model)
         save_model(model, encoder.tokenizer, state.folder / "model")
@@ -185,8 +197,8 @@ class Run:
         """
         evaluations, load = self.state.evaluations, cache(load)
         evaluation = evaluate_once(suite, load, *shared, stage, evaluations.get("reference"))
-        measures, tokenizer = self.settings.measures, suite.encoder.tokenizer
-        evaluation = measures.add_to(evaluation, load, tokenizer, suite.autocast, stage)
+        evaluation = self.settings.measures.add_to(evaluation, load, suite, stage)
+        self.state.catalogue.declare(*self.settings.measures.metrics)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -197,6 +209,14 @@ class Run:
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
         return evaluation.metrics
+
+    def better(self, measured: Collection[str]) -> Way:
+        """Return which values of evaluation.best are good, now that all names are known."""
+        config = self.settings.evaluation
+        if config.best is None:
+            return None
+        require_known(config.best, measured)
+        return way_of_best(self.state.catalogue[config.best], config)
 
     def original(self, preparation: Preparation, suite: Suite, where: str) -> Target | None:
         """Return the model before unlearning of a run that trains none, where one is named."""
@@ -225,12 +245,10 @@ class Run:
             state.evaluations[stage] = state.evaluations[stage].extended(found, folder)
             self.record.log(state.steps, {"stage": stage, **found})
 
-    def unlearn(self, method: Method, resources: RunResources, suite: Suite) -> None:
-        """Train the model by `method`, evaluating on the way where the configuration says so."""
+    def unlearn(self, plan: Plan, resources: RunResources, suite: Suite) -> None:
+        """Train the model as planned, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
-        training = Unlearning(
-            settings.plan(method), resources, state.folder, self.record, state.clock
-        )
+        training = Unlearning(plan, resources, state.folder, self.record, state.clock)
         state.trainer = training.trainer
         training.resume()
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from unlearn.composition.job import describe_choices
 from unlearn.data.splits import Splits
 from unlearn.evaluation.results import Evaluation
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.models.prepared import Prepared
 from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
@@ -42,6 +43,8 @@ class State:
     """How the training ended, and which of its states is the best."""
     evaluated: dict[str, Any] | None = None
     """What the evaluations of two runs must share to be compared."""
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    """What is known of the metrics; filled by reader and measures."""
     attacks: dict[str, Any] = field(default_factory=dict)
     """`names` of the attacks that were run, and `notes` on them by the stage that was attacked."""
 
@@ -80,6 +83,7 @@ class State:
             "scheduler": self.names["scheduler"],
             "overrides": self.overrides,
             "metrics": self.metrics,
+            "better": self.catalogue.better(self.metrics),
             "attacks": self.attacks,
             "verdict": verdict,
             "training": self.outcome,

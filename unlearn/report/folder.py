@@ -3,8 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from unlearn.metrics.catalogue import Catalogue
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -41,6 +44,11 @@ class RunFolder:
         """Flat metrics by stage, of those stages of :data:`STAGES` that the run has."""
         recorded = self.summary.get("metrics") or {}
         return {stage: recorded[stage] for stage in STAGES if recorded.get(stage)}
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of the run's metrics, which way is good above all."""
+        return Catalogue.recorded(self.summary)
 
     @property
     def on_the_way(self) -> dict[int, Flat]:
