@@ -16,8 +16,9 @@ def checked(splits: Splits) -> Splits:
     """Return the splits unchanged if they can be trained on and scored.
 
     Raises one DataError that lists every problem: a set without rows; a field that is not a string;
-    an answer of any kind that is blank; a row in both the forget and the retain set; a holdout row
-    in either. Rows are the same when question and answer are, up to white space.
+    an answer of any kind that is blank; multiple choice without wrong answers; a row in both the
+    forget and the retain set; a holdout row in either. Rows are the same when question and answer
+    are, up to white space.
     """
     trained = {"forget": splits.forget, "retain": splits.retain}
     places = dict(trained)
@@ -27,10 +28,12 @@ def checked(splits: Splits) -> Splits:
             places[f"evaluated {name}"] = rows
     problems = [f"The {name} set has no rows." for name, rows in places.items() if not rows]
     for name, how in splits.judged.items():
-        lacking = sum(not row.perturbed_answers for row in splits.evaluated.get(name, []))
+        rows = splits.evaluated.get(name, [])
+        lacking = sum(not row.perturbed_answers for row in rows)
         if how.form == "multiple_choice" and lacking:
             problems.append(
-                f"evaluated {name}: multiple choice, but {lacking} rows lack wrong answers"
+                f"evaluated {name}: multiple choice, but {lacking} of {len(rows)} rows have no "
+                "wrong answers to choose from."
             )
     for name, rows in (places | {"general": splits.general}).items():
         problems += _faults(name, rows)

@@ -25,7 +25,7 @@ def way_of_best(metric: Metric, config: EvaluationConfig) -> Way:
             "measured on the way, such as model_utility"
         )
     if declared is None and told is None:
-        advice = " or the measure by better: lower" if metric.group == "kpi" else ""
+        advice = ", or the measure does by `better: lower`" if metric.group == "kpi" else ""
         raise ConfigurationError(
             f"evaluation.best: nobody said which way is good for {metric.name}; say "
             f"evaluation.mode=min or evaluation.mode=max{advice}"

@@ -91,7 +91,7 @@ WHOLE = (
 
 HEADLINES = (
     *("forget_quality", "model_utility", "privleak"),
-    *("forget/verbmem", "forget/knowmem", "retain/knowmem"),
+    *("forget/verbmem", "forget/knowmem", "retain/knowmem", "forget/accuracy", "retain/accuracy"),
     *("forget/rougeL_recall", "forget/probability", "retain/rougeL_recall", "retain/probability"),
 )
 """What a reader looks for first, in this order."""
