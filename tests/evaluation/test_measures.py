@@ -64,7 +64,7 @@ def test_it_is_the_model_of_the_stage(done: Done) -> None:
 
 
 def test_the_state_in_which_it_is_called(done: Done) -> None:
-    assert len(own_measures.CALLS) == 4
+    assert len(support.own_measures.CALLS) == 4
     assert {call["training"] for call in own_measures.CALLS} == {False}
     assert {call["gradients"] for call in own_measures.CALLS} == {False}
     assert len({call["drawn"] for call in own_measures.CALLS}) == 1, "one seed in every stage"
@@ -161,7 +161,7 @@ def test_a_measure_reads_rows_encoder_and_scores(unlearn: Command) -> None:
         assert flat["kpi/rows"] == 2
         ours = {name: value for name, value in flat.items() if not name.startswith("kpi/")}
         assert ours == plain.summary["metrics"][stage], "what it does with them stays its own"
-    assert len(own_measures.GIVEN) == 3
+    assert len(support.own_measures.GIVEN) == 3
     (given, *_) = own_measures.GIVEN
     rows, encoder = given["rows"], given["encoder"]
     assert {"forget", "retain", "holdout"} <= rows.keys()
@@ -272,7 +272,7 @@ def test_a_failing_measure_loses_no_other_result(how: str, unlearn: Command) -> 
         "after"
     ]
     assert [c["met"] for c in done.summary["verdict"]["conditions"]] == [False, True]
-    assert done.log.count("WARNING after: evaluation.kpis.bad (own_measures.Counts)") == 1
+    assert done.log.count("WARNING after: evaluation.kpis.bad (support.own_measures.Counts)") == 1
     assert "Traceback" not in done.said
     (note,) = [note for note in done.summary["notes"] if "kpis.bad" in note]
     assert note.startswith("after: ")
@@ -286,6 +286,6 @@ def test_a_name_that_two_measures_give(unlearn: Command) -> None:
     after = done.summary["metrics"]["after"]
     assert after["kpi/size"] is None
     assert after["kpi/entries"] is None
-    told = "evaluation.kpis[1] (own_measures.looks): kpi/size was measured by another one"
+    told = "evaluation.kpis[1] (support.own_measures.looks): kpi/size was measured by another one"
     assert done.log.count(f"WARNING after: {told}") == 1
     assert math.isfinite(after["forget/loss"])
