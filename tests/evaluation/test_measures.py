@@ -64,7 +64,7 @@ def test_it_is_the_model_of_the_stage(done: Done) -> None:
 
 
 def test_the_state_in_which_it_is_called(done: Done) -> None:
-    assert len(support.own_measures.CALLS) == 4
+    assert len(own_measures.CALLS) == 4
     assert {call["training"] for call in own_measures.CALLS} == {False}
     assert {call["gradients"] for call in own_measures.CALLS} == {False}
     assert len({call["drawn"] for call in own_measures.CALLS}) == 1, "one seed in every stage"
@@ -161,7 +161,7 @@ def test_a_measure_reads_rows_encoder_and_scores(unlearn: Command) -> None:
         assert flat["kpi/rows"] == 2
         ours = {name: value for name, value in flat.items() if not name.startswith("kpi/")}
         assert ours == plain.summary["metrics"][stage], "what it does with them stays its own"
-    assert len(support.own_measures.GIVEN) == 3
+    assert len(own_measures.GIVEN) == 3
     (given, *_) = own_measures.GIVEN
     rows, encoder = given["rows"], given["encoder"]
     assert {"forget", "retain", "holdout"} <= rows.keys()
