@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -10,12 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from support.command import SMALL
 
+from unlearn.data import Row
+
 ROOT = Path(__file__).parents[2]
-OURS = ("own_method", "own_data_set")
+OURS = ("own_method", "own_data_set", "own_metric", "multiple_choice")
 SHRUNK = [word for word in SMALL if not word.startswith(("data", "model.autocast"))]
 
 
@@ -59,8 +63,41 @@ def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> 
         lines = [json.loads(line) for line in text.splitlines()]
         shares = [line["train/retain_share"] for line in lines if "train/lr" in line]
         assert len(set(shares)) > 1, "the share moves with the gradients"
-    else:
+    elif name == "own_data_set":
         assert summary["data"]["name"] == "capitals"
+    elif name == "own_metric":
+        assert summary["better"]["kpi/long_answers"] == "lower"
+        assert summary["training"]["best"]["metric"] == "kpi/long_answers"
+    else:
+        assert 0 <= summary["metrics"]["after"]["forget/accuracy"] <= 1
+        assert summary["better"]["forget/accuracy"] == "lower"
+        assert summary["better"]["retain/accuracy"] == "higher"
+
+
+@pytest.mark.parametrize("name", ["own_metric", "multiple_choice"])
+def test_an_example_has_35_lines_with_its_yaml(name: str) -> None:
+    files = [p for p in (ROOT / "examples" / name).rglob("*") if p.suffix in (".py", ".yaml")]
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 35
+
+
+def test_the_measure_is_the_probability_of_the_long_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "own_metric"))
+    from long_answers import probability  # type: ignore[import-not-found]
+
+    rows = {"forget": [Row("q", "one two three"), Row("q", "one"), Row("q", "one two")]}
+    scores = pd.DataFrame(
+        {
+            "split": ["forget"] * 4,
+            "index": [0, 0, 1, 2],
+            "kind": ["answer", "perturbed", "answer", "answer"],
+            "nll_sum": [6.0, 1.0, 1.0, 2.0],
+            "tokens": [3, 1, 1, 2],
+        }
+    )
+    found = probability(None, None, rows=rows, scores=scores, words=2)
+    assert found == {"long_answers": pytest.approx((math.exp(-2) + math.exp(-1)) / 2)}
 
 
 def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(

@@ -98,6 +98,19 @@ def test_embedded_data_come_back_and_end_nothing(text: str) -> None:
     assert json.loads(written) == {"texts": [text]}
 
 
+def test_a_column_says_the_way_that_all_its_runs_recorded(tmp_path: Path) -> None:
+    """Older records have none, and the package's own declarations stand in."""
+    ways = [{"kpi/a": "lower", "kpi/b": "lower"}, {"kpi/a": "lower", "kpi/b": 0}]
+    for number, better in enumerate(ways):
+        job = fabricate_job(tmp_path / f"{number}-x", f"optimizer.lr={number}")
+        summary = json.loads((job / "summary.json").read_text())
+        (job / "summary.json").write_text(json.dumps({**summary, "better": better}))
+    (section,) = compare([tmp_path]).sections
+    assert section.better("kpi/a") == section.better("forget/probability") == "lower"
+    assert section.better("kpi/b") == section.better("kpi/c") == ""
+    assert section.better("overshoot") == "near 0"
+
+
 def test_tables_have_a_number_to_sort_by_and_what_is_needed_to_read_them(page: str) -> None:
     rows = Elements(page.split("<script>")[0]).found
     heads = [attributes for tag, attributes in rows if tag == "th" and "data-better" in attributes]

@@ -11,7 +11,7 @@ from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
 from unlearn.forward.generation import generate
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 
 
 @dataclass

@@ -9,7 +9,8 @@ import torch
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
 from unlearn.attacks.ranges import refuse
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
-from unlearn.metrics import extraction_strength, probability
+from unlearn.metrics.memorization import extraction_strength
+from unlearn.metrics.tofu import probability
 
 METHODS = ("auto", "torchao", "round_to_nearest")
 

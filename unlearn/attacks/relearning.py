@@ -12,7 +12,7 @@ from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.forward.generation import generate
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
 
 

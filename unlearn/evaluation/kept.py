@@ -35,17 +35,15 @@ def entry(suite: Suite, weights: str) -> Path:
     )
 
 
-def read(folder: Path, reference: Evaluation | None, min_k: float) -> Evaluation | None:
-    """Return the evaluation whose tables lie in `folder`, or None without whole ones there.
-
-    `min_k` is the option of that name, which changes metrics but no table.
-    """
+def read(folder: Path, reference: Evaluation | None, suite: Suite) -> Evaluation | None:
+    """Return the evaluation whose tables lie in `folder`, or None without whole ones there."""
     if not folder.is_dir():
         return None
     try:
         scores = pd.read_parquet(folder / "scores.parquet")
         with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
-            return summarise(scores, [json.loads(line) for line in lines], reference, min_k)
+            texts = [json.loads(line) for line in lines]
+        return summarise(scores, texts, reference, suite.config.min_k, suite.judged)
     except (OSError, ValueError, KeyError) as error:
         log.warning("evaluation: the cached one is broken (%s) and is made anew", error)
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +64,7 @@ def evaluate_once(
     if weights is None:
         return suite.evaluate(load(), stage, reference)
     folder = entry(suite, weights)
-    found = read(folder, reference, suite.config.min_k)
+    found = read(folder, reference, suite)
     if found is not None:
         log.info("%s: its tables are in the cache", stage)
         return found

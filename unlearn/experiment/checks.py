@@ -137,9 +137,9 @@ def check_evaluation(evaluation: EvaluationConfig | None, problems: Problems) ->
         "with evaluation.best=METRIC",
     )
     problems.require(
-        not (evaluation.best or "").startswith(("mia_", "attack/")),
-        f"evaluation.best: {evaluation.best}; allowed: a metric of which more, less or, for "
-        "privleak, 0 is best, and which is measured on the way, such as model_utility",
+        evaluation.mode is None or evaluation.best is not None,
+        f"evaluation.mode: {evaluation.mode and evaluation.mode.name}; needs "
+        "evaluation.best=METRIC, whose best value it tells",
     )
     for name in ("max_new_tokens", "generate_tokens", "score_tokens", "rows"):
         value = getattr(evaluation, name)

@@ -11,8 +11,9 @@ from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
-from unlearn.evaluation.measures import PREFIX
-from unlearn.evaluation.names import OF_REFERENCE, measurable
+from unlearn.evaluation.best import require_known, way_of_best
+from unlearn.evaluation.measures import PREFIX, Measures
+from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.load import check_path
 from unlearn.objectives import RMU, BoundedAscent, HiddenState
 from unlearn.objectives.levels import level_of
@@ -155,7 +156,7 @@ def check_rows(
             except DataError as error:
                 problems += error.problems
     for field, level in needed.items():
-        if level == "holdout" and not splits.evaluated.get("holdout"):
+        if level == "holdout" and splits.unseen is None:
             problems.append(
                 f"{field}: holdout, but the data ({splits.name}) has no holdout rows; allowed "
                 "here: reference, or a number in nats a token"
@@ -178,6 +179,25 @@ def check_conditions(
     problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
     if problems:
         raise ConfigurationError(problems)
+
+
+def check_best(
+    evaluation: EvaluationConfig,
+    splits: Splits,
+    measures: Measures,
+    reference: str,
+    attacks: Mapping[str, Attack],
+) -> None:
+    """Raise ConfigurationError where `evaluation.best` is not measured or has no better way."""
+    best = evaluation.best
+    if best is None:
+        return
+    if best.startswith(PREFIX) and measures.each:  # its name is known once a measure was called
+        way_of_best(measures.promised(best), evaluation)
+        return
+    known = measurable(splits, evaluation, reference != "none")
+    require_known(best, known | set(metric_names(attacks)))
+    way_of_best(catalogue_of(splits)[best], evaluation)
 
 
 def _depth(model: ModelConfig | None) -> int | None:

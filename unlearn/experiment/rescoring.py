@@ -20,6 +20,7 @@ from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import judge
+from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench
 from unlearn.experiment.compatibility import check_conditions, check_rows
@@ -72,7 +73,7 @@ def rescore(
     preparation = Preparation(settings.model, splits, compute)
     preparation.refuse_reference(reference)
     encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
-    bench = Bench.of(settings, splits, encoder, compute)
+    bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
     measure(bench, models, preparation, settings)
 
     chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
@@ -86,6 +87,7 @@ def rescore(
             "model": {**run.summary["model"], "reference": {"path": kept.folder} if kept else None},
         },
         bench.stages,
+        better=bench.catalogue.better(metrics_of(bench.stages)),
         verdict=judge(settings.conditions, metrics_of(bench.stages)),
         run=str(run.folder.absolute()),
         overrides=[*run.overrides, *overrides],

@@ -29,6 +29,7 @@ from unlearn.experiment.checks import (
     check_training,
 )
 from unlearn.experiment.compatibility import check_attack_options, check_method, check_until
+from unlearn.metrics.catalogue import Way
 from unlearn.models.load import check_path
 from unlearn.objectives import Objective
 from unlearn.options.parts import Problems, locate, part, plain_container, reader_of
@@ -69,8 +70,8 @@ class Settings:
     attack_before: str | None
     objective: list[str] | None
 
-    def plan(self, method: Method) -> Plan:
-        """Return what the training by `method` is told."""
+    def plan(self, method: Method, better: Way) -> Plan:
+        """Return what the training by `method` is told; `better`: of evaluation.best."""
         return Plan(
             method,
             self.scheduler,
@@ -79,6 +80,7 @@ class Settings:
             self.evaluation,
             self.model,
             self.seed,
+            better,
         )
 
 

@@ -44,6 +44,13 @@ class EvaluationUnit(Enum):
     epochs = "epochs"
 
 
+class EvaluationMode(Enum):
+    """Which end of `evaluation.best` is the best."""
+
+    min = "min"
+    max = "max"
+
+
 class Template(Enum):
     """How a question becomes a prompt."""
 
@@ -173,6 +180,9 @@ class EvaluationConfig:
     best: str | None = None
     """Metric by which the best evaluated state is chosen, such as model_utility; the run ends with
     that state, not with the last. Needs `every`. The untrained target is not among them."""
+    mode: EvaluationMode | None = None
+    """Whether the lowest (min) or the highest (max) value of `best` is the best, for a metric of
+    which neither the package nor its reader or measure says so; null = as declared."""
     patience: int | None = None
     """Stop after so many evaluations in a row without a better `best`; null = never."""
     stop_when_accepted: bool = False
@@ -197,8 +207,10 @@ class EvaluationConfig:
     forget and holdout row, one by one, at every evaluation."""
     kpis: Any = None
     """Business measures: {NAME: {_target_: MODULE.FUNCTION, option: value}}, or a list of such
-    nodes. Each is called with (model, tokenizer) in every stage and returns a dict of numbers,
-    which are logged as kpi/<key>. Null = none."""
+    nodes. Each is called with (model, tokenizer) in every stage, and with those of rows, encoder
+    and scores that it names, and returns a dict of numbers, which are logged as kpi/<key>. The key
+    `better` (higher, lower, reference, a number, or a dict of these by name) says which way is
+    good. Null = none."""
 
 
 class TrackerName(Enum):

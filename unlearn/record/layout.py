@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import read_json
 
 Flat = dict[str, float | None]
@@ -85,6 +86,11 @@ class RunFolder:
         """Flat metrics by stage, of those stages of :data:`STAGES` that were measured."""
         recorded = self.summary.get("metrics") or {}
         return {stage: recorded[stage] for stage in STAGES if recorded.get(stage)}
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of the run's metrics, which way is good above all."""
+        return Catalogue.recorded(self.summary)
 
     @property
     def on_the_way(self) -> dict[int, Flat]:

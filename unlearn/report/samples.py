@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearn.metrics.catalogue import GROUPS
 from unlearn.record.layout import STAGES, read_lines
 from unlearn.report.markdown import cell, table
-from unlearn.report.wording import GROUPS, MISSING, number
+from unlearn.report.wording import MISSING, number
 
 SAMPLES = {
     "forget": 8,
