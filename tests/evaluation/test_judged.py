@@ -43,7 +43,7 @@ def test_only_what_changes_a_number_changes_the_name_of_an_evaluation() -> None:
     plain = suite(made)
     same = suite(made, forget=USUAL["forget"], bio=Judged())
     other = suite(made, bio=Judged("keep", "choices"))
-    names = [json.dumps([one.fingerprint, one.identity("cpu")]) for one in (plain, same, other)]
+    names = [json.dumps([one.fingerprint, one.identity]) for one in (plain, same, other)]
     assert names[0] == names[1] != names[2]
     splits = Splits("s", ROWS, STRANGERS, made)
     assert replace(splits, judged={"bio": Judged("keep")}).sha256 == splits.sha256
