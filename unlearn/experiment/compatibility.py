@@ -18,14 +18,12 @@ from unlearn.objectives import RMU, BoundedAscent, HiddenState
 from unlearn.objectives.levels import level_of
 from unlearn.options.parts import Problems
 from unlearn.options.schema import EvaluationConfig, ModelConfig, TrainingConfig
-from unlearn.schedulers import Gen, Scheduler
 from unlearn.training.method import Method
 
 
 def check_method(
     method: Method,
     model: ModelConfig | None,
-    scheduler: Scheduler | None,
     reference: str,
     problems: Problems,
 ) -> None:
@@ -35,19 +33,6 @@ def check_method(
         forget.trains or retain.trains,
         "method: forget and retain are both left out; method=none evaluates without training",
     )
-    if isinstance(scheduler, Gen) and scheduler.points == 1:
-        problems.require(
-            weighting.fixed is None or method.single is not None,
-            "scheduler.points: 1 takes its slope from the retain gradient, which a weighting with "
-            "fixed weights never computes on its own; use scheduler.points=2",
-        )
-        alone = method.single is forget and forget.moving_target
-        problems.require(
-            not (retain.zero_at_target or alone),
-            "scheduler.points: 1 takes its slope from the gradient of the loss that it probes, and "
-            f"beside {type(forget if alone else retain).__name__} it is the retain rows' NLL; use "
-            "scheduler.points=2",
-        )
     if weighting.needs_positive_losses:
         for task, objective in (("forget", forget), ("retain", retain)):
             problems.require(

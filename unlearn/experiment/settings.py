@@ -123,7 +123,7 @@ def settings_of(cfg: DictConfig) -> Settings:
             problems.add(problem + " (allowed besides: auto, train, none)")
     check_attack_options(cfg, attacks, conditions, problems)
     if method is not None:
-        check_method(method, model, scheduler, cfg.reference, problems)
+        check_method(method, model, cfg.reference, problems)
     check_until(training, cfg.reference, problems)
     check_objective(cfg.objective, problems)
     world = os.environ.get("WORLD_SIZE", "1")

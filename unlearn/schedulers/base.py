@@ -9,8 +9,6 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.compute.gradients import Gradient
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -38,10 +36,6 @@ class Scheduler:
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
 
-    def needs_retain_gradient(self, number: int) -> bool:
-        """Return whether step `number` must be given g_retain, which costs its memory longer."""
-        return False
-
     def probes_held_out(self, number: int) -> bool:
         """Return whether step `number` is to be probed on the next step's retain batch."""
         return False
@@ -53,15 +47,13 @@ class Scheduler:
         parameters: Sequence[Parameter],
         retain_loss: Callable[[], float],
         loss_here: float | None,
-        retain_gradient: Gradient | None = None,
     ) -> Rate:
         """Advance the parameters by one step; `.grad` holds the combined direction.
 
         `number` counts from 0. `retain_loss()` evaluates the retain loss at the parameters' current
         values, of this step's retain batch or, where :meth:`probes_held_out` asked for it, of the
         next one's; `loss_here` is its value before the step where that is known without computing
-        it; `retain_gradient` is given where :meth:`needs_retain_gradient` asked for it. All three
-        are of the forget task where a method has no retain task.
+        it. Both are of the forget task where a method has no retain task.
         """
         raise NotImplementedError
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.compute.gradients import Gradient
 from unlearn.errors import ConfigurationError
 from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
@@ -46,7 +45,6 @@ class Ordinary(Scheduler):
         parameters: Sequence[Parameter],
         retain_loss: Callable[[], float],
         loss_here: float | None,
-        retain_gradient: Gradient | None = None,
     ) -> Rate:
         rate = self.rate(number)
         set_rate(optimizer, rate)
