@@ -131,6 +131,10 @@ REFUSED = {
         ["training.steps=-1", "optimizer.lr=0", "scheduler.interval=0"],
         ["training.steps: -1", "optimizer.lr: 0", "scheduler.interval: 0"],
     ),
+    "several in one group and below it": (
+        ["model.max_length=1", "model.tiny.layers=0", "model.tiny.seed=-1", "+model.tinny=1"],
+        ["model.max_length: 1", "model.tiny.layers: 0", "model.tiny.seed: -1", "model.tinny: no"],
+    ),
     # parts by _target_
     "unknown class": (
         ["method.weighting._target_=unlearn.weightings.Nope"],

@@ -19,6 +19,7 @@ from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
 from unlearn.metrics.table import mean_nll
+from unlearn.options.beside import Beside
 
 LEAST_DISTANCE = 0.01
 """Least x_before − x_after that a share is taken of; all our x lie in [0, 1]."""
@@ -95,6 +96,14 @@ class Attack:
 
     def names(self) -> list[str]:
         """Return the details that :meth:`run` will give, so that a condition may name them."""
+        return []
+
+    def problems_beside(self, method: Beside | None) -> list[str]:
+        """Return what keeps this attack from working on the run's model, told before any model
+        loads: sentences, or problems that begin with the option at fault.
+
+        `method` is None where nothing is trained.
+        """
         return []
 
     def check_rows(self, rows: Sequence[Row]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.attacks.ranges import refuse
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
 from unlearn.metrics import extraction_strength, probability
+from unlearn.options.ranges import refuse
 
 METHODS = ("auto", "torchao", "round_to_nearest")
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.attacks.ranges import at_least, refuse, within
 from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.forward.generation import generate
 from unlearn.metrics import rouge_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
+from unlearn.options.ranges import above_zero, at_least, refuse
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Relearning(Attack):
         refuse(
             at_least("rows", self.rows, 1),
             at_least("steps", self.steps, 1),
-            within("lr", self.lr),
+            above_zero("lr", self.lr),
             at_least("batch_size", self.batch_size, 1),
             at_least("checkpoints", self.checkpoints, 1),
             at_least("seed", self.seed, 0),

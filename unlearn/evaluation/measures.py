@@ -20,9 +20,9 @@ import torch
 from hydra.utils import instantiate
 
 from unlearn.compute.undisturbed import undisturbed
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.evaluation.results import Evaluation
-from unlearn.options.parts import Problems, first_line, locate
+from unlearn.options.parts import Problems, locate
 
 log = logging.getLogger(__name__)
 

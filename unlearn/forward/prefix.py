@@ -19,8 +19,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearn.console.once import say_once
 from unlearn.data.tokens import Example
+from unlearn.errors import first_line
 from unlearn.forward.slots import fits_slots, states_of
-from unlearn.options.parts import first_line
 
 log = logging.getLogger(__name__)
 

@@ -33,6 +33,7 @@ class BoundedAscent(Objective):
     `holdout` (the mean of the holdout rows under the target), or nats a token, above 0."""
 
     positive = False
+    vanishes = True
 
     def __post_init__(self) -> None:
         try:

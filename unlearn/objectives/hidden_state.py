@@ -12,6 +12,7 @@ from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states
 from unlearn.objectives.base import Objective, Resources
+from unlearn.options.beside import Beside
 
 
 @dataclass
@@ -26,6 +27,15 @@ class HiddenState(Objective):
     """
 
     zero_at_target = True
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        problems = super().problems_beside(method)
+        if method.retain is self and not method.forget.at_hidden_layer:
+            problems.append(
+                "hidden_state keeps the hidden layer that rmu moves, and method.forget is "
+                f"{type(method.forget).__name__}; use method/forget=rmu, or method/retain=kl"
+            )
+        return problems
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         if other.layer is None:

@@ -9,6 +9,16 @@ from unlearn.errors import ConfigurationError
 LEVELS = ("reference", "holdout")
 
 
+def level_problems(field: str, level: object, reference: str) -> list[str]:
+    """Return the problem with a level that no model of this run can give, where it is one."""
+    if level != "reference" or reference != "none":
+        return []
+    return [
+        f"{field}: reference, but reference=none; give reference=train, the path of a retain-only "
+        "model, or the level holdout"
+    ]
+
+
 def level_of(value: object) -> str | float:
     """Return a level as a name or as nats a token; raises ConfigurationError."""
     if isinstance(value, str) and value in LEVELS:

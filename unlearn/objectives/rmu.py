@@ -55,6 +55,10 @@ class RMU(Objective):
         if problems:
             raise ConfigurationError(problems)
 
+    @property
+    def at_hidden_layer(self) -> bool:
+        return True
+
     def prepare(self, resources: Resources, other: Objective) -> None:
         depth = number_of_layers(resources.model)
         if self.layer is None:

@@ -9,6 +9,8 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from unlearn.options.beside import Beside
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -35,6 +37,12 @@ class Scheduler:
     def begin(self, lr: float, steps: int) -> None:
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this scheduler from working with the method, told before any model
+        loads: sentences, or problems that begin with the option at fault.
+        """
+        return []
 
     def probes_held_out(self, number: int) -> bool:
         """Return whether step `number` is to be probed on the next step's retain batch."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
@@ -172,7 +172,7 @@ def _yaml(file: Path) -> Any:
     try:
         return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
     except yaml.YAMLError as error:  # a job killed while Hydra wrote
-        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file.name}: {first_line(error)}") from error
 
 
 def _last_error(log: Path) -> str:
