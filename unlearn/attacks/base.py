@@ -20,6 +20,7 @@ from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
 from unlearn.metrics.table import mean_nll
 from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 LEAST_DISTANCE = 0.01
 """Least x_before − x_after that a share is taken of; all our x lie in [0, 1]."""
@@ -88,7 +89,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class Attack:
+class Attack(Declared):
     """A way of getting at what a model seems to have forgotten; subclasses are dataclasses."""
 
     changes_weights: bool = True

@@ -12,6 +12,7 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Example
 from unlearn.objectives.levels import level_problems
 from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 
 class Resources(Protocol):
@@ -52,7 +53,7 @@ class Resources(Protocol):
         ...
 
 
-class Objective:
+class Objective(Declared):
     """A loss to minimise, as a sum over tokens (default) or rows, and the count to divide it by."""
 
     positive: bool = True

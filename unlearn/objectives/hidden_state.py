@@ -26,6 +26,9 @@ class HiddenState(Objective):
     Raises ConfigurationError beside a forget objective that works on the output.
     """
 
+    needs = "method/forget=rmu and memory for a second copy of the model"
+    examples = ("method/forget=rmu scheduler=constant optimizer.lr=1e-5",)
+
     zero_at_target = True
 
     def problems_beside(self, method: Beside) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from unlearn.errors import ConfigurationError
+from unlearn.options.declared import Range
 
 LEVELS = ("reference", "holdout")
 
@@ -19,6 +20,17 @@ def level_problems(field: str, level: object, reference: str) -> list[str]:
     ]
 
 
+def _is_level(value: object) -> bool:
+    try:
+        level_of(value)
+    except ConfigurationError:
+        return False
+    return True
+
+
+LEVEL = Range("reference, holdout, or a number above 0 (nats a token)", _is_level)
+
+
 def level_of(value: object) -> str | float:
     """Return a level as a name or as nats a token; raises ConfigurationError."""
     if isinstance(value, str) and value in LEVELS:
@@ -28,7 +40,5 @@ def level_of(value: object) -> str | float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise ConfigurationError(
-            f"{value!r}; allowed: {', '.join(LEVELS)}, or a number above 0 (nats a token)"
-        )
+        raise ConfigurationError(f"{value!r}; allowed: {LEVEL.words}")
     return number

@@ -10,6 +10,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-class Scheduler:
+class Scheduler(Declared):
     """Takes the step of the optimizer at a rate of its choosing."""
 
     def begin(self, lr: float, steps: int) -> None:

@@ -1,4 +1,7 @@
-"""`gen`: the automatic learning rate, from a parabola fitted to the retain loss along the step."""
+"""`gen`: the automatic learning rate, from a parabola fitted to the retain loss along the step.
+
+`optimizer.lr` is only where its search starts.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import BELOW_ONE, ONE_OR_MORE, Range, option
 from unlearn.schedulers.base import Rate
 from unlearn.schedulers.probing import Probe, Probing, direction_of
 
@@ -58,39 +61,21 @@ class Gen(Probing):
     - by default the rate falls linearly to zero over the run: the retain task has the last word.
     """
 
-    interval: int = 10
+    interval: int = option(10, ONE_OR_MORE)
     """Steps from one probe to the next. A probe costs two retain forward passes."""
-    smooth: float = 0.7
-    """Weight of the old rate in the geometric average with η*, within [0, 1)."""
-    limit: float = 10.0
-    """Most that η* may differ from the rate at one probe, as a factor, above 1."""
+    smooth: float = option(0.7, BELOW_ONE)
+    """Weight of the old rate in the geometric average with η*."""
+    limit: float = option(10.0, Range("more than 1", lambda value: value > 1))
+    """Most that η* may differ from the rate at one probe, as a factor."""
     decay: Decay = Decay.linear
-    """What the averaged rate is multiplied by over the run: none, linear or cosine."""
-    first_probes: int = 5
-    """Steps at the start that are all probed, on the next step's retain batch; at least 1."""
-    signal: float = 0.05
-    """Least bend of a probe that counts, as a share of the loss, within [0, 1): less may be
-    rounding of bfloat16."""
-    cap: float = 2.0
-    """Most that a later rate may be, as a multiple of the highest of the first probes; 1 or
-    more."""
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.interval < 1:
-            problems.append(f"interval: {self.interval}; allowed: 1 or more steps")
-        if not 0 <= self.smooth < 1:
-            problems.append(f"smooth: {self.smooth}; allowed: 0 up to, not including, 1")
-        if not self.limit > 1:
-            problems.append(f"limit: {self.limit}; allowed: more than 1")
-        if self.first_probes < 1:
-            problems.append(f"first_probes: {self.first_probes}; allowed: 1 or more steps")
-        if not 0 <= self.signal < 1:
-            problems.append(f"signal: {self.signal}; allowed: 0 up to, not including, 1")
-        if not self.cap >= 1:
-            problems.append(f"cap: {self.cap}; allowed: 1 or more")
-        if problems:
-            raise ConfigurationError(problems)
+    """What the averaged rate is multiplied by over the run."""
+    first_probes: int = option(5, ONE_OR_MORE)
+    """Steps at the start that are all probed, on the next step's retain batch."""
+    signal: float = option(0.05, BELOW_ONE)
+    """Least bend of a probe that counts, as a share of the loss: less may be rounding of
+    bfloat16."""
+    cap: float = option(2.0, ONE_OR_MORE)
+    """Most that a later rate may be, as a multiple of the highest of the first probes."""
 
     def begin(self, lr: float, steps: int) -> None:
         super().begin(lr, steps)

@@ -1,11 +1,14 @@
-"""`gen_authors`: the automatic learning rate by the rules of GeN's authors."""
+"""`gen_authors`: the automatic learning rate by the rules of GeN's authors (Bu & Xu, ICLR 2025).
+
+No search, so `optimizer.lr` matters.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import BELOW_ONE, ONE_OR_MORE, Range, option
 from unlearn.schedulers.base import Rate
 from unlearn.schedulers.probing import Probe, Probing, direction_of
 
@@ -19,24 +22,18 @@ class GenAuthors(Probing):
     and the rate divided by ten, which is ours.
     """
 
-    interval: int = 10
+    examples = ("optimizer.lr=1e-4", "scheduler.smooth=0 scheduler.limit=null")
+
+    interval: int = option(10, ONE_OR_MORE)
     """Steps from one probe to the next; the authors suggest 4 to 12. A probe costs two retain
     forward passes."""
-    smooth: float = 0.9
-    """Weight of the old rate in the average with η*, within [0, 1)."""
-    limit: float | None = 2.0
-    """Most that η* may differ from the rate at one probe, as a factor; null = no limit."""
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.interval < 1:
-            problems.append(f"interval: {self.interval}; allowed: 1 or more steps")
-        if not 0 <= self.smooth < 1:
-            problems.append(f"smooth: {self.smooth}; allowed: 0 up to, not including, 1")
-        if self.limit is not None and not self.limit > 1:
-            problems.append(f"limit: {self.limit}; allowed: more than 1, or null for no limit")
-        if problems:
-            raise ConfigurationError(problems)
+    smooth: float = option(0.9, BELOW_ONE)
+    """Weight of the old rate in the arithmetic average with η*."""
+    limit: float | None = option(
+        2.0,
+        Range("more than 1, or null for no limit", lambda value: value is None or value > 1),
+    )
+    """Most that η* may differ from the rate at one probe, as a factor."""
 
     def probes(self, number: int) -> bool:
         return number % self.interval == 0

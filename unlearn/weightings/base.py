@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 
-class Weighting:
+class Weighting(Declared):
     """Turns the Gramian of the two gradients, and the two losses, into two weights.
 
     A weighting without state inherits the empty `state_dict`; one with state overrides both
