@@ -153,24 +153,25 @@ def _leaves(options: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def composed(choice: str) -> DictConfig:
+def composed(name: str) -> DictConfig:
+    """Return one file of conf/, such as method/npo, with what its own defaults add."""
     register()
     with initialize_config_module("unlearn.conf", version_base="1.3"):
-        return compose("config", overrides=[choice])
+        return compose(name)
 
 
 def cell_of(heading: str, name: str) -> str:
     """Return the cell of options in the row `name` of a table that begins with `heading`."""
     group = heading.strip("`=")
     if group == "method":
-        method = composed(f"method={name}").method
+        method = composed(f"method/{name}").method
         told = [
             option
             for part in ("forget", "retain", "weighting")
             for option in options_of(method[part], f"{part}.")
         ]
     elif group == "attack":
-        node = composed(f"attack=[{name}]").attack[name]
+        node = composed(f"attack/{name}").attack[name]
         told = list(options_of(node))
         kind = locate(node._target_)
         if not told and kind.needs != "nothing":
