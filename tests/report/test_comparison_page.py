@@ -15,13 +15,14 @@ import pytest
 from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, say
 
 from unlearn.report.comparison import compare
-from unlearn.report.comparison.answers import Answers, Texts, evenly
+from unlearn.report.comparison.answers import Answers, Texts
 from unlearn.report.comparison.groups import CORNER
 from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
 from unlearn.report.comparison.picture import staircase
 from unlearn.report.comparison.styles import style
 from unlearn.report.folder import RunFolder, read_run
+from unlearn.report.samples import evenly
 
 
 class Elements(HTMLParser):

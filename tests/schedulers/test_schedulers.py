@@ -648,7 +648,7 @@ def test_every_parameter_group_gets_the_rate() -> None:
 
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, math.nan])
 def test_a_warm_up_out_of_range_is_refused(warmup: float) -> None:
-    with pytest.raises(ConfigurationError, match=f"warmup: {warmup} is out of range"):
+    with pytest.raises(ConfigurationError, match=f"^warmup: {warmup}; allowed: 0 up to"):
         Cosine(warmup=warmup)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.compute.undisturbed import generators_kept
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
@@ -161,12 +161,10 @@ def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
     kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     state = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     training = [(module, module.training) for module in model.modules()]
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = [model.device.index or 0] if model.device.type == "cuda" else []
     try:
         for parameter, _, _ in state:
             parameter.grad = None  # whatever is added to a gradient is added to another one
-        with torch.random.fork_rng(devices):
+        with generators_kept():
             yield
     finally:
         with torch.no_grad():
@@ -177,5 +175,3 @@ def unchanged(model: Any, weights: bool = True) -> Iterator[None]:
             parameter.requires_grad_(trains)
         for module, was in training:
             module.training = was
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from unlearn.options.declared import ABOVE_ZERO, ZERO_OR_MORE, Range, option, range_problems
-from unlearn.options.ranges import refuse
+from unlearn.options.ranges import allowed, refuse
 from unlearn.weightings.base import Weighting
 
 
@@ -45,16 +45,15 @@ class PrimalDual(Weighting):
     """Room above the first retain loss; used where `bound` is null."""
     step: float = option(1.0, ABOVE_ZERO)
     """Growth of λ a step and unit of excess."""
-    start: float = option(1.0, Range("0 to `most`", lambda value: value >= 0))
+    start: float = option(1.0, Range("0 to `most`"))
     """λ, the retain weight, at the first step."""
     most: float = option(100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30))
     """Upper limit of λ."""
 
     def __post_init__(self) -> None:
-        above = self.start > self.most
         refuse(
             *range_problems(self),
-            f"start: {self.start}; allowed: 0 to most ({self.most})" if above else None,
+            allowed(0 <= self.start <= self.most, "start", self.start, f"0 to most ({self.most})"),
         )
         self._dual = self.start
         self._bound = self.bound
