@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
@@ -49,6 +47,8 @@ def once(
 
     An entry that `read` cannot make sense of is removed and made anew, and a warning says so.
     """
+    from filelock import FileLock  # not for `--help`, which asks this module for a path
+
     entry.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{entry}.lock"):
         if entry.exists():
