@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 test quick test-cpus bench: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick test-cpus lint format bench smollm2 wheel clean
+.PHONY: help install run test quick test-cpus lint format conf bench smollm2 wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: install ## Check style and types
 format: install ## Put the code into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+conf: install ## Write what the parts declare into conf/ and the tables of docs/
+	$(BIN)/python docs/conf_from_parts.py
 
 bench: install ## Measure the start, a step and an evaluation
 	$(BIN)/python -m benchmarks.startup

@@ -16,12 +16,13 @@ from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, sa
 
 from unlearn.record.layout import read_run
 from unlearn.report.comparison import compare
-from unlearn.report.comparison.answers import Answers, Texts, evenly
+from unlearn.report.comparison.answers import Answers, Texts
 from unlearn.report.comparison.groups import CORNER
 from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
 from unlearn.report.comparison.picture import staircase
 from unlearn.report.comparison.styles import style
+from unlearn.report.samples import evenly
 
 
 class Elements(HTMLParser):

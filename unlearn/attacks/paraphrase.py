@@ -24,6 +24,11 @@ class Paraphrase(Attack):
     as before unlearning; 0: no more than it says anyway.
     """
 
+    needs = (
+        "data with paraphrased questions (minitofu, TOFU; data=files "
+        "data.paraphrased_question=COLUMN)"
+    )
+
     changes_weights = False
 
     def names(self) -> list[str]:

@@ -24,11 +24,11 @@ from hydra.utils import instantiate
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import undisturbed
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.metrics.catalogue import WAYS, Metric, Way, is_way
-from unlearn.options.parts import Problems, first_line, locate
+from unlearn.options.parts import Problems, locate
 
 log = logging.getLogger(__name__)
 

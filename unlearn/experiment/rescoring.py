@@ -7,8 +7,6 @@ used, and the result lies beside the run's evaluations, whole or not at all.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -31,7 +29,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.options.parts import plain_container
 from unlearn.record.provenance import provenance
-from unlearn.storage.files import write_json_atomic
+from unlearn.storage.files import whole_folder, write_json_atomic
 
 NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
 
@@ -144,13 +142,7 @@ def new_folder(run: Finished, name: str | None) -> Path:
 
 def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) -> None:
     """Write the tables of each stage and record.json; all of them or none."""
-    folder.parent.mkdir(exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as unfinished:
         for stage, evaluation in stages.items():
             evaluation.write(unfinished / stage)
         write_json_atomic(unfinished / "record.json", saved)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from unlearn.errors import first_line
 from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import read_json
 
@@ -186,7 +187,7 @@ def read_yaml(file: Path) -> Any:
     try:
         return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file.name}: {first_line(error)}") from error
 
 
 def at_its_place(config: Any) -> Any:

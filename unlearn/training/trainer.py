@@ -39,8 +39,6 @@ class Direction:
     weights: tuple[float, float]
     norm: float
     diagnostics: Mapping[str, float | None]
-    retain_gradient: Gradient | None = None
-    """g_retain (g_forget where there is no retain task), where the scheduler asked for it."""
 
 
 class Trainer:
@@ -132,7 +130,6 @@ class Trainer:
         retain_loss, forget_loss = direction.retain_loss, direction.forget_loss
         w_retain, w_forget = direction.weights
         diagnostics = direction.diagnostics
-        retain_gradient = direction.retain_gradient
         del direction  # a probe needs the memory of the gradients
 
         rate = self.scheduler.step(
@@ -141,7 +138,6 @@ class Trainer:
             self.parameters,
             lambda: task_loss(self.model, probed, self.compute).item(),
             loss_here,
-            retain_gradient,
         )
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
@@ -212,8 +208,7 @@ class Trainer:
         w = torch.tensor(weights, dtype=torch.float64)
         norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
         gradient = combine_(g_retain, g_forget, weights)
-        kept = g_retain if self.scheduler.needs_retain_gradient(self.done) else None
-        return Direction(gradient, *losses, weights, norm, diagnose(products, weights), kept)
+        return Direction(gradient, *losses, weights, norm, diagnose(products, weights))
 
     def _of_one_task(self, retain: Task, forget: Task) -> Direction:
         """Return the gradient of the only task there is: with one there is nothing to weigh."""
@@ -223,11 +218,7 @@ class Trainer:
         retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
         self._require_finite(retain_loss, forget_loss, {"direction norm": norm})
         weights = (1.0, 0.0) if task is retain else (0.0, 1.0)
-        kept = None
-        if self.scheduler.needs_retain_gradient(self.done):
-            # A copy: the optimizer's own may be clipped, and is emptied with `.grad`.
-            kept = [None if part is None else part.clone() for part in gradient]
-        return Direction(gradient, retain_loss, forget_loss, weights, norm, {}, kept)
+        return Direction(gradient, retain_loss, forget_loss, weights, norm, {})
 
     def _require_finite(
         self, retain_loss: float | None, forget_loss: float | None, numbers: dict[str, float]
