@@ -301,13 +301,9 @@ class EvaluationConfig:
                 self.patience,
                 "1 or more evaluations, together with evaluation.best=METRIC",
             ),
-            allowed(
-                not (self.best or "").startswith(("mia_", "attack/")),
-                "best",
-                self.best,
-                "a metric of which more, less or, for privleak, 0 is best, and which is measured "
-                "on the way, such as model_utility",
-            ),
+            f"mode: {self.mode.name}; needs evaluation.best=METRIC, whose best value it tells"
+            if self.mode is not None and self.best is None
+            else None,
             above_zero("max_new_tokens", self.max_new_tokens),
             above_zero("generate_tokens", self.generate_tokens),
             above_zero("score_tokens", self.score_tokens),
