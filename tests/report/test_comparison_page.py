@@ -16,7 +16,7 @@ from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, sa
 
 from unlearn.record.layout import read_run
 from unlearn.report.comparison import compare
-from unlearn.report.comparison.answers import Answers, Texts
+from unlearn.report.comparison.asked import Answers, Texts
 from unlearn.report.comparison.groups import CORNER
 from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
@@ -160,7 +160,7 @@ def test_too_many_questions_are_thinned_evenly_and_long_texts_cut(
 ) -> None:
     folder = fabricate_sweep(tmp_path, groups=2, seeds=2)
     say(folder / "0-linear-minitofu-tiny", "after", 0, "long " * 1000)
-    monkeypatch.setattr("unlearn.report.comparison.answers.BUDGET", 160)
+    monkeypatch.setattr("unlearn.report.comparison.asked.BUDGET", 160)
     texts = Texts()
     (section,) = compare([folder]).sections
     answers = Answers(section.runs, texts)

@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from unlearn.report.comparison.columns import print_comparison
     from unlearn.report.comparison.export import write_markdown
     from unlearn.report.comparison.gather import compare
+    from unlearn.report.comparison.printed import print_comparison
     from unlearn.report.comparison.runs import folders_of
     from unlearn.report.comparison.written import write_comparison
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import undisturbed
@@ -28,7 +27,7 @@ from unlearn.errors import ConfigurationError, first_line
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.metrics.catalogue import WAYS, Metric, Way, is_way
-from unlearn.options.parts import Problems, locate
+from unlearn.options.parts import Problems, instantiated, locate
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +217,7 @@ def measure_of(node: Any) -> dict[str, Any]:
     node = dict(node)
     better = _ways(node.pop("better", getattr(target, "better", None)))
     options = {} if inspect.isclass(target) else {k: v for k, v in node.items() if k[0] != "_"}
-    made = instantiate({"_convert_": "all", **node}, _partial_=not inspect.isclass(target))
+    made = instantiated({"_convert_": "all", **node}, _partial_=not inspect.isclass(target))
     if not callable(made):
         raise ConfigurationError(
             f"_target_: {name!r} makes a {type(made).__name__} that cannot be called; allowed: a "

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from unlearn.attacks import Attack
@@ -29,6 +28,7 @@ from unlearn.objectives import Objective
 from unlearn.options.parts import (
     Problems,
     check_keys,
+    instantiated,
     locate,
     options_of,
     part,
@@ -204,6 +204,6 @@ def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
         shown = "not set" if lr is None else lr
         raise ConfigurationError(f"optimizer.lr: {shown}; allowed: a number above 0")
     locate(node.get("_target_"))
-    maker = instantiate(node, _partial_=True)
+    maker = instantiated(node, _partial_=True)
     maker([torch.nn.Parameter(torch.zeros(1))])
     return maker

@@ -56,6 +56,11 @@ class Problems:
         return None
 
 
+def instantiated(node: Any, **flags: Any) -> Any:
+    """Return what Hydra makes of `node`: its `_target_`, called with its other keys."""
+    return instantiate(node, **flags)
+
+
 def build_part(node: Any) -> Any:
     """Return the part that `node` describes by `_target_` and options."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
@@ -64,7 +69,7 @@ def build_part(node: Any) -> Any:
         )
     target = locate(node._target_)
     if not dataclasses.is_dataclass(target):
-        return instantiate(node)
+        return instantiated(node)
     options = {str(key): value for key, value in node.items_ex(resolve=True) if key != "_target_"}
     allowed = [field.name for field in dataclasses.fields(target) if field.init]
     unknown = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from unlearn.options.declared import BELOW_ONE, ONE_OR_MORE, Range, option
 from unlearn.schedulers.base import Rate
-from unlearn.schedulers.probing import Probe, Probing, direction_of
+from unlearn.schedulers.probes import Probe, Probing, direction_of
 
 MOST_PROBES = 12
 """Probes of the search at the first step."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from unlearn.options.declared import BELOW_ONE, ONE_OR_MORE, Range, option
 from unlearn.schedulers.base import Rate
-from unlearn.schedulers.probing import Probe, Probing, direction_of
+from unlearn.schedulers.probes import Probe, Probing, direction_of
 
 
 @dataclass

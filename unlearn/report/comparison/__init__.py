@@ -1,7 +1,7 @@
 """Many runs side by side, made from nothing but their folders.
 
 `runs` reads, `likeness` and `groups` sort, `statistics` counts, `gather` is all of that together;
-`columns`, `jobs`, `export`, `picture` and `html` show it; `written` leaves the files.
+`printed`, `jobs`, `export`, `picture` and `html` show it; `written` leaves the files.
 """
 
 from unlearn.report.comparison.gather import Comparison, compare

@@ -12,11 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearn.report.comparison import markup
-from unlearn.report.comparison.columns import heading
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import PLANES
 from unlearn.report.comparison.payload import payload
+from unlearn.report.comparison.printed import heading
 from unlearn.storage.files import write_text_atomic
 
 POLICY = (

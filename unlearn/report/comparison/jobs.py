@@ -7,10 +7,10 @@ from typing import IO
 from rich.table import Table
 from rich.text import Text
 
-from unlearn.report.comparison.columns import console, heading, print_failed
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import PLANES, numbers, written
+from unlearn.report.comparison.printed import console, heading, print_failed
 from unlearn.report.comparison.runs import Run
 from unlearn.report.wording import duration
 

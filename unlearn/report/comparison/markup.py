@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from statistics import fmean
 
-from unlearn.report.comparison.columns import difference_cell
 from unlearn.report.comparison.export import accepted
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import cell, shown
+from unlearn.report.comparison.printed import difference_cell
 from unlearn.report.comparison.styles import style
 
 SHAPES = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unlearn.record.layout import RunFolder, read_run
-from unlearn.report.comparison.answers import Answers, Texts
+from unlearn.report.comparison.asked import Answers, Texts
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import PLANES
