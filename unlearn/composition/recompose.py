@@ -19,6 +19,9 @@ CHANGEABLE = ("evaluation", "accept", "attack", "data", "reference", "model")
 
 FIXED = ("model", "model.path", "model.tiny", "model.fine_tuning", "model.dtype")
 """Of these, what the run's model was made with."""
+OF_TRAINING = ("method", "scheduler", "optimizer", "training", "objective")
+"""What only a training reads. It stays as it is by default: nothing is trained, an option may have
+gone since the run, and so may a part of the user's own."""
 
 
 def recompose(
@@ -34,21 +37,28 @@ def recompose(
     have changed since.
     """
     touched = check_overrides(overrides)
+    measuring = [override for override in chosen if not _of_training(override)]
     search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_dirs)}]"]
     try:
         with initialize_config_module("unlearn.conf", version_base="1.3"):
-            cfg = compose("config", overrides=[*search, *chosen, *overrides])
+            cfg = compose("config", overrides=[*search, *measuring, *overrides])
         OmegaConf.set_struct(cfg, False)
         for name, value in recorded.items():
-            if name in touched:
+            if name in touched or name in OF_TRAINING:
                 continue
             both = isinstance(value, DictConfig) and isinstance(cfg.get(name), DictConfig)
             cfg[name] = OmegaConf.merge(cfg[name], value) if both else value
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(explained(error)) from error
     for part in ("forget", "retain", "weighting"):
-        cfg.method[part] = None  # nothing is trained, and a user's own part may be gone
+        cfg.method[part] = None
     return cfg
+
+
+def _of_training(override: str) -> bool:
+    """Return whether an override that a run was given is one that only its training read."""
+    name = override.lstrip("+~").partition("=")[0]
+    return name.replace("/", ".").split(".")[0] in OF_TRAINING
 
 
 def check_overrides(overrides: Sequence[str]) -> set[str]:
