@@ -35,6 +35,9 @@ def check_method(
         forget.trains or retain.trains,
         "method: forget and retain are both left out; method=none evaluates without training",
     )
+    for name, intervention in method.interventions.items():
+        for problem in intervention.problems_beside(method):
+            problems.add(f"method.interventions.{name}: {problem}")
     if isinstance(scheduler, Gen) and scheduler.points == 1:
         problems.require(
             weighting.fixed is None or method.single is not None,
