@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.command import SMALL
+from support.command import QUICK, SMALL, Command
 
 ROOT = Path(__file__).parents[2]
-OURS = ("own_method", "own_data_set")
+OURS = ("own_method", "own_data_set", "own_intervention")
 SHRUNK = [word for word in SMALL if not word.startswith(("data", "model.autocast"))]
 
 
@@ -59,8 +59,11 @@ def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> 
         lines = [json.loads(line) for line in text.splitlines()]
         shares = [line["train/retain_share"] for line in lines if "train/lr" in line]
         assert len(set(shares)) > 1, "the share moves with the gradients"
-    else:
+    elif name == "own_data_set":
         assert summary["data"]["name"] == "capitals"
+    else:
+        chosen = summary["method"]["interventions"]["own_sam"]
+        assert chosen["_target_"] == "own_sam.OwnSAM"
 
 
 def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
@@ -80,3 +83,21 @@ def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
         shares.append(weights[0] * retain)
     assert shares == pytest.approx([0.6, 0.6, 0.8, 1.0])
     assert CappedShare()(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.ones(2)) == (1.0, 0.0)
+
+
+def test_the_intervention_is_the_one_of_the_package_in_35_lines(
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ROOT / "examples" / "own_intervention"
+    written = [folder / "own_sam.py", *folder.rglob("*.yaml")]
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in written) <= 35
+    monkeypatch.syspath_prepend(str(folder))
+    words = (*QUICK, "scheduler=constant", "optimizer.lr=1e-3")
+    own = unlearn("--config-dir", str(folder), *words, "method/interventions=[own_sam]")
+    ours = unlearn(*words, "method/interventions=[sam]")
+    assert own.status == 0, own.said
+    for one, other in zip(own.steps, ours.steps, strict=True):
+        for name in ("train/forget_loss", "train/retain_loss", "train/cosine"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3)
+    plain = unlearn(*words)
+    assert own.steps[0]["train/cosine"] != plain.steps[0]["train/cosine"]

@@ -30,6 +30,9 @@ PEERS = {
 }
 """The "ideal" column; of rmu, everything that it runs (7F) up to layer 7 of 16."""
 
+INTERVENTIONS = {"sam": 3, "saliency_mask": 0, "sago": 0}
+"""What each adds to a step, in F."""
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
@@ -78,6 +81,18 @@ def test_gen_adds_a_forward_pass_a_point_every_ten_steps(work: Workbench, points
     trainer.step()
     trainer.done = 10
     assert work.counted(trainer, steps=20).total == pytest.approx(6 + points / 10)
+
+
+@pytest.mark.parametrize("method", ["graddiff", "ngdiff"])
+@pytest.mark.parametrize(("name", "more"), INTERVENTIONS.items())
+def test_an_intervention_runs_no_more_than_it_needs(
+    work: Workbench, method: str, name: str, more: int
+) -> None:
+    chosen = build_method(method, work.alternatives, f"method/interventions=[{name}]")
+    trainer = work.trainer(chosen, Constant())
+    trainer.diagnose_every = 0
+    counted = [work.counted(trainer).total for _ in range(2)]
+    assert counted == pytest.approx([6 + more] * 2)
 
 
 def test_fixed_weights_take_their_gradients_apart_at_no_further_cost(work: Workbench) -> None:
