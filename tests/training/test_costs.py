@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.calls import counted_calls, mark_layers
 from benchmarks.loops import SHAPES, build_model
-from benchmarks.methods import Workbench, build_method, ideal, method_names, probed
+from benchmarks.methods import INTERVENTIONS, Workbench, build_method, ideal, method_names, probed
 from unlearn.schedulers import Constant
 
 DEPTH = 16
@@ -29,9 +29,6 @@ PEERS = {
     "pcgrad": 6,
 }
 """The "ideal" column; of rmu, everything that it runs (7F) up to layer 7 of 16."""
-
-INTERVENTIONS = {"sam": 3, "saliency_mask": 0, "sago": 0}
-"""What each adds to a step, in F."""
 
 
 @pytest.fixture(scope="module")
