@@ -11,13 +11,13 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 # With two threads on two busy cores a small step takes 25 times as long as with one.
-test quick bench: export OMP_NUM_THREADS ?= 1
+test quick test-cpus bench: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick lint format bench smollm2 wheel clean
+.PHONY: help install run test quick test-cpus lint format conf bench smollm2 wheel clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything that is needed here
 
@@ -38,6 +38,9 @@ test: install ## Run every test
 quick: install ## Run the tests but the slow ones
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
 
+test-cpus: install ## Run the tests that train as several kinds of CPU would, in both precisions
+	$(BIN)/python tests/support/cpus.py -n $(JOBS) --dist loadfile
+
 lint: install ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +49,9 @@ lint: install ## Check style and types
 format: install ## Put the code into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+conf: install ## Write what the parts declare into conf/ and the tables of docs/
+	$(BIN)/python docs/conf_from_parts.py
 
 bench: install ## Measure the start, a step and an evaluation
 	$(BIN)/python -m benchmarks.startup

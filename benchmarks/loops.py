@@ -24,7 +24,7 @@ from unlearn.data.batches import Batch, PairedBatches
 from unlearn.data.tokens import Example
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 from unlearn.options.schema import EvaluationConfig, ModelConfig, TrainingConfig
-from unlearn.schedulers import Gen, Scheduler
+from unlearn.schedulers import GenAuthors, Scheduler
 from unlearn.training.method import Method
 from unlearn.training.plan import Plan
 from unlearn.training.trainer import Trainer
@@ -39,7 +39,7 @@ Work = Callable[[], object]
 
 def plan_of(method: Method, scheduler: Scheduler, optimizer: Callable[[Any], Optimizer]) -> Plan:
     """Return the plan of a training that has no end, with everything else by default."""
-    training = TrainingConfig(steps=ENDLESS)
+    training = TrainingConfig(steps=ENDLESS, diagnose_every=0)
     return Plan(method, scheduler, optimizer, training, EvaluationConfig(), ModelConfig(), 0)
 
 
@@ -102,12 +102,12 @@ def plain_labels(batch: Batch) -> Tensor:
     return batch.input_ids.masked_fill(~batch.answer_mask, -100)
 
 
-def always_probing() -> Gen:
-    """Return `gen` with a probe at every step, and no search before the first.
+def always_probing() -> GenAuthors:
+    """Return the probe of `gen` at every step: without its search, which is paid once.
 
     The limit holds the rate where it is: a probe a step would carry it far off on random tokens.
     """
-    return Gen(interval=1, search=False, first_probes=1, limit=1.001)
+    return GenAuthors(interval=1, limit=1.001)
 
 
 class Bench:

@@ -60,7 +60,7 @@ def own_cache(
 
 @pytest.fixture(scope="session", autouse=True)
 def no_server_left() -> Iterator[None]:
-    """What tests/forked.py started ends with the tests."""
+    """What tests/support/forked.py started ends with the tests."""
     yield
     forked.stop()
 

@@ -1,6 +1,11 @@
 """The errors that people meet, each with the exit status that the command ends with."""
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class UnlearnError(Exception):
     """A run that cannot go on; the message alone must tell what to do."""
 

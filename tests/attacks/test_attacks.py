@@ -36,9 +36,11 @@ from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.answers import answer_logits
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+
+pytestmark = pytest.mark.trains
 
 PAD = tiny.tokenizer().pad_token_id
 FORGET = [

@@ -118,7 +118,7 @@ REFUSED = {
     "rate deleted": (["~optimizer.lr"], ["optimizer.lr: not set", "a number above 0"]),
     "betas": (["optimizer.betas=[2,3]"], ["optimizer: Invalid beta", "index 0: 2"]),
     "smoothing": (["scheduler.smooth=1.5"], ["scheduler.smooth: 1.5", "not including, 1"]),
-    "average": (["scheduler.average=median"], ["scheduler.average: ", "'median'", "geometric"]),
+    "decay": (["scheduler.decay=median"], ["scheduler.decay: ", "'median'", "cosine"]),
     "warm-up": (
         ["scheduler=cosine", "scheduler.warmup=2"],
         ["scheduler.warmup: 2.0", "not including, 1"],
@@ -161,10 +161,6 @@ REFUSED = {
             "method.interventions.saliency_mask: needs the gradient of the forget loss",
         ],
     ),
-    "slope of fixed weights": (
-        ["method=graddiff", "scheduler.points=1"],
-        ["scheduler.points: 1", "scheduler.points=2"],
-    ),
     "evaluations": (["evaluation.every=-1"], ["evaluation.every: -1", "0 (none)"]),
     "answer length": (["evaluation.max_new_tokens=0"], ["evaluation.max_new_tokens: 0"]),
     "share of tokens": (["evaluation.min_k=40"], ["evaluation.min_k: 40.0", "above 0 up to 1"]),
@@ -173,6 +169,10 @@ REFUSED = {
     "two at once": (
         ["training.steps=-1", "optimizer.lr=0", "scheduler.interval=0"],
         ["training.steps: -1", "optimizer.lr: 0", "scheduler.interval: 0"],
+    ),
+    "several in one group and below it": (
+        ["model.max_length=1", "model.tiny.layers=0", "model.tiny.seed=-1", "+model.tinny=1"],
+        ["model.max_length: 1", "model.tiny.layers: 0", "model.tiny.seed: -1", "model.tinny: no"],
     ),
     # parts by _target_
     "unknown class": (

@@ -162,6 +162,14 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
             "(model, tokenizer)"
         ],
     ),
+    "function that asks for more": (
+        [measure("_target_: support.own_measures.needs_more")],
+        [f"{K}._target_: 'support.own_measures.needs_more' cannot be called", "'weights'"],
+    ),
+    "way that is none": (
+        [measure("_target_: support.own_measures.looks, better: {size: small}")],
+        [f"{K}.better: 'small'; allowed: higher, lower, reference"],
+    ),
     "object that is not called": (
         [measure("_target_: support.own_measures.NotCalled")],
         [f"{K}._target_: 'support.own_measures.NotCalled' makes a NotCalled that cannot be called"],

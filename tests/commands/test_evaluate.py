@@ -84,6 +84,7 @@ def test_the_same_suite_gives_the_same_numbers(run: Path, own_cache: Path) -> No
     summary = json.loads((run / "summary.json").read_text())
     found = record(done)
     assert found["metrics"] == summary["metrics"]
+    assert found["better"] == summary["better"] != {}
     assert unlike(done.folder, run) == []
     assert found["changed"] == []
     assert found["overrides"] == summary["overrides"]
@@ -105,7 +106,7 @@ def test_another_suite_with_rules_and_measures(run: Path) -> None:
     done = evaluate(
         "evaluation.rows=2",
         run,
-        "evaluation.kpis=[{_target_: support.own_measures.looks}]",
+        "evaluation.kpis=[{_target_: support.own_measures.looks, better: {size: lower}}]",
         "accept.conditions=[{metric: kpi/entries, at_least: 1, of: before}]",
         "--name",
         "again",
@@ -113,6 +114,7 @@ def test_another_suite_with_rules_and_measures(run: Path) -> None:
     assert done.status == 0, done.said
     found = record(done)
     assert found["verdict"]["accepted"] is True
+    assert found["better"]["kpi/size"] == "lower"
     assert found["provenance"]["evaluation"]["rows"]["forget"] == 2
     assert all(found["metrics"][s]["kpi/size"] > 0 for s in ("before", "after", "reference"))
     (told,) = unlike(done.folder, run)

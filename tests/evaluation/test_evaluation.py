@@ -25,10 +25,12 @@ from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+
+pytestmark = pytest.mark.trains
 
 PAD = tiny.tokenizer().pad_token_id
 COLUMNS = ["split", "index", "kind", "number", "nll_sum", "tokens", "hits"]

@@ -7,14 +7,16 @@ import random
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support import own_measures
 from support.command import QUICK, SMALL, Command, Done
 
 from unlearn.compute.undisturbed import undisturbed
-from unlearn.evaluation.measures import Measure, _values_of
+from unlearn.evaluation.measures import Measure, _values_of, measures_of
 from unlearn.evaluation.names import OF_REFERENCE
+from unlearn.options.parts import Problems
 
 SEE = "evaluation.kpis={seen: {_target_: support.own_measures.looks, scale: 2}}"
 STAGES = ("before", "after", "reference")
@@ -142,6 +144,73 @@ def test_everything_is_put_back() -> None:
     assert tokenizer.padding_side == "right"
 
 
+# What a measure may ask for, and what it declares.
+
+
+def test_a_measure_reads_rows_encoder_and_scores(unlearn: Command) -> None:
+    own_measures.GIVEN.clear()
+    words = (*QUICK, "evaluation.every=2")
+    plain = unlearn(*words)
+    done = unlearn(
+        *words, "evaluation.kpis={mine: {_target_: support.own_measures.reads, better: reference}}"
+    )
+    assert done.status == 0, done.said
+    for stage in ("before", "after"):
+        flat = done.summary["metrics"][stage]
+        assert flat["kpi/loss"] == pytest.approx(flat["forget/loss"], rel=1e-12)
+        assert flat["kpi/rows"] == 2
+        ours = {name: value for name, value in flat.items() if not name.startswith("kpi/")}
+        assert ours == plain.summary["metrics"][stage], "what it does with them stays its own"
+    assert len(own_measures.GIVEN) == 3
+    (given, *_) = own_measures.GIVEN
+    rows, encoder = given["rows"], given["encoder"]
+    assert {"forget", "retain", "holdout"} <= rows.keys()
+    length = len(encoder.encode(rows["forget"][0].question, rows["forget"][0].answer).answer)
+    assert length == given["scores"]["tokens"].iloc[0]
+    assert done.summary["better"]["kpi/loss"] == "reference"
+    table = pd.read_parquet(done.folder / "evaluations" / "after" / "scores.parquet")
+    assert (table["nll_sum"] > 0).all()
+
+
+def test_what_it_declares_is_no_part_of_what_was_asked() -> None:
+    node = {"_target_": "support.own_measures.looks", "scale": 2}
+    problems = Problems()
+    one = measures_of({"seen": node}, problems)
+    other = measures_of({"seen": {**node, "better": "lower"}}, problems)
+    assert problems.found == []
+    assert one.identity == other.identity == {"seen": node}
+    assert other.promised("kpi/size").better == "lower"
+    assert one.promised("kpi/size").better is None
+
+
+def test_the_configuration_wins_over_the_attribute() -> None:
+    problems = Problems()
+    node = {"_target_": "support.own_measures.KnowsItsWay", "better": {"kpi/toxicity": 0.5}}
+    (measure,) = measures_of([node], problems).each
+    assert problems.found == []
+    assert measure.metric("kpi/toxicity").better == 0.5
+    assert measure.metric("kpi/other").better is None
+
+
+def test_report_terminal_and_record_say_which_way(unlearn: Command) -> None:
+    done = unlearn(
+        *QUICK,
+        "evaluation.kpis={a: {_target_: support.own_measures.looks, better: {size: lower}}}",
+        "accept.conditions=[{metric: kpi/size, at_most: 9}]",
+    )
+    assert done.status == 0, done.said
+    lines = (done.folder / "report.md").read_text().splitlines()
+    ways = {line.split("`")[1]: line.split("|")[-2].strip() for line in lines if "| `" in line}
+    assert (ways["kpi/size"], ways["kpi/entries"]) == ("lower", "")
+    (shown,) = [line for line in done.out.splitlines() if line.startswith("│ kpi/size")]
+    assert "lower" in shown
+    better = done.summary["better"]
+    assert better["kpi/size"] == "lower"
+    assert "kpi/entries" not in better
+    assert better["forget/probability"] == "lower"
+    assert "holdout/loss" not in better
+
+
 # Measures that fail.
 
 FAILS = {
@@ -203,7 +272,7 @@ def test_a_failing_measure_loses_no_other_result(how: str, unlearn: Command) -> 
         "after"
     ]
     assert [c["met"] for c in done.summary["verdict"]["conditions"]] == [False, True]
-    assert done.log.count("WARNING after: evaluation.kpis.bad (own_measures.Counts)") == 1
+    assert done.log.count("WARNING after: evaluation.kpis.bad (support.own_measures.Counts)") == 1
     assert "Traceback" not in done.said
     (note,) = [note for note in done.summary["notes"] if "kpis.bad" in note]
     assert note.startswith("after: ")
@@ -217,6 +286,6 @@ def test_a_name_that_two_measures_give(unlearn: Command) -> None:
     after = done.summary["metrics"]["after"]
     assert after["kpi/size"] is None
     assert after["kpi/entries"] is None
-    told = "evaluation.kpis[1] (own_measures.looks): kpi/size was measured by another one"
+    told = "evaluation.kpis[1] (support.own_measures.looks): kpi/size was measured by another one"
     assert done.log.count(f"WARNING after: {told}") == 1
     assert math.isfinite(after["forget/loss"])

@@ -12,14 +12,16 @@ from support import tiny
 from support.muse_like import article
 from test_tokens import with_start_token
 
-from unlearn.data.splits import Quiz, Row
+from unlearn.data.splits import Judged, Quiz, Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
-from unlearn.metrics import rouge_f1
+from unlearn.metrics.muse import rouge_f1
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+
+pytestmark = pytest.mark.trains
 
 ROWS = list(tiny.ROWS[:3])
 SHOTS = [Row("Who rows?", "Emil."), Row("Who reads?", "Odile."), Row("Who sleeps?", "Nobody.")]
@@ -138,6 +140,9 @@ def taught() -> Any:
     return model.eval()
 
 
+TEXTS = {"forget": Judged("forget", "text"), "holdout": Judged("unseen", "text")}
+
+
 def evaluation(**options: Any) -> Evaluation:
     """A whole evaluation, of texts that are scored and of all three quizzes."""
     rows = [Row(ROWS[0].question, "Everybody."), *ROWS[1:]]
@@ -147,7 +152,7 @@ def evaluation(**options: Any) -> Evaluation:
         "retain/knowmem": Quiz(rows[:1], 32, SHOTS),
     }
     texts = {"forget": [Row("", article(3))], "holdout": [Row("", article(4))]}
-    suite = Suite(texts, encoder(), EvaluationConfig(**options), tiny.COMPUTE, quizzes)
+    suite = Suite(texts, encoder(), EvaluationConfig(**options), tiny.COMPUTE, quizzes, TEXTS)
     return suite.evaluate(taught(), "before", None)
 
 
@@ -185,7 +190,7 @@ def test_the_scores_are_means_over_rows() -> None:
     assert metrics["forget/knowmem"] == pytest.approx((1 + sum(others)) / 3)
 
 
-def test_texts_are_scored_and_not_asked_where_there_are_quizzes() -> None:
+def test_texts_are_scored_and_not_asked() -> None:
     measured = evaluation()
     assert {line["quiz"] for line in measured.generations} == {"verbmem", "knowmem"}
     assert set(measured.metrics) == {
@@ -205,7 +210,7 @@ def test_the_stemmer_is_an_option(stemmer: bool, expected: float) -> None:
     quiz = Quiz([Row(ROWS[0].question, "Everybodies ran.")], 32, SHOTS)
     texts = {"forget": [Row("", article(3))]}
     config = EvaluationConfig(stemmer=stemmer)
-    suite = Suite(texts, encoder(), config, tiny.COMPUTE, {"forget/knowmem": quiz})
+    suite = Suite(texts, encoder(), config, tiny.COMPUTE, {"forget/knowmem": quiz}, TEXTS)
     measured = suite.evaluate(taught(), "before", None)
     assert measured.metrics["forget/knowmem"] == pytest.approx(expected)
 
@@ -215,7 +220,7 @@ def test_the_name_of_a_cached_evaluation_depends_on_the_quizzes() -> None:
 
     def fingerprint(quizzes: dict[str, Quiz], **options: Any) -> str:
         config = EvaluationConfig(**options)
-        return Suite(texts, encoder(), config, tiny.COMPUTE, quizzes).fingerprint
+        return Suite(texts, encoder(), config, tiny.COMPUTE, quizzes, TEXTS).fingerprint
 
     quiz = {"forget/knowmem": FEW_SHOT}
     known = fingerprint(quiz)

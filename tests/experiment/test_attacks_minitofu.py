@@ -1,7 +1,11 @@
 """The order in which metrics and attacks must put models of `minitofu`: who knows most, who least.
 
 Target (learnt all), reference (learnt the retain rows), three unlearned models, and a target whose
-output was only masked. One preparation and three short runs serve every test.
+output was only masked. One preparation and four short runs serve every test.
+
+What is asserted must hold over rounding: the rates are fixed, and every margin was seen from three
+seeds under `ATEN_CPU_CAPABILITY=default` and `avx2`, in float32. What the automatic rate makes of
+rounding is seen in test_rounding.
 """
 
 from __future__ import annotations
@@ -11,41 +15,59 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
-from support.command import Command, Done
+from support.command import AUTOCAST, DESCENT, Command, Done
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
 
 from unlearn.attacks import Paraphrase, Probing, Quantization, Relearning, Subject, Target
 from unlearn.attacks import run_attacks as attack
+from unlearn.compute.device import Compute, resolve_autocast
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.suites import Suite
-from unlearn.options.schema import EvaluationConfig
+from unlearn.options.schema import Autocast, EvaluationConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
-METHODS = ("ngdiff_bounded", "ngdiff", "graddiff")
-ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
+UNLEARNED = ("ngdiff_bounded", "ngdiff", "graddiff")
 OPTIONS = (
     "data.forget_rows=20",
     "data.retain_rows=80",
     "data.retain_scored=40",
-    "model.autocast=none",
+    AUTOCAST,
     "model.tiny.layers=2",
     "evaluation.max_new_tokens=24",
     "training.steps=60",
     "tracker=none",
-    "attack=[relearning,quantization,paraphrase,probing]",
+)
+ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
+ATTACKED = (
+    f"attack=[{','.join(ATTACKS)}]",
     "attack.quantization.method=round_to_nearest",
 )
+RUNS = {
+    "ngdiff_bounded": ("method=ngdiff_bounded", *DESCENT, *ATTACKED),
+    "ngdiff": ("method=ngdiff", *DESCENT, *ATTACKED),
+    # GradDiff's step grows with what it raises: where it ends is a matter of a few steps, unless
+    # the forget loss itself ends it.
+    "graddiff": (
+        "method=graddiff",
+        "scheduler=constant",
+        "optimizer.lr=1e-4",
+        "training.steps=120",
+        "training.until=3",
+        "training.until_every=1",
+        *ATTACKED,
+    ),
+    "graddiff_as_ngdiff": ("method=graddiff", *DESCENT),
+}
 Flat = dict[str, float]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     command = Command(tmp_path_factory.mktemp("minitofu"))
-    done = {method: command(f"method={method}", *OPTIONS) for method in METHODS}
+    done = {name: command(*OPTIONS, *words) for name, words in RUNS.items()}
     for run in done.values():
         assert run.status == 0, run.said
     return done
@@ -63,7 +85,7 @@ def reference(runs: dict[str, Done]) -> Flat:
 
 @pytest.fixture(scope="module")
 def unlearned(runs: dict[str, Done]) -> dict[str, Flat]:
-    return {method: done.summary["metrics"]["after"] for method, done in runs.items()}
+    return {name: runs[name].summary["metrics"]["after"] for name in UNLEARNED}
 
 
 class Flagged(DynamicCache):
@@ -131,7 +153,9 @@ def masked(runs: dict[str, Done]) -> dict[str, Flat]:
     splits = MiniTofu(forget_rows=20, retain_rows=80, retain_scored=40).read()
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), max_length=256)
     config = EvaluationConfig(max_new_tokens=24)
-    suite = Suite(splits.evaluated, encoder, config, tiny.COMPUTE, splits.quizzes)
+    cpu = torch.device("cpu")
+    bfloat16, _ = resolve_autocast(Autocast(AUTOCAST.partition("=")[2]), cpu)
+    suite = Suite(splits.evaluated, encoder, config, Compute(cpu, bfloat16), splits.quizzes)
     model = Masked.from_pretrained(folder).eval()
     model.prompts = [tuple(encoder.prompt(row.question)) for row in splits.forget]
     examples = [encoder.encode(row.question, row.answer) for row in splits.forget]
@@ -173,11 +197,15 @@ def test_the_target_knows_the_forget_rows_best(
     "metric", ["probability", "rougeL_recall", "exact_memorization", "extraction_strength"]
 )
 def test_in_as_many_steps_ngdiff_forgets_more_than_graddiff(
-    metric: str, target: Flat, unlearned: dict[str, Flat]
+    metric: str, target: Flat, unlearned: dict[str, Flat], runs: dict[str, Done]
 ) -> None:
+    """By steps of one rate: both gradients of a model that knows its rows are short, and NGDiff
+    alone divides by their norms. (AdamW divides as well; there the order is one of rates.)"""
     name = f"forget/{metric}"
+    graddiff = runs["graddiff_as_ngdiff"].summary["metrics"]["after"][name]
     for method in ("ngdiff", "ngdiff_bounded"):
-        assert unlearned[method][name] < unlearned["graddiff"][name] - 0.1 < target[name]
+        assert len(runs[method].steps) == len(runs["graddiff_as_ngdiff"].steps)
+        assert unlearned[method][name] < graddiff - 0.1 < target[name]
 
 
 def test_whoever_forgot_is_more_like_the_reference(
@@ -196,7 +224,7 @@ def test_membership_tells_the_target_from_the_others(
     target: Flat, reference: Flat, unlearned: dict[str, Flat]
 ) -> None:
     assert target["privleak"] < -90
-    assert all(flat["privleak"] > target["privleak"] for flat in unlearned.values())
+    assert all(flat["privleak"] > target["privleak"] + 10 for flat in unlearned.values())
     for name in ("mia_loss", "mia_min_k", "mia_zlib"):
         assert target[name] > 0.95
         for flat in (reference, unlearned["ngdiff"], unlearned["ngdiff_bounded"]):
@@ -220,7 +248,7 @@ def test_what_is_to_be_kept_is_kept(
 
 def test_nothing_comes_back_to_the_reference(reference: Flat) -> None:
     for name in ATTACKS:
-        assert reference[f"attack/{name}"] < 0.15, name
+        assert reference[f"attack/{name}"] < 0.2, name
 
 
 def test_the_unlearned_models_give_more_than_the_reference_and_less_than_the_target(
@@ -229,7 +257,7 @@ def test_the_unlearned_models_give_more_than_the_reference_and_less_than_the_tar
     relearnt = "attack/relearning_probability"
     for flat in unlearned.values():
         assert flat["attack/relearning"] > reference["attack/relearning"] + 0.1
-        assert reference[relearnt] + 0.1 < flat[relearnt] < target["forget/probability"] - 0.1
+        assert reference[relearnt] + 0.1 < flat[relearnt] < target["forget/probability"] - 0.05
         assert flat["attack/probing_probability"] < target["forget/probability"] - 0.1
         assert flat["attack/quantization"] < 0.05
         assert flat["attack/paraphrase"] < 0.2

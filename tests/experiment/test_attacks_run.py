@@ -17,6 +17,8 @@ from unlearn.attacks import Attack, Found, Subject, metric_names
 from unlearn.attacks import Paraphrase as OurParaphrase
 from unlearn.record.sink import Sink
 
+pytestmark = pytest.mark.trains
+
 ALL = "attack=[relearning,quantization,paraphrase,probing]"
 FAST = (
     "attack.relearning.rows=3",

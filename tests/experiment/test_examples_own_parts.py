@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -10,12 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from support.command import QUICK, SMALL, Command
 
+from unlearn.data import Row
+
 ROOT = Path(__file__).parents[2]
-OURS = ("own_method", "own_data_set", "own_intervention")
+OURS = ("own_method", "own_data_set", "own_metric", "multiple_choice", "own_intervention")
 SHRUNK = [word for word in SMALL if not word.startswith(("data", "model.autocast"))]
 
 
@@ -61,9 +65,42 @@ def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> 
         assert len(set(shares)) > 1, "the share moves with the gradients"
     elif name == "own_data_set":
         assert summary["data"]["name"] == "capitals"
-    else:
+    elif name == "own_intervention":
         chosen = summary["method"]["interventions"]["own_sam"]
         assert chosen["_target_"] == "own_sam.OwnSAM"
+    elif name == "own_metric":
+        assert summary["better"]["kpi/long_answers"] == "lower"
+        assert summary["training"]["best"]["metric"] == "kpi/long_answers"
+    else:
+        assert 0 <= summary["metrics"]["after"]["forget/accuracy"] <= 1
+        assert summary["better"]["forget/accuracy"] == "lower"
+        assert summary["better"]["retain/accuracy"] == "higher"
+
+
+@pytest.mark.parametrize("name", ["own_metric", "multiple_choice", "own_intervention"])
+def test_an_example_has_35_lines_with_its_yaml(name: str) -> None:
+    files = [p for p in (ROOT / "examples" / name).rglob("*") if p.suffix in (".py", ".yaml")]
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 35
+
+
+def test_the_measure_is_the_probability_of_the_long_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "own_metric"))
+    from long_answers import probability  # type: ignore[import-not-found]
+
+    rows = {"forget": [Row("q", "one two three"), Row("q", "one"), Row("q", "one two")]}
+    scores = pd.DataFrame(
+        {
+            "split": ["forget"] * 4,
+            "index": [0, 0, 1, 2],
+            "kind": ["answer", "perturbed", "answer", "answer"],
+            "nll_sum": [6.0, 1.0, 1.0, 2.0],
+            "tokens": [3, 1, 1, 2],
+        }
+    )
+    found = probability(None, None, rows=rows, scores=scores, words=2)
+    assert found == {"long_answers": pytest.approx((math.exp(-2) + math.exp(-1)) / 2)}
 
 
 def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
@@ -85,12 +122,10 @@ def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
     assert CappedShare()(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.ones(2)) == (1.0, 0.0)
 
 
-def test_the_intervention_is_the_one_of_the_package_in_35_lines(
+def test_the_intervention_is_the_one_of_the_package(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ROOT / "examples" / "own_intervention"
-    written = [folder / "own_sam.py", *folder.rglob("*.yaml")]
-    assert sum(len(path.read_text("utf-8").splitlines()) for path in written) <= 35
     monkeypatch.syspath_prepend(str(folder))
     words = (*QUICK, "scheduler=constant", "optimizer.lr=1e-3")
     own = unlearn("--config-dir", str(folder), *words, "method/interventions=[own_sam]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import pytest
 from support.command import QUICK, SMALL, Command, write_rows
 
 from benchmarks.methods import method_names
+from unlearn.attacks import Probing
 from unlearn.data.minitofu import MiniTofu
+from unlearn.objectives import Ascent
+from unlearn.options.beside import Beside
+from unlearn.schedulers import Constant
+from unlearn.weightings import Linear
 
 FIVE_STEPS = (*QUICK, "training.steps=5")
 NEEDS_REFERENCE = {"ngdiff_bounded"}
@@ -75,6 +81,7 @@ def test_fixed_weights_tell_their_gradients_every_so_often(unlearn: Command) -> 
     assert "## Gradients" in (done.folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.trains
 def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
     unlearn: Command,
 ) -> None:
@@ -91,6 +98,7 @@ def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
 # A task that is left out
 
 
+@pytest.mark.trains
 def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn: Command) -> None:
     done = unlearn(*QUICK, "method=idk", "method/retain=none")
     assert done.status == 0, done.said
@@ -101,6 +109,7 @@ def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", ["ce_u", "wga"])
 def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name: str) -> None:
     """Along a step such a loss falls at any rate: read by it, the search found 16 for ce_u."""
@@ -108,14 +117,12 @@ def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name:
     done = unlearn(*words, "optimizer.lr=1e-3")
     assert done.status == 0, done.said
     assert all(line["train/lr"] < 1 for line in done.steps)
-    refused = unlearn(*words, "scheduler.points=1")
-    assert refused.status == 2
-    assert "it is the retain rows' NLL; use scheduler.points=2" in refused.said
 
 
 # When it is enough
 
 
+@pytest.mark.trains
 def test_a_run_stops_once_the_level_is_reached(unlearn: Command) -> None:
     done = unlearn(
         *QUICK,
@@ -204,6 +211,68 @@ def test_parts_that_do_not_go_together_are_refused_before_a_model_loads(
     assert "Traceback" not in done.said
     assert "from the cache" not in done.said
     assert not (done.folder / "model").exists()
+
+
+@dataclass
+class OwnBounded(Ascent):
+    """A user's own loss with a floor, which says so."""
+
+    vanishes = True
+
+
+@dataclass
+class OwnWeighting(Linear):
+    def problems_beside(self, method: Beside) -> list[str]:
+        return [
+            *super().problems_beside(method),
+            f"retain_share: {self.retain_share} of {type(method.forget).__name__}",
+            f"not on {method.depth} layers with reference={method.reference}",
+        ]
+
+
+@dataclass
+class OwnScheduler(Constant):
+    def problems_beside(self, method: Beside) -> list[str]:
+        raise RuntimeError(f"a mistake beside {type(method.weighting).__name__}")
+
+
+@dataclass
+class OwnAttack(Probing):
+    def problems_beside(self, method: Beside | None) -> list[str]:
+        return ["nothing is trained" if method is None else "something is trained"]
+
+
+def test_a_bounded_objective_of_ones_own_beside_mgda_is_refused_like_ours(unlearn: Command) -> None:
+    done = unlearn(
+        *QUICK, "method=mgda", f"method.forget._target_={OwnBounded.__module__}.OwnBounded"
+    )
+    assert done.status == 2
+    assert (
+        "method.weighting: MGDA does not move where one gradient is zero, as that of "
+        "method.forget=OwnBounded is at the start or at the end"
+    ) in done.said
+
+
+def test_every_kind_of_part_judges_itself_and_all_is_told_at_once(unlearn: Command) -> None:
+    module = OwnBounded.__module__
+    attack = f"+attack.own={{_target_: {module}.OwnAttack}}"
+    done = unlearn(
+        *QUICK,
+        "method=linear",
+        f"method.weighting._target_={module}.OwnWeighting",
+        "scheduler=constant",
+        f"scheduler._target_={module}.OwnScheduler",
+        attack,
+    )
+    assert done.status == 2
+    for told in (
+        "method.weighting.retain_share: 0.9 of Ascent",
+        "method.weighting: not on 1 layers with reference=none",
+        "scheduler: a mistake beside OwnWeighting",
+        "attack.own: something is trained",
+    ):
+        assert done.said.count(told) == 1, done.said
+    assert "attack.own: nothing is trained" in unlearn(*QUICK, "method=none", attack).said
 
 
 def test_a_weighting_that_needs_positive_losses_is_refused_beside_ascent(

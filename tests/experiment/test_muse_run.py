@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import SMALL, Command, Done
+from support.command import AUTOCAST, DESCENT, SMALL, Command, Done
 from support.muse_like import parts, write_muse
 
 from unlearn.report.comparison import compare
@@ -139,11 +139,13 @@ LEARNING = (
     *("model.tiny.intermediate_size=128", "model.tiny.vocabulary=400"),
     *("model.max_length=192", "model.fine_tuning.epochs=100", "reference=none"),
     *("training.steps=60", "training.batch_size=8", "tracker=none"),
+    *(*DESCENT, AUTOCAST),
 )
 """A model that is large enough to learn the articles by heart, in a few seconds."""
 
 
 @pytest.mark.slow
+@pytest.mark.trains
 def test_passages_that_were_recited_are_forgotten(tmp_path: Path, unlearn: Command) -> None:
     write_muse(tmp_path / "muse")
     done = unlearn(*LEARNING, f"data.path={tmp_path}/muse")

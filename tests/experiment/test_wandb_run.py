@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.command import SMALL, finish, start
 
-from unlearn.report.wording import HEADLINES
+from unlearn.metrics.catalogue import HEADLINES
 
 CONDITION = "accept.conditions=[{metric: forget/loss, at_least: 0.1}]"
 

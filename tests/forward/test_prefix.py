@@ -33,6 +33,8 @@ from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.prefix import LEAST_PROMPTS, LEAST_TOKENS, common_start, shared_start
 
+pytestmark = pytest.mark.trains
+
 START = tuple(tiny.tokenizer().encode("You answer questions about places, in few words, truly. "))
 
 

@@ -17,17 +17,16 @@ import pytest
 from scipy.stats import hmean
 
 from unlearn.errors import UnlearnError
-from unlearn.metrics import (
+from unlearn.metrics.memorization import exact_memorization
+from unlearn.metrics.text import rouge_recall, rouge_recalls
+from unlearn.metrics.tofu import (
     choice_probability,
-    exact_memorization,
     forget_quality,
     forget_truth_ratio,
     kept_truth_ratio,
     loss,
     model_utility,
     probability,
-    rouge_recall,
-    rouge_recalls,
     truth_ratio_rows,
 )
 

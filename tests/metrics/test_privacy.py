@@ -29,11 +29,11 @@ from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.evaluation.token_scores import vocabulary_moments
-from unlearn.metrics import (
+from unlearn.metrics.catalogue import Catalogue
+from unlearn.metrics.memorization import extraction_strength
+from unlearn.metrics.privacy import (
     auc,
-    extraction_strength,
     gradient_norm_scores,
-    loss,
     loss_scores,
     min_k_plus_plus_scores,
     min_k_scores,
@@ -41,9 +41,12 @@ from unlearn.metrics import (
     reference_scores,
     zlib_scores,
 )
+from unlearn.metrics.tofu import loss
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
-from unlearn.report.wording import better, grouped
+from unlearn.report.wording import grouped
+
+pytestmark = pytest.mark.trains
 
 PAD = tiny.tokenizer().pad_token_id
 LISTS = ["token_hits", "token_log_p", "token_mean_log_p", "token_variance_log_p"]
@@ -593,12 +596,12 @@ def test_an_untaught_model_extracts_hardly_anything() -> None:
 
 
 def test_which_way_is_good() -> None:
-    assert better("privleak") == "near 0"
-    assert better("mia_min_k") == "as reference"
-    assert better("mia_reference") == "near 0.5"
-    assert better("forget/extraction_strength") == "lower"
-    assert better("retain/extraction_strength") == "higher"
-    assert better("holdout/loss") == ""
+    assert Catalogue()["privleak"].words == "near 0"
+    assert Catalogue()["mia_min_k"].words == "as reference"
+    assert Catalogue()["mia_reference"].words == "near 0.5"
+    assert Catalogue()["forget/extraction_strength"].words == "lower"
+    assert Catalogue()["retain/extraction_strength"].words == "higher"
+    assert Catalogue()["holdout/loss"].words == ""
     assert list(grouped(["mia_loss", "privleak", "forget/loss", "mia_zlib"]).items()) == [
         ("whole model", ["privleak"]),
         ("forget", ["forget/loss"]),

@@ -75,7 +75,7 @@ def results(done: Done) -> dict[str, Any]:
 
 CHOICES = {
     "gen": [],
-    "sgd, one probed point": ["optimizer=sgd", "scheduler.points=1", "scheduler.interval=2"],
+    "sgd, the authors' rules": ["optimizer=sgd", "scheduler=gen_authors", "scheduler.interval=2"],
     "cosine with warm-up": ["scheduler=cosine", "scheduler.warmup=0.3", "optimizer.lr=1e-3"],
     "random weights": ["method=rlw"],
     "a dual variable": ["method=primal_dual"],

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, say
 
-from unlearn.record.layout import RunFolder, read_run
+from unlearn.record.layout import read_run
 from unlearn.report.comparison import compare
-from unlearn.report.comparison.answers import Answers, Texts, evenly
+from unlearn.report.comparison.answers import Answers, Texts
 from unlearn.report.comparison.groups import CORNER
 from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
 from unlearn.report.comparison.picture import staircase
 from unlearn.report.comparison.styles import style
+from unlearn.report.samples import evenly
 
 
 class Elements(HTMLParser):
@@ -98,6 +99,19 @@ def test_embedded_data_come_back_and_end_nothing(text: str) -> None:
     assert json.loads(written) == {"texts": [text]}
 
 
+def test_a_column_says_the_way_that_all_its_runs_recorded(tmp_path: Path) -> None:
+    """Older records have none, and the package's own declarations stand in."""
+    ways = [{"kpi/a": "lower", "kpi/b": "lower"}, {"kpi/a": "lower", "kpi/b": 0}]
+    for number, better in enumerate(ways):
+        job = fabricate_job(tmp_path / f"{number}-x", f"optimizer.lr={number}")
+        summary = json.loads((job / "summary.json").read_text())
+        (job / "summary.json").write_text(json.dumps({**summary, "better": better}))
+    (section,) = compare([tmp_path]).sections
+    assert section.better("kpi/a") == section.better("forget/probability") == "lower"
+    assert section.better("kpi/b") == section.better("kpi/c") == ""
+    assert section.better("overshoot") == "near 0"
+
+
 def test_tables_have_a_number_to_sort_by_and_what_is_needed_to_read_them(page: str) -> None:
     rows = Elements(page.split("<script>")[0]).found
     heads = [attributes for tag, attributes in rows if tag == "th" and "data-better" in attributes]
@@ -167,7 +181,8 @@ def test_curves_are_thinned_without_losing_their_mean(tmp_path: Path) -> None:
         {"step": s, "train/lr": 1 / s, "train/forget_loss": float(s), "train/retain_loss": None}
         for s in range(1, 1001)
     ]
-    thin = curves(RunFolder(tmp_path, {}, lines), 100)
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    thin = curves(read_run(tmp_path), 100)
     assert len(thin["step"]) == 100
     assert thin["step"][-1] == 1000
     assert thin["rate"][-1] == 0.001

@@ -23,7 +23,14 @@ from absl import logging as absl_logging
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import entries_below
+
+AUTOCAST = f"model.autocast={os.environ.get('UNLEARN_TEST_AUTOCAST', 'none')}"
+"""What runs compute in: float32 whatever `auto` says here, or what tests/cpus.py asks for."""
+
+DESCENT = ("scheduler=constant", "optimizer=sgd", "optimizer.lr=4e-2")
+"""A fixed rate of plain descent: what training ends in hangs on rounding as little as it can."""
 
 SMALL = (
     "data=minitofu",
@@ -37,7 +44,7 @@ SMALL = (
     "model.fine_tuning.epochs=2",
     "model.fine_tuning.floor=0",
     "model.fine_tuning.accuracy=1",
-    "model.autocast=none",  # else numbers depend on what the machine computes natively
+    AUTOCAST,
     "evaluation.max_new_tokens=8",
     "training.steps=4",
     "training.batch_size=4",
@@ -89,6 +96,19 @@ class Done:
         return (self.folder / "model" / "model.safetensors").read_bytes()
 
 
+def undeclared(done: Done) -> list[str]:
+    """Metrics of which the catalogue knows nothing, those of a user's measures apart."""
+    if not (done.folder / "summary.json").exists():
+        return []
+    names = {name for flat in done.summary["metrics"].values() for name in flat or ()}
+    known = Catalogue.recorded(done.summary)
+    return [
+        name
+        for name in sorted(names)
+        if not known[name].label and known[name].better is None and not name.startswith("kpi/")
+    ]
+
+
 class Command:
     """Runs `unlearn` in this process, in a folder of the test's own."""
 
@@ -116,7 +136,9 @@ class Command:
             if not figures:
                 patch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: path.touch())
             status = self._main(patch)
-        return Done(status, out.getvalue(), err.getvalue(), folder)
+        done = Done(status, out.getvalue(), err.getvalue(), folder)
+        assert not undeclared(done), "every metric of every run is in the catalogue"
+        return done
 
     def _main(self, patch: pytest.MonkeyPatch) -> int:
         from unlearn.commands import run as cli

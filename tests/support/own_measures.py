@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -93,3 +93,41 @@ def one_argument(model: Any) -> dict[str, float]:
 
 class NotCalled:
     """Its objects cannot be called."""
+
+
+class Toxicity:
+    """Less is better, which its name does not tell: measured before, then at steps 2, 4 and 6."""
+
+    def __init__(self) -> None:
+        self.values = iter([0.5, 0.9, 0.1, 0.4, 0.1])
+
+    def __call__(self, model: Any, tokenizer: Any) -> dict[str, float]:
+        return {"toxicity": next(self.values)}
+
+
+class KnowsItsWay(Toxicity):
+    """Says itself which way is good."""
+
+    better: ClassVar = {"toxicity": "lower"}
+
+
+GIVEN: list[dict[str, Any]] = []
+"""What each call of `reads` was given."""
+
+
+def reads(
+    model: Any, tokenizer: Any, rows: Any, encoder: Any, scores: Any, split: str = "forget"
+) -> dict[str, float]:
+    """Takes everything that is offered, and spoils it."""
+    GIVEN.append({"rows": {**rows}, "encoder": encoder, "scores": scores.copy()})
+    answers = scores[(scores["split"] == split) & (scores["kind"] == "answer")]
+    found = {"loss": float((answers["nll_sum"] / answers["tokens"]).mean())}
+    found["rows"] = len(rows[split])
+    rows.clear()
+    scores["nll_sum"] = 0.0
+    return found
+
+
+def needs_more(model: Any, tokenizer: Any, rows: Any, weights: Any) -> dict[str, float]:
+    """Asks for something that nobody gives."""
+    return {}

@@ -74,9 +74,11 @@ def test_sums_are_scored_once_and_kept(cache: Path) -> None:
     assert (first.count, again.count) == (1, 0)
 
 
-@pytest.mark.parametrize("change", [{"weights": "others"}, {"precision": "cpu/bfloat16"}])
+@pytest.mark.parametrize(
+    "change", [{"weights": "others"}, {"compute": tiny.compute(bfloat16=True)}]
+)
 def test_other_weights_or_another_precision_have_sums_of_their_own(
-    cache: Path, change: dict[str, str]
+    cache: Path, change: dict[str, Any]
 ) -> None:
     scored(Loads())
     other = Loads(seed=1)

@@ -584,7 +584,7 @@ def test_exchanging_the_tasks_exchanges_the_weights_up_to_what_the_solver_leaves
         (lambda: RandomWeighting(seed=2**63), "seed: 9223372036854775808; allowed"),
         (lambda: NashMTL(max_norm=0.0), "max_norm: 0.0; allowed: above 0"),
         (lambda: NashMTL(max_norm=math.nan), "max_norm: nan; allowed: above 0"),
-        (lambda: PrimalDual(bound=math.inf), "bound: inf; allowed: a finite number"),
+        (lambda: PrimalDual(bound=math.inf), "bound: inf; allowed: any finite number"),
         (lambda: PrimalDual(slack=-0.1), "slack: -0.1; allowed: 0 or more"),
         (lambda: PrimalDual(step=0.0), "step: 0.0; allowed: above 0"),
         (lambda: PrimalDual(start=-1.0), r"start: -1.0; allowed: 0 to most \(100.0\)"),

@@ -17,9 +17,10 @@ from unlearn.attacks.probing import Probing
 from unlearn.attacks.quantization import Quantization
 from unlearn.attacks.relearning import Relearning
 from unlearn.data.splits import Row, Splits
+from unlearn.errors import first_line
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
-from unlearn.options.parts import Problems, first_line
+from unlearn.options.parts import Problems
 
 __all__ = [
     "Attack",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,14 @@ import pandas as pd
 import torch
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.undisturbed import generators_kept
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
 from unlearn.metrics.table import mean_nll
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 LEAST_DISTANCE = 0.01
 """Least x_before − x_after that a share is taken of; all our x lie in [0, 1]."""
@@ -88,7 +90,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class Attack:
+class Attack(Declared):
     """A way of getting at what a model seems to have forgotten; subclasses are dataclasses."""
 
     changes_weights: bool = True
@@ -96,6 +98,14 @@ class Attack:
 
     def names(self) -> list[str]:
         """Return the details that :meth:`run` will give, so that a condition may name them."""
+        return []
+
+    def problems_beside(self, method: Beside | None) -> list[str]:
+        """Return what keeps this attack from working on the run's model, told before any model
+        loads: sentences, or problems that begin with the option at fault.
+
+        `method` is None where nothing is trained.
+        """
         return []
 
     def check_rows(self, rows: Sequence[Row]) -> None:
@@ -152,12 +162,10 @@ def unchanged(model: LanguageModel, weights: bool = True) -> Iterator[None]:
     kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     state = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     training = [(module, module.training) for module in model.modules()]
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = [model.device.index or 0] if model.device.type == "cuda" else []
     try:
         for parameter, _, _ in state:
             parameter.grad = None  # whatever is added to a gradient is added to another one
-        with torch.random.fork_rng(devices):
+        with generators_kept():
             yield
     finally:
         with torch.no_grad():
@@ -168,5 +176,3 @@ def unchanged(model: LanguageModel, weights: bool = True) -> Iterator[None]:
             parameter.requires_grad_(trains)
         for module, was in training:
             module.training = was
-        random.setstate(python)
-        np.random.set_state(numpy)

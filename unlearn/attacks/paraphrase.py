@@ -11,7 +11,7 @@ from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
 from unlearn.forward.generation import generate
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 
 
 @dataclass
@@ -23,6 +23,11 @@ class Paraphrase(Attack):
     unlearning asked the same paraphrases. So 1 means: asked in other words, the model says as much
     as before unlearning; 0: no more than it says anyway.
     """
+
+    needs = (
+        "data with paraphrased questions (minitofu, TOFU; data=files "
+        "data.paraphrased_question=COLUMN)"
+    )
 
     changes_weights = False
 

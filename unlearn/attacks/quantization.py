@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.attacks.ranges import refuse
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
-from unlearn.metrics import extraction_strength, probability
+from unlearn.metrics.memorization import extraction_strength
+from unlearn.metrics.tofu import probability
+from unlearn.options.declared import Range, option, range_problems
+from unlearn.options.ranges import refuse
 
 METHODS = ("auto", "torchao", "round_to_nearest")
 
@@ -27,23 +29,25 @@ class Quantization(Attack):
     Raises ConfigurationError for a width or a method that is not allowed.
     """
 
-    bits: list[int] = field(default_factory=lambda: [8, 4])
-    """Widths of a weight, 2 to 8 bits."""
-    method: str = "auto"
+    needs = "nothing; uses torchao where it is installed"
+    examples = ("", "attack.quantization.bits=[8,4,3]")
+
+    bits: list[int] = option([8, 4], Range("each 2 to 8"))
+    """Widths of a weight in bits."""
+    method: str = option("auto", Range(", ".join(METHODS), METHODS.__contains__))
     """torchao (signed integers, one scale a group of 32 columns at up to 4 bits, else one a row),
     round_to_nearest (symmetric, one scale an output row); auto: torchao where it is installed."""
 
     def __post_init__(self) -> None:
-        allowed = ", ".join(METHODS)
         missing = self.method == "torchao" and not has_torchao()
         refuse(
+            *range_problems(self),
             None if self.bits else "bits: empty; give some of 2 to 8, such as [8, 4]",
             *(
                 f"bits: {width}; allowed: 2 to 8, each once"
                 for width in dict.fromkeys(self.bits)
                 if not 2 <= width <= 8 or self.bits.count(width) > 1
             ),
-            None if self.method in METHODS else f"method: {self.method!r}; allowed: {allowed}",
             "method: torchao is not installed; pip install torchao, or method=round_to_nearest"
             if missing
             else None,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.attacks.ranges import at_least, refuse, within
 from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.forward.generation import generate
-from unlearn.metrics import rouge_recall
+from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
+from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, Range, option
 
 
 @dataclass
@@ -30,28 +30,20 @@ class Relearning(Attack):
     Raises ConfigurationError for a value out of its range.
     """
 
-    rows: int = 8
-    """Forget rows that are trained on, drawn by `seed`; fewer than there are."""
-    steps: int = 20
-    """Optimizer steps."""
-    lr: float = 1e-5
-    """Learning rate of AdamW."""
-    batch_size: int = 4
-    """Rows a step."""
-    checkpoints: int = 4
-    """How often the rows are scored on the way, at even distances, the last step included."""
-    seed: int = 0
-    """Which rows, and in which order."""
+    examples = ("", "attack.relearning.steps=50 attack.relearning.rows=4")
 
-    def __post_init__(self) -> None:
-        refuse(
-            at_least("rows", self.rows, 1),
-            at_least("steps", self.steps, 1),
-            within("lr", self.lr),
-            at_least("batch_size", self.batch_size, 1),
-            at_least("checkpoints", self.checkpoints, 1),
-            at_least("seed", self.seed, 0),
-        )
+    rows: int = option(8, Range("1 or more, fewer than are scored", lambda value: value >= 1))
+    """Forget rows that are trained on, drawn by `seed`."""
+    steps: int = option(20, ONE_OR_MORE)
+    """Optimizer steps."""
+    lr: float = option(1e-5, ABOVE_ZERO, "${model.fine_tuning.lr}")
+    """Learning rate of AdamW, constant: that at which the model learns data."""
+    batch_size: int = option(4, ONE_OR_MORE)
+    """Rows a step."""
+    checkpoints: int = option(4, ONE_OR_MORE)
+    """How often the rows are scored on the way, at even distances, the last step included."""
+    seed: int = option(0, ZERO_OR_MORE, "${seed}")
+    """Which rows, and in which order."""
 
     @property
     def scored_at(self) -> list[int]:

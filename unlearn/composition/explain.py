@@ -15,7 +15,7 @@ from omegaconf.errors import (
 )
 
 from unlearn.composition.launchers import EXTRAS
-from unlearn.errors import ConfigurationError, UnlearnError
+from unlearn.errors import ConfigurationError, UnlearnError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def explained(error: BaseException) -> str:
         if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
             return _of_option(cause)
         override = str(error).removeprefix("Error merging override ")
-        return f"{override}: {_first_line(cause)}"
+        return f"{override}: {first_line(cause.msg or cause)}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
@@ -91,8 +91,5 @@ def _of_option(error: OmegaConfBaseException) -> str:
                 f"{error.full_key}: nothing is chosen for {group}; choose with {group}=[{chosen}]"
             )
         return f"{error.full_key}: no such option; allowed here: {', '.join(allowed)}"
-    return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
-
-
-def _first_line(error: OmegaConfBaseException) -> str:
-    return next(iter(str(error.msg or error).splitlines()), type(error).__name__)
+    said = first_line(error.msg or error)
+    return f"{error.full_key}: {said}" if error.full_key else said

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn.compute.workers import worker_number
+from unlearn.errors import first_line
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,18 @@ def resolve_device(wanted: str) -> tuple[torch.device, str]:
     if torch.backends.mps.is_available():
         return torch.device("mps"), "Apple's GPU is there"
     return torch.device("cpu"), "no GPU was found"
+
+
+def device_problem(wanted: str) -> str | None:
+    """Return why this machine has no such device, if so."""
+    try:
+        torch.empty(0, device=resolve_device(wanted)[0])
+    except (RuntimeError, AssertionError) as error:
+        return (
+            f"model.device: {wanted!r} cannot be used here ({first_line(error)}); allowed: auto, "
+            "cpu, cuda, cuda:N, mps"
+        )
+    return None
 
 
 def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]:

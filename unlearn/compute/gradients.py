@@ -59,10 +59,7 @@ def gramian(retain: Gradient, forget: Gradient) -> Tensor:
 
 @torch.no_grad()
 def combine_(retain: Gradient, forget: Gradient, weights: tuple[float, float]) -> Gradient:
-    """Return w_retain·retain + w_forget·forget, written into the memory of `forget`.
-
-    `retain` is left as it is: a probe with one point needs it for the slope.
-    """
+    """Return w_retain·retain + w_forget·forget, written into the memory of `forget`."""
     w_retain, w_forget = weights
     combined: Gradient = []
     for r, f in zip(retain, forget, strict=True):

@@ -31,20 +31,15 @@ SEED = 0
 @contextmanager
 def undisturbed(model: LanguageModel, tokenizer: Any) -> Iterator[None]:
     """Put back the modes of the model, the tokenizer's padding and every random generator."""
-    device = getattr(model, "device", torch.device("cpu"))
-    devices = [device] if device.type == "cuda" else []
-    states = random.getstate(), np.random.get_state()
     padding = ("padding_side", "truncation_side", "pad_token")
     kept = {name: getattr(tokenizer, name) for name in padding if hasattr(tokenizer, name)}
-    with torch.random.fork_rng(devices), in_evaluation_mode(model), torch.no_grad():
+    with generators_kept(), in_evaluation_mode(model), torch.no_grad():
         torch.manual_seed(SEED)
         random.seed(SEED)
         np.random.seed(SEED)
         try:
             yield
         finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
             for name, value in kept.items():
                 setattr(tokenizer, name, value)
 
@@ -71,3 +66,13 @@ def restore_random(state: Mapping[str, Any]) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Put every global generator back, whatever is drawn in between."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random(state)

@@ -4,6 +4,6 @@ A reader is a dataclass whose fields are its options and whose `read()` returns 
 is a module with such a class and a YAML file that names it in `_target_`.
 """
 
-from unlearn.data.splits import Row, Splits
+from unlearn.data.splits import Judged, Quiz, Row, Splits
 
-__all__ = ["Row", "Splits"]
+__all__ = ["Judged", "Quiz", "Row", "Splits"]

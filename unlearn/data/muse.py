@@ -16,7 +16,7 @@ from pathlib import Path
 from unlearn.data.columns import Columns, rows_of
 from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
 from unlearn.data.source import read_configurations
-from unlearn.data.splits import Quiz, Row, Splits
+from unlearn.data.splits import USUAL, Judged, Quiz, Row, Splits
 from unlearn.errors import ConfigurationError, DataError
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class Muse:
                     "forget/verbmem": Quiz(rows["verbmem/forget"], 128),
                     **{f"{name}/knowmem": _knowmem(rows, name) for name in names[:2]},
                 },
+                judged={name: Judged(USUAL[name].role, "text") for name in names},
             )
         )
 

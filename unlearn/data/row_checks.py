@@ -16,8 +16,9 @@ def checked(splits: Splits) -> Splits:
     """Return the splits unchanged if they can be trained on and scored.
 
     Raises one DataError that lists every problem: a set without rows; a field that is not a string;
-    an answer of any kind that is blank; a row in both the forget and the retain set; a holdout row
-    in either. Rows are the same when question and answer are, up to white space.
+    an answer of any kind that is blank; multiple choice without wrong answers; a row in both the
+    forget and the retain set; a holdout row in either. Rows are the same when question and answer
+    are, up to white space.
     """
     trained = {"forget": splits.forget, "retain": splits.retain}
     places = dict(trained)
@@ -26,9 +27,17 @@ def checked(splits: Splits) -> Splits:
         if rows != trained.get(name):
             places[f"evaluated {name}"] = rows
     problems = [f"The {name} set has no rows." for name, rows in places.items() if not rows]
+    for name, how in splits.judged.items():
+        rows = splits.evaluated.get(name, [])
+        lacking = sum(not row.perturbed_answers for row in rows)
+        if how.form == "multiple_choice" and lacking:
+            problems.append(
+                f"evaluated {name}: multiple choice, but {lacking} of {len(rows)} rows have no "
+                "wrong answers to choose from."
+            )
     for name, rows in (places | {"general": splits.general}).items():
         problems += _faults(name, rows)
-    everything = trained | {"holdout": splits.evaluated.get("holdout", [])}
+    everything = trained | {"holdout": splits.evaluated.get(splits.unseen or "", [])}
     kept_or_gone = "A row cannot be forgotten and kept: take it out of one of the two."
     unseen = "Holdout rows must be unseen in training: take them out of holdout."
     problems += _shared(everything, "forget", "retain", kept_or_gone)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from unlearn.metrics.catalogue import ROLES, Role
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,58 @@ class Quiz:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """How the rows of a split are judged, and so which way is good.
+
+    | form              | asked for an answer | probability             | besides             |
+    |-------------------|---------------------|-------------------------|---------------------|
+    | `free`            | yes, unless unseen  | of the true answer      | extraction strength |
+    | `choices`         | yes, unless unseen  | among the wrong answers |                     |
+    | `multiple_choice` | no                  | among the wrong answers | accuracy            |
+    | `text`            | no                  | of the text's windows   | extraction strength |
+
+    Questions after examples, or passages to go on with, are quizzes of :class:`Splits`.
+    """
+
+    role: Role | None = None
+    """`forget`: to be forgotten; `keep`: to be kept; `unseen`: no model has seen the rows. None:
+    nobody said, so no metric of the split has a better way, and nothing is recited."""
+    form: Literal["free", "choices", "multiple_choice", "text"] = "free"
+
+    @property
+    def asked(self) -> bool:
+        """Whether an answer is generated: not to what was never learnt, and not to a text."""
+        return self.form in ("free", "choices") and self.role != "unseen"
+
+    @property
+    def among_choices(self) -> bool:
+        """Whether wrong answers are choices to the question, and count in the probability."""
+        return self.form in ("choices", "multiple_choice")
+
+    @property
+    def recited(self) -> bool:
+        """Whether the extraction strength is measured."""
+        return self.role is not None and not self.among_choices
+
+
+USUAL = {
+    name: Judged(role, "choices" if name in ("real_authors", "world_facts") else "free")
+    for name, role in ROLES.items()
+}
+"""How a split is judged of which its reader says nothing; any other one as `Judged()`."""
+
+
+def judgement(split: str, judged: Mapping[str, Judged] | None = None) -> Judged:
+    """Return how a split is judged: as its reader says in `judged`, else as usual."""
+    return (judged or {}).get(split) or USUAL.get(split, Judged())
+
+
+def unseen_of(splits: Iterable[str], judged: Mapping[str, Judged] | None = None) -> str | None:
+    """Return the first of these splits that no model has seen; None without one."""
+    return next((name for name in splits if judgement(name, judged).role == "unseen"), None)
+
+
+@dataclass(frozen=True)
 class Splits:
     """One forget request: what must go, what must stay, and what is measured."""
 
@@ -42,8 +98,7 @@ class Splits:
     forget: list[Row]
     retain: list[Row]
     evaluated: dict[str, list[Row]]
-    """Scored rows by split name: forget, retain, real_authors, world_facts, holdout. They are also
-    asked, but for holdout rows, and for texts where the data has quizzes."""
+    """Scored rows by split name, such as forget, retain, holdout."""
     general: list[Row] = field(default_factory=list)
     """What a base model is expected to know already. A base without pretraining (`model=tiny`)
     learns these rows along with the rest, in target and reference alike."""
@@ -52,8 +107,16 @@ class Splits:
     shows what becomes of knowledge that nobody looks after."""
     quizzes: dict[str, Quiz] = field(default_factory=dict)
     """Measured besides `evaluated`; the key, such as forget/verbmem, is the name of the score."""
+    judged: dict[str, Judged] = field(default_factory=dict)
+    """How each split of `evaluated` and `quizzes` is judged, where not as :data:`USUAL` says."""
+
+    @property
+    def unseen(self) -> str | None:
+        """The split of rows that no model has seen; None without one."""
+        return unseen_of([name for name, rows in self.evaluated.items() if rows], self.judged)
 
     @property
     def sha256(self) -> str:
         """Hash of every row in order, so that a cached model or a score names its data."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        rows = {name: value for name, value in asdict(self).items() if name != "judged"}
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

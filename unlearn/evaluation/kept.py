@@ -7,10 +7,8 @@ holds a number that a newer formula would give otherwise.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,37 +17,12 @@ import pandas as pd
 from unlearn.compute.model import LanguageModel
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite, summarise
-from unlearn.storage.cache import cache_root
+from unlearn.storage.cache import entry_of, once
 
 log = logging.getLogger(__name__)
 
 FORMAT = 3
 """Raised whenever scoring or generation changes its results."""
-
-
-def entry(suite: Suite, weights: str) -> Path:
-    """Return the folder of the tables of the model with these weights."""
-    made_of = [FORMAT, suite.fingerprint, weights, suite.compute.where]
-    return (
-        cache_root() / "evaluations" / hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]
-    )
-
-
-def read(folder: Path, reference: Evaluation | None, min_k: float) -> Evaluation | None:
-    """Return the evaluation whose tables lie in `folder`, or None without whole ones there.
-
-    `min_k` is the option of that name, which changes metrics but no table.
-    """
-    if not folder.is_dir():
-        return None
-    try:
-        scores = pd.read_parquet(folder / "scores.parquet")
-        with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
-            return summarise(scores, [json.loads(line) for line in lines], reference, min_k)
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("evaluation: the cached one is broken (%s) and is made anew", error)
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
 
 
 def evaluate_once(
@@ -65,11 +38,19 @@ def evaluate_once(
     """
     if weights is None:
         return suite.evaluate(load(), stage, reference)
-    folder = entry(suite, weights)
-    found = read(folder, reference, suite.config.min_k)
-    if found is not None:
+
+    def read(folder: Path) -> Evaluation:
+        scores = pd.read_parquet(folder / "scores.parquet")
+        with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
+            generations = [json.loads(line) for line in lines]
+        found = summarise(scores, generations, reference, suite.config.min_k, suite.judged)
         log.info("%s: its tables are in the cache", stage)
         return found
-    made = suite.evaluate(load(), stage, reference)
-    made.write(folder)
-    return made
+
+    def make(folder: Path) -> Evaluation:
+        made = suite.evaluate(load(), stage, reference)
+        made.write(folder)
+        return made
+
+    made_of = [FORMAT, suite.fingerprint, weights, suite.compute.where]
+    return once(entry_of("evaluations", json.dumps(made_of)), f"{stage}: its tables", read, make)

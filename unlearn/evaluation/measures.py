@@ -1,5 +1,9 @@
 """Business measures: callables of the user's own, `(model, tokenizer) -> dict[str, float]`.
 
+One that names them gets more of the stage: `rows` (the evaluated rows by split), `encoder` (rows to
+ids) and `scores` (the score table). Which way is good it says itself, by an attribute `better`, or
+its node in the configuration does.
+
 Each name that a measure returns is logged as `kpi/<name>`, in every stage. A measure that fails
 costs its own numbers and nothing else: they are null, and a warning and a note name the measure.
 """
@@ -18,16 +22,19 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import undisturbed
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.evaluation.results import Evaluation
-from unlearn.options.parts import Problems, first_line, locate
+from unlearn.evaluation.suites import Suite
+from unlearn.metrics.catalogue import WAYS, Metric, Way, is_way
+from unlearn.options.parts import Problems, locate
 
 log = logging.getLogger(__name__)
 
 OPTION, PREFIX = "evaluation.kpis", "kpi/"
+OFFERED = ("rows", "encoder", "scores")
+"""What a measure gets by keyword where it names it."""
 
 
 @dataclass
@@ -38,8 +45,12 @@ class Measure:
     """Where the configuration names it."""
     node: Mapping[str, Any]
     """What the configuration says of it."""
-    call: Callable[[Any, Any], Any]
+    call: Callable[..., Any]
     names: list[str] = field(default_factory=list)
+    better: Way | Mapping[str, Way] = None
+    """Which way is good: for all names, or by name without kpi/."""
+    asks: Sequence[str] = ()
+    """What of :data:`OFFERED` it names."""
 
     @property
     def title(self) -> str:
@@ -50,6 +61,13 @@ class Measure:
     def label(self) -> str | None:
         """Its key in evaluation.kpis; None where that is a list."""
         return self.option.removeprefix(OPTION + ".") if self.option[len(OPTION)] == "." else None
+
+    def metric(self, name: str) -> Metric:
+        """Return what this measure declares of a name, kpi/ included."""
+        way = self.better
+        if isinstance(way, Mapping):
+            way = way.get(name.removeprefix(PREFIX))
+        return Metric(name, way, group=PREFIX[:-1])
 
     def expected(self) -> list[str]:
         """Return the names that it gave at an earlier stage; its label where it never gave any."""
@@ -65,14 +83,26 @@ class Measures:
     @property
     def identity(self) -> dict[str, Any]:
         """What was asked of each measure: two runs share it if their numbers are comparable."""
-        return {m.label or str(m.node["_target_"]): dict(m.node) for m in self.each}
+        return {
+            m.label or str(m.node["_target_"]): {k: v for k, v in m.node.items() if k != "better"}
+            for m in self.each
+        }
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What the measures declare of the names that they have given so far."""
+        return [measure.metric(name) for measure in self.each for name in measure.names]
+
+    def promised(self, name: str) -> Metric:
+        """Return what is declared of a name before any measure has given it."""
+        found = [measure.metric(name) for measure in self.each]
+        return next((one for one in found if one.better is not None), Metric(name, group="kpi"))
 
     def add_to(
         self,
         evaluation: Evaluation,
         load: Callable[[], LanguageModel],
-        tokenizer: Any,
-        compute: Compute,
+        suite: Suite,
         stage: str,
     ) -> Evaluation:
         """Return the evaluation with the numbers of every measure; loads no model without one.
@@ -84,12 +114,19 @@ class Measures:
         """
         if not self.each:
             return evaluation
-        model = load()
+        model, tokenizer = load(), suite.encoder.tokenizer
         found: dict[str, float | None] = {}
         notes: list[str] = []
         for measure in self.each:
-            with undisturbed(model, tokenizer), compute.autocast:
-                values = _values_of(measure, model, tokenizer, notes)
+            given = {
+                # Copies: what a measure does with them must not change what is written.
+                "rows": {name: list(rows) for name, rows in suite.rows.items()},
+                "encoder": suite.encoder,
+                "scores": evaluation.scores.copy(),
+            }
+            asked = {name: given[name] for name in measure.asks}
+            with undisturbed(model, tokenizer), suite.compute.autocast:
+                values = _values_of(measure, model, tokenizer, notes, asked)
             for name in sorted(found.keys() & values.keys()):
                 notes.append(f"{measure.title}: {name} was measured by another one, so it is null")
                 found[name] = values[name] = None
@@ -102,11 +139,15 @@ class Measures:
 
 
 def _values_of(
-    measure: Measure, model: LanguageModel, tokenizer: Any, notes: list[str]
+    measure: Measure,
+    model: LanguageModel,
+    tokenizer: Any,
+    notes: list[str],
+    asked: Mapping[str, Any] | None = None,
 ) -> dict[str, float | None]:
     """Call a measure; what it does wrong goes to `notes`, and costs the names that it concerns."""
     try:
-        found = measure.call(model, tokenizer)
+        found = measure.call(model, tokenizer, **(asked or {}))
     except (Exception, SystemExit) as error:  # any: a measure may fail as it likes
         log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
         notes.append(f"{measure.title}: raised {type(error).__name__}: {first_line(error)}")
@@ -153,16 +194,17 @@ def measures_of(kpis: Any, problems: Problems) -> Measures:
     made = []
     for option, node in nodes.items():
         # null switches off what a preset names
-        call = None if node is None else problems.build(option, measure_of, node)
-        if call is not None:
-            made.append(Measure(option, node, call))
+        parts = None if node is None else problems.build(option, measure_of, node)
+        if parts is not None:
+            made.append(Measure(option, node, **parts))
     return Measures(made)
 
 
-def measure_of(node: Any) -> Callable[[Any, Any], Any]:
-    """Return the callable that a node names: a function with its options, or a class's object.
+def measure_of(node: Any) -> dict[str, Any]:
+    """Return `call`, a function with its options or a class's object, with `better` and `asks`.
 
-    Raises ConfigurationError where it cannot be called with a model and a tokenizer.
+    Raises ConfigurationError where it cannot be called with a model, a tokenizer and what it names
+    of :data:`OFFERED`, or where `better` is no way.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigurationError(
@@ -173,6 +215,8 @@ def measure_of(node: Any) -> Callable[[Any, Any], Any]:
     target = locate(name)
     if not callable(target):
         raise ConfigurationError(f"_target_: {name!r} is a {type(target).__name__}, no function")
+    node = dict(node)
+    better = _ways(node.pop("better", getattr(target, "better", None)))
     options = {} if inspect.isclass(target) else {k: v for k, v in node.items() if k[0] != "_"}
     made = instantiate({"_convert_": "all", **node}, _partial_=not inspect.isclass(target))
     if not callable(made):
@@ -181,10 +225,28 @@ def measure_of(node: Any) -> Callable[[Any, Any], Any]:
             "class with __call__(model, tokenizer), or a function"
         )
     try:
-        inspect.signature(made if inspect.isclass(target) else target).bind(None, None, **options)
+        signature = inspect.signature(made if inspect.isclass(target) else target)
+        asks = [one for one in OFFERED if one in signature.parameters and one not in options]
+        signature.bind(None, None, **options, **dict.fromkeys(asks))
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"_target_: {name!r} cannot be called with (model, tokenizer) and these options: "
-            f"{first_line(error)}"
+            f"_target_: {name!r} cannot be called with (model, tokenizer), what it names of "
+            f"{', '.join(OFFERED)}, and these options: {first_line(error)}"
         ) from error
-    return made
+    return {"call": made, "better": better, "asks": asks}
+
+
+def _ways(better: Any) -> Way | dict[str, Way]:
+    """Return the way of all names, or the ways by name, that a measure declares."""
+    if isinstance(better, Mapping):
+        return {str(name).removeprefix(PREFIX): _way(way) for name, way in better.items()}
+    return _way(better)
+
+
+def _way(way: Any) -> Way:
+    if is_way(way):
+        return float(way) if isinstance(way, Real) else way
+    raise ConfigurationError(
+        f"better: {way!r}; allowed: {', '.join(WAYS)}, a number that is best, or one of these for "
+        "each name, {NAME: lower}"
+    )

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from unlearn.metrics import (
+from unlearn.metrics.privacy import (
     PRIVLEAK_SHARE,
     attack,
     auc,
@@ -20,9 +20,6 @@ from unlearn.metrics import (
     zlib_scores,
 )
 from unlearn.metrics.table import LIKELIHOODS
-
-MEMBERSHIP_SPLITS = ("forget", "holdout")
-"""What the attacks tell apart: rows that were learnt, and rows of their kind that never were."""
 
 NEEDED = {
     "loss": [],
@@ -37,15 +34,20 @@ Tables = dict[str, pd.DataFrame]
 
 
 def membership(
-    scores: pd.DataFrame, reference: pd.DataFrame | None, share: float, notes: list[str]
+    scores: pd.DataFrame,
+    reference: pd.DataFrame | None,
+    share: float,
+    notes: list[str],
+    unseen: str | None = "holdout",
 ) -> dict[str, float]:
     """Return the AUC of every attack that the tables allow, and privacy leakage.
 
-    `share` is the k of min_k and min_k_plus_plus. What cannot be measured goes to `notes`, but for
-    gradient norms, which are there only where somebody asked for them. Raises UnlearnError where
-    the reference was asked other questions.
+    The attacks tell apart the forget rows, which were learnt, and those of the split `unseen`, rows
+    of their kind that never were. `share` is the k of min_k and min_k_plus_plus. What cannot be
+    measured goes to `notes`, but for gradient norms, which are there only where somebody asked for
+    them. Raises UnlearnError where the reference was asked other questions.
     """
-    tables = _tables(scores)
+    tables = _tables(scores, unseen)
     if "forget" not in tables:
         return {}
     if "holdout" not in tables:
@@ -64,18 +66,16 @@ def membership(
             found[f"mia_{name}"] = attack(score, tables)
         elif name != "gradient_norm":
             notes.append(f"mia_{name}: not measured, as the scores lack {NEEDED[name][0]}")
-    return found | _beside_reference(tables, reference, notes)
+    theirs = None if reference is None else _tables(reference, unseen)
+    return found | _beside_reference(tables, theirs, notes)
 
 
-def _beside_reference(
-    tables: Tables, reference: pd.DataFrame | None, notes: list[str]
-) -> dict[str, float]:
+def _beside_reference(tables: Tables, theirs: Tables | None, notes: list[str]) -> dict[str, float]:
     """Return what takes the reference model's scores of the same rows."""
-    if reference is None:
+    if theirs is None:
         notes.append("mia_reference, privleak: not measured, as there is no reference model")
         return {}
-    theirs = _tables(reference)
-    if lacking := [split for split in MEMBERSHIP_SPLITS if split not in theirs]:
+    if lacking := [split for split in tables if split not in theirs]:
         notes.append(
             "mia_reference, privleak: not measured, as the reference has no scores of "
             + " and ".join(lacking)
@@ -91,10 +91,12 @@ def _beside_reference(
     return found
 
 
-def _tables(scores: pd.DataFrame) -> Tables:
-    """Return the true answers of the splits that the attacks read, where there are any."""
-    answers = scores[(scores["kind"] == "answer") & scores["split"].isin(MEMBERSHIP_SPLITS)]
-    return {str(split): table for split, table in answers.groupby("split", sort=False)}
+def _tables(scores: pd.DataFrame, unseen: str | None) -> Tables:
+    """Return the true answers that the attacks read, forget and holdout, where there are any."""
+    answers = scores[scores["kind"] == "answer"]
+    read = {"forget": "forget", "holdout": unseen}
+    tables = {name: answers[answers["split"] == split] for name, split in read.items()}
+    return {name: table for name, table in tables.items() if len(table)}
 
 
 def _holds(tables: Tables, columns: list[str]) -> bool:

@@ -6,14 +6,23 @@ A test holds these names against those of whole runs.
 
 from __future__ import annotations
 
-from unlearn.data.splits import Splits
-from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, NEEDED
-from unlearn.evaluation.suites import RECITED_SPLITS, UNANSWERED_SPLITS, UTILITY_NAMES
-from unlearn.metrics import RATIO_NAMES
+from collections.abc import Iterable
+
+from unlearn.data.splits import Splits, judgement
+from unlearn.evaluation.suites import REQUEST
+from unlearn.metrics.catalogue import OF_SPLITS, WHOLE, Catalogue, Metric
 from unlearn.options.schema import EvaluationConfig
 
-OF_REFERENCE = ("forget_quality", "forget_quality_D", "mia_reference", "privleak")
+OF_REFERENCE = tuple(metric.name for metric in WHOLE if "reference" in metric.needs)
 """What compares a model with the reference, and so has no value for the reference itself."""
+
+
+def catalogue_of(splits: Splits) -> Catalogue:
+    """Return the catalogue with what the reader declares: roles of splits, and quizzes."""
+    catalogue = Catalogue({name: how.role for name, how in splits.judged.items()})
+    for name in splits.quizzes:
+        catalogue.declare_quiz(name)
+    return catalogue
 
 
 def measurable(splits: Splits, config: EvaluationConfig, reference: bool) -> set[str]:
@@ -21,22 +30,24 @@ def measurable(splits: Splits, config: EvaluationConfig, reference: bool) -> set
     names: set[str] = set(splits.quizzes)
     rows = {split: found[: config.rows] for split, found in splits.evaluated.items() if found}
     for split, found in rows.items():
-        measured = ["loss", "probability", "exact_memorization"]
-        if split in RECITED_SPLITS:
-            measured.append("extraction_strength")
-        if all(row.perturbed_answers for row in found):
-            measured += RATIO_NAMES.values()
-        asked = [row for row in found if row.question or not splits.quizzes]
-        if asked and split not in UNANSWERED_SPLITS:
-            measured += ["rougeL_recall", "rouge1_recall"]
-        names |= {f"{split}/{name}" for name in measured}
-    if not splits.quizzes:
-        names |= set(UTILITY_NAMES.values())
-    if "forget/truth_ratio" in names and reference:
-        names |= {"forget_quality", "forget_quality_D"}
-    if all(map(rows.get, MEMBERSHIP_SPLITS)):
-        attacks = [name for name in NEEDED if name != "gradient_norm" or config.gradient_norm]
-        names |= {f"mia_{name}" for name in attacks}
-        if reference:
-            names |= {"mia_reference", "privleak"}
-    return names
+        how = judgement(split, splits.judged)
+        offered = {
+            "answers": how.asked,
+            "wrong answers": all(row.perturbed_answers for row in found),
+            "multiple choice": how.form == "multiple_choice",
+            "recited": how.recited,
+        }
+        names |= {f"{split}/{name}" for name in _having(OF_SPLITS, offered)}
+    offered = {
+        "no quiz": not splits.quizzes,
+        "forget/truth_ratio": f"{REQUEST}/truth_ratio" in names,
+        "unseen": REQUEST in rows and splits.unseen is not None,
+        "gradient norms": config.gradient_norm,
+        "reference": reference,
+    }
+    return names | _having(WHOLE, offered)
+
+
+def _having(metrics: Iterable[Metric], offered: dict[str, bool]) -> set[str]:
+    """Return the names of the metrics of which everything that they need is offered."""
+    return {m.name for m in metrics if all(offered.get(need) for need in m.needs)}

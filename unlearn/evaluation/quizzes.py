@@ -12,7 +12,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.forward.generation import continuations
-from unlearn.metrics import answer_only, rouge_f1
+from unlearn.metrics.muse import answer_only, rouge_f1
 from unlearn.options.schema import EvaluationConfig
 
 log = logging.getLogger(__name__)

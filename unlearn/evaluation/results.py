@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from unlearn.storage.files import write_json_atomic
+from unlearn.storage.files import whole_folder, write_json_atomic
 
 
 @dataclass(frozen=True)
@@ -29,19 +27,11 @@ class Evaluation:
 
     def write(self, folder: Path) -> None:
         """Write scores.parquet, generations.jsonl and metrics.json; all of them or none."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with whole_folder(folder) as unfinished:
             self.scores.to_parquet(unfinished / "scores.parquet")
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
             (unfinished / "generations.jsonl").write_text("".join(lines), encoding="utf-8")
             write_json_atomic(unfinished / "metrics.json", self.metrics)
-            unfinished.chmod(0o755)
-            unfinished.rename(folder)
-        except OSError:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            if not folder.is_dir():  # otherwise another job has just written the same
-                raise
 
     def write_metrics(self, folder: Path) -> None:
         """Write the metrics into a folder that :meth:`write` made, where they have become more."""

@@ -18,47 +18,43 @@ import pandas as pd
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
-from unlearn.data.splits import Quiz, Row
+from unlearn.data.splits import Judged, Quiz, Row, judgement, unseen_of
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.gradient_norms import gradient_norms
-from unlearn.evaluation.membership import MEMBERSHIP_SPLITS, membership
+from unlearn.evaluation.membership import membership
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.metrics import (
-    PRIVLEAK_SHARE,
+from unlearn.metrics.choice import accuracy
+from unlearn.metrics.memorization import exact_memorization, extraction_strength
+from unlearn.metrics.muse import quiz_scores
+from unlearn.metrics.privacy import PRIVLEAK_SHARE
+from unlearn.metrics.table import HITS
+from unlearn.metrics.text import rouge_recall
+from unlearn.metrics.tofu import (
     RATIO_NAMES,
     TruthRatioForm,
     choice_probability,
-    exact_memorization,
-    extraction_strength,
     forget_quality,
     forget_truth_ratio,
     kept_truth_ratio,
     loss,
     model_utility,
     probability,
-    quiz_scores,
-    rouge_recall,
     truth_ratio_rows,
 )
-from unlearn.metrics.table import HITS
 from unlearn.options.schema import EvaluationConfig
-
-CHOICE_SPLITS = ("real_authors", "world_facts")
-"""Splits whose wrong answers are choices to the question, and count in the probability."""
-UNANSWERED_SPLITS = ("holdout",)
-"""Splits that are scored only: nobody asks for an answer that was never learnt."""
-RECITED_SPLITS = ("forget", "retain", "holdout")
-"""Splits whose extraction strength is measured."""
-
 
 UTILITY_NAMES: dict[TruthRatioForm, str] = {
     "geometric": "model_utility",
     "arithmetic": "model_utility_arithmetic",
 }
+
+
+REQUEST = "forget"
+"""The split of the rows that the run is to forget, named like its task."""
 
 
 class Suite:
@@ -71,9 +67,12 @@ class Suite:
         config: EvaluationConfig,
         compute: Compute,
         quizzes: Mapping[str, Quiz] | None = None,
+        judged: Mapping[str, Judged] | None = None,
     ) -> None:
+        """`quizzes` and `judged`: what :class:`unlearn.data.Splits` has of them."""
         self.config, self.encoder, self.compute = config, encoder, compute
         self.rows = {name: list(rows)[: config.rows] for name, rows in evaluated.items()}
+        self.judged = {name: judgement(name, judged) for name in self.rows}
         self.answers = [
             answer
             for name, rows in self.rows.items()
@@ -82,16 +81,16 @@ class Suite:
         self.asked = [
             (name, index, row)
             for name, rows in self.rows.items()
-            if name not in UNANSWERED_SPLITS
+            if self.judged[name].asked
             for index, row in enumerate(rows)
-            if row.question or not quizzes
         ]
         named = (quizzes or {}).items()
         self.quizzes = [ask(name, quiz, encoder, config) for name, quiz in named]
         # As scored: where nothing stands ahead of a text, its first token is the prompt.
         prompts = {(a.split, a.index): a.example.prompt for a in self.answers if a.kind == "answer"}
         self.prompts = [prompts[name, index] for name, index, _ in self.asked]
-        self.attacked = MEMBERSHIP_SPLITS if all(map(self.rows.get, MEMBERSHIP_SPLITS)) else ()
+        unseen = unseen_of([name for name, rows in self.rows.items() if rows], self.judged)
+        self.attacked = (REQUEST, unseen) if self.rows.get(REQUEST) and unseen else ()
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +105,16 @@ class Suite:
         asked = repr((answers, truths, texts, self.prompts, options))
         if self.quizzes:
             asked += repr((self.quizzes, self.config.stemmer))
+        if self.unusual:
+            asked += repr(sorted(self.unusual.items()))
         return hashlib.sha256(asked.encode()).hexdigest()
+
+    @property
+    def unusual(self) -> dict[str, list[Any]]:
+        """What of the judgement changes a number, of splits that are judged unlike their names."""
+        judged = {s: [how.role, how.among_choices] for s, how in self.judged.items()}
+        usual = {s: [judgement(s).role, judgement(s).among_choices] for s in judged}
+        return {split: how for split, how in judged.items() if how != usual[split]}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -118,7 +126,8 @@ class Suite:
         quizzes = [
             (quiz.name, quiz.most, [asdict(row) for row in quiz.rows]) for quiz in self.quizzes
         ]
-        made_of = json.dumps([texts, quizzes], sort_keys=True)
+        unusual = [self.unusual] if self.unusual else []
+        made_of = json.dumps([texts, quizzes, *unusual], sort_keys=True)
         return {
             "rows_sha256": hashlib.sha256(made_of.encode()).hexdigest(),
             "rows": {name: len(rows) for name, rows in self.rows.items()},
@@ -169,7 +178,7 @@ class Suite:
             )
         for quiz, answers in zip(self.quizzes, quizzes, strict=True):
             generations += quiz.judge(answers, self.config)
-        return summarise(scores, generations, reference, self.config.min_k)
+        return summarise(scores, generations, reference, self.config.min_k, self.judged)
 
     def score(
         self, model: LanguageModel, stage: str, starts: GreedyStarts | None = None
@@ -183,7 +192,7 @@ class Suite:
             self.answers,
             self.compute,
             f"{stage}: scoring",
-            hits_of=RECITED_SPLITS,
+            hits_of=[name for name, how in self.judged.items() if how.recited],
             likelihoods_of=self.attacked,
             starts=starts,
         )
@@ -210,34 +219,37 @@ def summarise(
     generations: list[dict[str, Any]],
     reference: Evaluation | None,
     min_k: float = PRIVLEAK_SHARE,
+    judged: Mapping[str, Judged] | None = None,
 ) -> Evaluation:
     """Compute every metric that the tables allow: a pure function of them.
 
-    `min_k` is the share of tokens that the membership attacks min_k and min_k_plus_plus read.
+    `min_k` is the share of tokens that the membership attacks min_k and min_k_plus_plus read;
+    `judged` is what the reader says of its splits.
     """
     metrics: dict[str, float | None] = {}
     notes: list[str] = []
     ratios: dict[str, pd.Series] = {}
     for split, table in scores.groupby("split", sort=False):
-        has_wrong = has_wrong_answers(table)
+        how, has_wrong = judgement(split, judged), has_wrong_answers(table)
         metrics[f"{split}/loss"] = loss(table)
-        if split in CHOICE_SPLITS and has_wrong:
+        if how.among_choices and has_wrong:
             metrics[f"{split}/probability"] = choice_probability(table)
         else:
             metrics[f"{split}/probability"] = probability(table)
+        if how.form == "multiple_choice":
+            metrics[f"{split}/accuracy"] = accuracy(table)
         metrics[f"{split}/exact_memorization"] = exact_memorization(table)
-        if split in RECITED_SPLITS and HITS in table:
+        if how.recited and HITS in table:
             metrics[f"{split}/extraction_strength"] = extraction_strength(table)
         if not has_wrong:
             notes.append(f"{split}: no truth ratio, as its rows have no wrong answers")
             continue
         for form, name in RATIO_NAMES.items():
             rows = truth_ratio_rows(table, form)
-            if split == "forget":
-                metrics[f"{split}/{name}"] = forget_truth_ratio(rows)
+            ratio = forget_truth_ratio if how.role == "forget" else kept_truth_ratio
+            metrics[f"{split}/{name}"] = ratio(rows)
+            if split == REQUEST:
                 ratios[form] = rows
-            else:
-                metrics[f"{split}/{name}"] = kept_truth_ratio(rows)
     quizzes = quiz_scores(generations)
     metrics |= quizzes
     answers = pd.DataFrame([line for line in generations if "quiz" not in line])
@@ -251,7 +263,9 @@ def summarise(
         if left_out:
             notes.append(f"{name}: without {', '.join(left_out)}")
     metrics |= compare_with_reference(ratios, reference, notes)
-    metrics |= membership(scores, None if reference is None else reference.scores, min_k, notes)
+    unseen = unseen_of(map(str, scores["split"].unique()), judged)
+    theirs = None if reference is None else reference.scores
+    metrics |= membership(scores, theirs, min_k, notes, unseen)
     finite = {k: v if v is not None and math.isfinite(v) else None for k, v in metrics.items()}
     broken = [name for name, value in metrics.items() if value is not None and finite[name] is None]
     if broken:

@@ -19,6 +19,7 @@ from unlearn.evaluation.measures import Measures
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.experiment.settings import Settings
+from unlearn.metrics.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +34,25 @@ class Bench:
     measures: Measures
     attacks: dict[str, Attack]
     splits: Splits
+    catalogue: Catalogue
+    """What is known of the metrics; the measures declare theirs as they are called."""
     stages: dict[str, Evaluation] = field(default_factory=dict)
     attack_notes: dict[str, list[str]] = field(default_factory=dict)
     """What the attacks said, by the stage that was attacked."""
 
     @staticmethod
-    def of(settings: Settings, splits: Splits, encoder: Encoder, compute: Compute) -> Bench:
+    def of(
+        settings: Settings,
+        splits: Splits,
+        encoder: Encoder,
+        compute: Compute,
+        catalogue: Catalogue,
+    ) -> Bench:
         """Return the bench that the configuration describes."""
-        suite = Suite(splits.evaluated, encoder, settings.evaluation, compute, splits.quizzes)
-        return Bench(suite, settings.measures, settings.attacks, splits)
+        suite = Suite(
+            splits.evaluated, encoder, settings.evaluation, compute, splits.quizzes, splits.judged
+        )
+        return Bench(suite, settings.measures, settings.attacks, splits, catalogue)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -63,8 +74,8 @@ class Bench:
         """
         load = cache(load)
         found = evaluate_once(self.suite, load, sha256, stage, self.stages.get("reference"))
-        tokenizer, compute = self.suite.encoder.tokenizer, self.suite.compute
-        found = self.measures.add_to(found, load, tokenizer, compute, stage)
+        found = self.measures.add_to(found, load, self.suite, stage)
+        self.catalogue.declare(*self.measures.metrics)
         self.stages[stage] = found
         return found
 

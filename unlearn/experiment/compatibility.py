@@ -1,9 +1,9 @@
-"""Which parts of a method do not go together, told before any model loads."""
+"""What does not go together in a run, collected before any model loads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
 from omegaconf import DictConfig
 
@@ -11,99 +11,62 @@ from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
-from unlearn.evaluation.measures import PREFIX
-from unlearn.evaluation.names import OF_REFERENCE, measurable
-from unlearn.models.load import check_path
-from unlearn.objectives import RMU, BoundedAscent, HiddenState
-from unlearn.objectives.levels import level_of
+from unlearn.evaluation.best import require_known, way_of_best
+from unlearn.evaluation.measures import PREFIX, Measures
+from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
+from unlearn.models.load import check_path, number_of_layers
+from unlearn.objectives import Objective
+from unlearn.objectives.levels import level_of, level_problems
+from unlearn.options.beside import Beside
 from unlearn.options.parts import Problems
-from unlearn.options.schema import EvaluationConfig, ModelConfig, TrainingConfig
-from unlearn.schedulers import Gen, Scheduler
+from unlearn.options.schema import EvaluationConfig
+from unlearn.schedulers import Scheduler
+from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
+from unlearn.weightings import Weighting
 
 
-def check_method(
-    method: Method,
-    model: ModelConfig | None,
+def check_parts(
+    method: Method | None,
     scheduler: Scheduler | None,
-    reference: str,
+    attacks: Mapping[str, Attack | None],
+    cfg: DictConfig,
     problems: Problems,
 ) -> None:
-    """Note every pair of parts that cannot work together."""
-    forget, retain, weighting = method.forget, method.retain, method.weighting
-    problems.require(
-        forget.trains or retain.trains,
-        "method: forget and retain are both left out; method=none evaluates without training",
-    )
-    for name, intervention in method.interventions.items():
-        for problem in intervention.problems_beside(method):
-            problems.add(f"method.interventions.{name}: {problem}")
-    if isinstance(scheduler, Gen) and scheduler.points == 1:
-        problems.require(
-            weighting.fixed is None or method.single is not None,
-            "scheduler.points: 1 takes its slope from the retain gradient, which a weighting with "
-            "fixed weights never computes on its own; use scheduler.points=2",
+    """Let every part judge itself beside the others; None where it could not be made."""
+    beside = None
+    judged: dict[str, Objective | Weighting | Scheduler | Intervention | Attack | None] = {}
+    if method is not None:
+        beside = Beside(
+            method.forget,
+            method.retain,
+            method.weighting,
+            scheduler,
+            cfg.reference,
+            partial(number_of_layers, cfg.model),
         )
-        alone = method.single is forget and forget.moving_target
         problems.require(
-            not (retain.zero_at_target or alone),
-            "scheduler.points: 1 takes its slope from the gradient of the loss that it probes, and "
-            f"beside {type(forget if alone else retain).__name__} it is the retain rows' NLL; use "
-            "scheduler.points=2",
+            method.forget.trains or method.retain.trains,
+            "method: forget and retain are both left out; method=none evaluates without training",
         )
-    if weighting.needs_positive_losses:
-        for task, objective in (("forget", forget), ("retain", retain)):
-            problems.require(
-                objective.positive,
-                f"method.weighting: {type(weighting).__name__} needs losses that are never "
-                f"negative, and method.{task}={type(objective).__name__} is; allowed with it: npo, "
-                "simnpo, idk and other losses with a floor at zero",
-            )
-    vanishing = [
-        f"method.{task}={type(objective).__name__}"
-        for task, objective in (("forget", forget), ("retain", retain))
-        if objective.trains and (objective.zero_at_target or isinstance(objective, BoundedAscent))
-    ]
-    problems.require(
-        not (weighting.stops_at_zero and vanishing),
-        f"method.weighting: {type(weighting).__name__} does not move where one gradient is zero, "
-        f"as that of {' and '.join(vanishing)} is at the start or at the end; allowed with it: "
-        "ngdiff, imtl_g, pcgrad, linear",
-    )
-    if isinstance(retain, HiddenState):
-        problems.require(
-            isinstance(forget, RMU) or forget.layer is not None,
-            f"method.retain: hidden_state keeps the hidden layer that rmu moves, and method.forget "
-            f"is {type(forget).__name__}; use method/forget=rmu, or method/retain=kl",
-        )
-    check_level("method.forget.level", forget.needs_level, reference, problems)
-    if forget.layer is not None and (depth := _depth(model)) is not None:
-        problems.require(
-            forget.layer <= depth,
-            f"method.forget.layer: {forget.layer}; allowed: 1 to {depth}, the layers of this model",
-        )
+        judged = {
+            "method.weighting": method.weighting,
+            "method.forget": method.forget,
+            "method.retain": method.retain,
+            "scheduler": scheduler,
+            **{f"method.interventions.{k}": v for k, v in method.interventions.items()},
+        }
+    for name, part in {**judged, **{f"attack.{k}": v for k, v in attacks.items()}}.items():
+        if part is not None:
+            problems.add_under(name, problems.build(name, part.problems_beside, beside) or [])
 
 
-def check_until(training: TrainingConfig | None, reference: str, problems: Problems) -> None:
+def check_until(until: object, reference: str, problems: Problems) -> None:
     """Note a stop rule that cannot be followed."""
-    if training is not None and training.until is not None:
-        level = problems.build("training.until", level_of, training.until)
-        if isinstance(level, str):
-            check_level("training.until", level, reference, problems)
-    elif training is not None:
-        problems.require(
-            training.until_retain_slack is None,
-            "training.until_retain_slack: needs training.until, the level that ends a run",
-        )
-
-
-def check_level(field: str, level: str | None, reference: str, problems: Problems) -> None:
-    """Note a level that no model of this run can give."""
-    problems.require(
-        level != "reference" or reference != "none",
-        f"{field}: reference, but reference=none; give reference=train, the path of a retain-only "
-        f"model, or {field}=holdout",
-    )
+    if until is not None:
+        level = problems.build("training.until", level_of, until)
+        for problem in level_problems("training.until", level, reference):
+            problems.add(problem)
 
 
 def check_attack_options(
@@ -158,7 +121,7 @@ def check_rows(
             except DataError as error:
                 problems += error.problems
     for field, level in needed.items():
-        if level == "holdout" and not splits.evaluated.get("holdout"):
+        if level == "holdout" and splits.unseen is None:
             problems.append(
                 f"{field}: holdout, but the data ({splits.name}) has no holdout rows; allowed "
                 "here: reference, or a number in nats a token"
@@ -183,19 +146,20 @@ def check_conditions(
         raise ConfigurationError(problems)
 
 
-def _depth(model: ModelConfig | None) -> int | None:
-    """Return the number of layers, from the model's configuration alone; None without one."""
-    if model is None:
-        return None
-    if model.path is None:
-        return model.tiny.layers
-    from transformers import AutoConfig
-
-    folder = Path(model.path).expanduser()
-    try:
-        config = AutoConfig.from_pretrained(
-            str(folder) if folder.is_dir() else model.path, revision=model.revision
-        )
-    except (OSError, ValueError):
-        return None  # a GGUF file, or a hub that does not answer: rmu itself refuses such a layer
-    return int(config.num_hidden_layers)
+def check_best(
+    evaluation: EvaluationConfig,
+    splits: Splits,
+    measures: Measures,
+    reference: str,
+    attacks: Mapping[str, Attack],
+) -> None:
+    """Raise ConfigurationError where `evaluation.best` is not measured or has no better way."""
+    best = evaluation.best
+    if best is None:
+        return
+    if best.startswith(PREFIX) and measures.each:  # its name is known once a measure was called
+        way_of_best(measures.promised(best), evaluation)
+        return
+    known = measurable(splits, evaluation, reference != "none")
+    require_known(best, known | set(metric_names(attacks)))
+    way_of_best(catalogue_of(splits)[best], evaluation)

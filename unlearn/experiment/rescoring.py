@@ -7,8 +7,6 @@ used, and the result lies beside the run's evaluations, whole or not at all.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +18,7 @@ from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import judge
+from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench
 from unlearn.experiment.compatibility import check_conditions, check_rows
@@ -30,7 +29,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.options.parts import plain_container
 from unlearn.record.provenance import provenance
-from unlearn.storage.files import write_json_atomic
+from unlearn.storage.files import whole_folder, write_json_atomic
 
 NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
 
@@ -72,7 +71,7 @@ def rescore(
     preparation = Preparation(settings.model, splits, compute)
     preparation.refuse_reference(reference)
     encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
-    bench = Bench.of(settings, splits, encoder, compute)
+    bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
     measure(bench, models, preparation, settings)
 
     chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
@@ -86,6 +85,7 @@ def rescore(
             "model": {**run.summary["model"], "reference": {"path": kept.folder} if kept else None},
         },
         bench.stages,
+        better=bench.catalogue.better(metrics_of(bench.stages)),
         verdict=judge(settings.conditions, metrics_of(bench.stages)),
         run=str(run.folder.absolute()),
         overrides=[*run.overrides, *overrides],
@@ -142,13 +142,7 @@ def new_folder(run: Finished, name: str | None) -> Path:
 
 def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) -> None:
     """Write the tables of each stage and record.json; all of them or none."""
-    folder.parent.mkdir(exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as unfinished:
         for stage, evaluation in stages.items():
             evaluation.write(unfinished / stage)
         write_json_atomic(unfinished / "record.json", saved)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

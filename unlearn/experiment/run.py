@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from unlearn.console.libraries import silence_libraries
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.acceptance import judge
+from unlearn.evaluation.best import require_known, way_of_best
+from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
-from unlearn.experiment.compatibility import check_conditions, check_rows
+from unlearn.experiment.compatibility import check_best, check_conditions, check_rows
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
+from unlearn.metrics.catalogue import Way
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import Prepared
@@ -41,9 +45,8 @@ from unlearn.record.sink import Sink
 from unlearn.record.tracker import make_sink
 from unlearn.report import print_summary
 from unlearn.storage.weights import save_model
-from unlearn.training.method import Method
+from unlearn.training.plan import Plan
 from unlearn.training.resources import RunResources
-from unlearn.training.selection import require_known
 from unlearn.training.unlearning import Unlearning
 
 log = logging.getLogger(__name__)
@@ -82,6 +85,10 @@ def carried_out(state: State) -> dict[str, Any]:
         scored = settings.evaluation.rows
         check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
+        check_best(
+            settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
+        )
+        state.catalogue = catalogue_of(splits)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings)
         with Record(state.folder, sink) as record:
@@ -123,7 +130,7 @@ class Run:
         with state.clock.spend("evaluate_s"):
             encoder = preparation.encoder(load_tokenizer(settings.model, target.folder))
             log.info("template: %s (%s)", encoder.template, encoder.reason)
-            bench = state.bench = Bench.of(settings, self.splits, encoder, compute)
+            bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
@@ -131,7 +138,7 @@ class Run:
             model = preparation.load(target)
             self.measure("before", lambda: model, target.sha256)
             require_objective(settings.objective, bench.require(settings.conditions))
-            require_known(settings.evaluation.best, bench.stages["before"].metrics)
+            better = self.better(bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
 
         if settings.method is None:
@@ -149,7 +156,7 @@ class Run:
                 reference.sha256 if reference else None,
             )
             with state.clock.spend("train_s"):
-                self.unlearn(settings.method, resources)
+                self.unlearn(settings.plan(settings.method, better), resources)
             with state.clock.spend("evaluate_s"):
                 self.measure("after", lambda: model)
             save_model(model, encoder.tokenizer, state.folder / "model")
@@ -179,6 +186,14 @@ class Run:
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
 
+    def better(self, measured: Collection[str]) -> Way:
+        """Return which values of evaluation.best are good, now that all names are known."""
+        config = self.settings.evaluation
+        if config.best is None:
+            return None
+        require_known(config.best, measured)
+        return way_of_best(self.state.catalogue[config.best], config)
+
     def original(self, preparation: Preparation, bench: Bench) -> Target | None:
         """Return the model before unlearning of a run that trains none, where one is named."""
         path = self.settings.attack_before
@@ -188,12 +203,10 @@ class Run:
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
         return bench.original(load, model.sha256)
 
-    def unlearn(self, method: Method, resources: RunResources) -> None:
-        """Train the model by `method`, evaluating on the way where the configuration says so."""
+    def unlearn(self, plan: Plan, resources: RunResources) -> None:
+        """Train the model as planned, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
-        training = Unlearning(
-            settings.plan(method), resources, state.folder, self.record, state.clock
-        )
+        training = Unlearning(plan, resources, state.folder, self.record, state.clock)
         state.trainer = training.trainer
         training.resume()
 

@@ -13,25 +13,29 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from unlearn.attacks import Attack
 from unlearn.composition.search import check_objective
+from unlearn.compute.device import device_problem
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import Condition
 from unlearn.evaluation.measures import Measures, measures_of
-from unlearn.experiment.checks import (
-    check_evaluation,
-    check_keys,
-    check_model,
-    check_seeds,
-    check_training,
-)
-from unlearn.experiment.compatibility import check_attack_options, check_method, check_until
-from unlearn.models.load import check_path
+from unlearn.experiment.compatibility import check_attack_options, check_parts, check_until
+from unlearn.metrics.catalogue import Way
+from unlearn.models.load import check_path, location_problems
 from unlearn.objectives import Objective
-from unlearn.options.parts import Problems, locate, part, plain_container, reader_of
+from unlearn.options.parts import (
+    Problems,
+    check_keys,
+    locate,
+    options_of,
+    part,
+    plain_container,
+    reader_of,
+)
+from unlearn.options.ranges import seed
 from unlearn.options.schema import (
     SCHEMAS,
     EvaluationConfig,
@@ -70,8 +74,8 @@ class Settings:
     attack_before: str | None
     objective: list[str] | None
 
-    def plan(self, method: Method) -> Plan:
-        """Return what the training by `method` is told."""
+    def plan(self, method: Method, better: Way) -> Plan:
+        """Return what the training by `method` is told; `better`: of evaluation.best."""
         return Plan(
             method,
             self.scheduler,
@@ -80,6 +84,7 @@ class Settings:
             self.evaluation,
             self.model,
             self.seed,
+            better,
         )
 
 
@@ -87,7 +92,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     """Return the validated settings; raises ConfigurationError with every problem found."""
     problems = Problems()
     model, training, evaluation, tracker = (
-        problems.build(name, OmegaConf.to_object, cfg[name])
+        options_of(cfg[name], name, problems)
         for name in ("model", "training", "evaluation", "tracker")
     )
     reader = problems.build("data", reader_of, cfg.data)
@@ -98,21 +103,24 @@ def settings_of(cfg: DictConfig) -> Settings:
         problems.build(f"accept.conditions[{number}]", Condition.read, item)
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
-    measures = measures_of(evaluation.kpis if evaluation else None, problems)
+    measures = measures_of(plain_container(cfg.evaluation)["kpis"], problems)
     attacks = attacks_of(cfg, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
-    check_seeds(cfg, problems)
-    check_model(model, problems)
-    check_training(training, problems)
-    check_evaluation(evaluation, problems)
+    for problem in (
+        seed("seed", cfg.seed),
+        *location_problems(cfg.model),
+        device_problem(cfg.model.device),
+    ):
+        if problem is not None:
+            problems.add(problem)
     for number, condition in enumerate(conditions):
         problems.require(
             condition is None or condition.of != "reference" or cfg.reference != "none",
             f"accept.conditions[{number}].of: reference, but reference=none; "
             "give reference=train or the path of a retain-only model",
         )
-    if evaluation is not None and evaluation.stop_when_accepted:
+    if cfg.evaluation.stop_when_accepted:
         known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
         problems.require(
             bool(known) and len(known) == len(conditions),
@@ -123,9 +131,8 @@ def settings_of(cfg: DictConfig) -> Settings:
         for problem in check_path("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
     check_attack_options(cfg, attacks, conditions, problems)
-    if method is not None:
-        check_method(method, model, scheduler, cfg.reference, problems)
-    check_until(training, cfg.reference, problems)
+    check_parts(method, scheduler, attacks, cfg, problems)
+    check_until(cfg.training.until, cfg.reference, problems)
     check_objective(cfg.objective, problems)
     world = os.environ.get("WORLD_SIZE", "1")
     problems.require(

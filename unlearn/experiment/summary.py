@@ -16,6 +16,7 @@ from unlearn.composition.job import describe_choices
 from unlearn.data.splits import Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.models.prepared import Prepared
 from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
@@ -42,6 +43,8 @@ class State:
     trainer: Trainer | None = None
     outcome: dict[str, Any] | None = None
     """How the training ended, and which of its states is the best."""
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    """What is known of the metrics; filled by reader and measures."""
 
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
@@ -76,6 +79,7 @@ class State:
             self.folder.name,
             {"seed": self.cfg.seed, **self.names, "model": {**self.names["model"], **models}},
             self.stages,
+            better=self.catalogue.better(self.metrics),
             verdict=verdict,
             overrides=self.overrides,
             attacks=self.bench.attacked if self.bench else {},

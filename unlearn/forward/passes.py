@@ -18,6 +18,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
+from unlearn.errors import first_line
 from unlearn.forward.answers import answer_logits, tree_logits
 from unlearn.forward.prefix import SharedStart
 from unlearn.forward.trees import Tree, collate_trees, tree_of
@@ -142,8 +143,7 @@ def reason_for_rows(
     try:
         shared = Pass(numbers, [tree]).run(model, examples, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
-        first_line = next(iter(str(error).splitlines()), "")
-        return f"its forward pass raises {type(error).__name__}: {first_line}"
+        return f"its forward pass raises {type(error).__name__}: {first_line(error)}"
     rows = Pass(numbers, []).run(model, examples, exact, start)
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:

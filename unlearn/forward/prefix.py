@@ -20,8 +20,8 @@ from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.tokens import Example
+from unlearn.errors import first_line
 from unlearn.forward.slots import fits_slots, states_of
-from unlearn.options.parts import first_line
 
 log = logging.getLogger(__name__)
 

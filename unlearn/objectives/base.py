@@ -11,6 +11,9 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Example
+from unlearn.objectives.levels import level_problems
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 
 class Resources(Protocol):
@@ -49,7 +52,7 @@ class Resources(Protocol):
         ...
 
 
-class Objective:
+class Objective(Declared):
     """A loss to minimise, as a sum over tokens (default) or rows, and the count to divide it by."""
 
     positive: bool = True
@@ -62,11 +65,30 @@ class Objective:
     zero_at_target: bool = False
     """Whether the loss is zero at the target, as every distance to it is. Nothing along a step can
     be read off its parabola there, so the automatic learning rate reads the rows' NLL instead."""
+    vanishes: bool = False
+    """Whether the loss, and its gradient with it, becomes zero once enough is forgotten, as that of
+    a bounded loss. A weighting whose direction is then zero too is refused beside it."""
     moving_target: bool = False
     """Whether the loss has detached parts that move with the model. Its value along a step is then
     another function than the one whose gradient is taken, and falls for steps of any length."""
     layer: int | None = None
     """The hidden layer (counted from 1) that the loss is taken at; None = the output."""
+
+    @property
+    def at_hidden_layer(self) -> bool:
+        """Whether the loss is taken at a hidden layer, also where `layer` is not known yet."""
+        return self.layer is not None
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this loss from being taken in this run, told before any model loads;
+        an override adds to it.
+
+        A problem is a sentence, or begins with the option at fault, as in `layer: 9; allowed: …`.
+        """
+        problems = level_problems("level", self.needs_level, method.reference)
+        if self.layer is not None and (depth := method.depth) is not None and self.layer > depth:
+            problems.append(f"layer: {self.layer}; allowed: 1 to {depth}, the layers of this model")
+        return problems
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         """Learn the task's rows, before any model loads; raises DataError where they do not fit."""

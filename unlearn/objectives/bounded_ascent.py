@@ -10,10 +10,10 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective, Resources
-from unlearn.objectives.levels import level_of
+from unlearn.objectives.levels import LEVEL, level_of
 from unlearn.objectives.row_sums import row_sums
+from unlearn.options.declared import option
 
 
 @dataclass
@@ -29,17 +29,19 @@ class BoundedAscent(Objective):
     The record shows the NLL of the rows left, divided by all: it rises, then falls to zero.
     """
 
-    level: Any = "reference"
+    needs = "a retain-only model (trained where none is given), holdout rows, or a number"
+    examples = ("method.forget.level=3.5",)
+
+    level: Any = option("reference", LEVEL)
     """Mean NLL of a row that is enough: `reference` (the row's own under the retain-only model),
-    `holdout` (the mean of the holdout rows under the target), or nats a token, above 0."""
+    `holdout` (the mean of the holdout rows under the target), or nats a token."""
 
     positive = False
+    vanishes = True
 
     def __post_init__(self) -> None:
-        try:
-            self.level = level_of(self.level)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"level: {error}") from None
+        super().__post_init__()
+        self.level = level_of(self.level)
         self.needs_level = self.level if isinstance(self.level, str) else None
 
     def prepare(self, resources: Resources, other: Objective) -> None:

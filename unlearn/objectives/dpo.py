@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -15,6 +14,9 @@ from unlearn.data.tables import read_table
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.preference import Preference
+from unlearn.options.declared import ABOVE_ZERO, Range, option, range_problems
+
+COLUMN = Range("a column's name")
 
 
 @dataclass
@@ -33,19 +35,23 @@ class DPO(Preference):
     forget question, or that prefers the very answer that must go.
     """
 
-    alternatives: str | None = None
-    """File of questions with alternative answers: .json, .jsonl, .csv or .parquet. Required."""
-    question: str = "question"
+    needs = (
+        "a file with an alternative for every forget question (.json, .jsonl, .csv or .parquet); "
+        "idk_dpo does without one"
+    )
+    examples = ("method.forget.alternatives=mine/alternatives.jsonl",)
+
+    alternatives: str | None = option(None, Range("a file, required"))
+    """File of questions with alternative answers: .json, .jsonl, .csv or .parquet."""
+    question: str = option("question", COLUMN)
     """Its column of questions."""
-    answer: str = "answer"
+    answer: str = option("answer", COLUMN)
     """Its column of alternative answers."""
-    beta: float = 0.1
-    """Inverse temperature β, above 0: the larger, the sooner a row is left alone."""
+    beta: float = option(0.1, ABOVE_ZERO)
+    """Inverse temperature β: the larger, the sooner a row is left alone."""
 
     def __post_init__(self) -> None:
-        problems = []
-        if not 0 < self.beta < math.inf:
-            problems.append(f"beta: {self.beta}; allowed: above 0")
+        problems = range_problems(self)
         if not self.alternatives:
             problems.append(
                 "alternatives: not set; dpo needs a .json, .jsonl, .csv or .parquet file with a "

@@ -12,6 +12,7 @@ from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states
 from unlearn.objectives.base import Objective, Resources
+from unlearn.options.beside import Beside
 
 
 @dataclass
@@ -25,7 +26,19 @@ class HiddenState(Objective):
     Raises ConfigurationError beside a forget objective that works on the output.
     """
 
+    needs = "method/forget=rmu and memory for a second copy of the model"
+    examples = ("method/forget=rmu scheduler=constant optimizer.lr=1e-5",)
+
     zero_at_target = True
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        problems = super().problems_beside(method)
+        if method.retain is self and not method.forget.at_hidden_layer:
+            problems.append(
+                "hidden_state keeps the hidden layer that rmu moves, and method.forget is "
+                f"{type(method.forget).__name__}; use method/forget=rmu, or method/retain=kl"
+            )
+        return problems
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         if other.layer is None:

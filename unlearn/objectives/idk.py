@@ -14,6 +14,7 @@ from unlearn.data.splits import Row
 from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.other_answers import OtherAnswers, require_questions
+from unlearn.options.declared import ANY_SEED, option
 
 
 @dataclass
@@ -27,8 +28,10 @@ class IdkNLL(Objective):
     a row comes up; and the refusals are this project's own.
     """
 
-    seed: int = 0
-    """Seed of the draw of refusals, any whole number; no other draw depends on it."""
+    needs = "questions (no plain text)"
+
+    seed: int = option(0, ANY_SEED, "${seed}")
+    """Seed of the draw of one refusal a row; no other draw depends on it."""
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         require_questions(rows)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
-from unlearn.errors import ConfigurationError
 from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.preference import Preference
+from unlearn.options.declared import ABOVE_ZERO, ANY_SEED, option
 
 
 @dataclass
@@ -21,14 +20,13 @@ class IdkDPO(Preference):
     file is needed. Each row keeps the one refusal drawn for it: S_ref of both is constant.
     """
 
-    beta: float = 0.1
-    """Inverse temperature β, above 0: the larger, the sooner a row is left alone."""
-    seed: int = 0
-    """Seed of the draw of refusals, any whole number; no other draw depends on it."""
+    needs = "questions (no plain text)"
+    examples = ("method.forget.beta=0.5",)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.beta < math.inf:
-            raise ConfigurationError(f"beta: {self.beta}; allowed: above 0")
+    beta: float = option(0.1, ABOVE_ZERO)
+    """Inverse temperature β: the larger, the sooner a row is left alone."""
+    seed: int = option(0, ANY_SEED, "${seed}")
+    """Seed of the draw of one refusal a row; no other draw depends on it."""
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         require_questions(rows)

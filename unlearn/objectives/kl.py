@@ -1,4 +1,7 @@
-"""KL divergence to the target: keep the whole prediction, not only the right token."""
+"""KL divergence to the target: keep the whole prediction, not only the right token.
+
+Zero and flat at the start, so the automatic rate reads the rows' NLL instead.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ class KullbackLeibler(Objective):
 
     Where we deviate: the answer tokens count, not prompt and padding.
     """
+
+    needs = "memory for a second copy of the model"
 
     zero_at_target = True
 

@@ -5,8 +5,30 @@ from __future__ import annotations
 import math
 
 from unlearn.errors import ConfigurationError
+from unlearn.options.declared import Range
 
 LEVELS = ("reference", "holdout")
+
+
+def level_problems(field: str, level: object, reference: str) -> list[str]:
+    """Return the problem with a level that no model of this run can give, where it is one."""
+    if level != "reference" or reference != "none":
+        return []
+    return [
+        f"{field}: reference, but reference=none; give reference=train, the path of a retain-only "
+        "model, or the level holdout"
+    ]
+
+
+def _is_level(value: object) -> bool:
+    try:
+        level_of(value)
+    except ConfigurationError:
+        return False
+    return True
+
+
+LEVEL = Range("reference, holdout, or a number above 0 (nats a token)", _is_level)
 
 
 def level_of(value: object) -> str | float:
@@ -18,7 +40,5 @@ def level_of(value: object) -> str | float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise ConfigurationError(
-            f"{value!r}; allowed: {', '.join(LEVELS)}, or a number above 0 (nats a token)"
-        )
+        raise ConfigurationError(f"{value!r}; allowed: {LEVEL.words}")
     return number

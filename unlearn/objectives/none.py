@@ -1,4 +1,4 @@
-"""No objective: a task that is left out."""
+"""No objective: the task's rows are measured, never trained on (retain-free methods)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class NoObjective(Objective):
     The task is not computed, so it costs nothing; the other task's gradient is the direction, and
     the automatic learning rate fits its parabola to the other task's loss.
     """
+
+    examples = ("method=undial scheduler=constant optimizer.lr=1e-4",)
 
     trains = False
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.row_sums import preference_loss, row_sums
+from unlearn.options.declared import ABOVE_ZERO, option
 
 
 @dataclass
@@ -27,14 +26,10 @@ class NPO(Objective):
     the target in every step.
     """
 
-    beta: float = 0.1
-    """Inverse temperature β, above 0: the larger, the sooner a row is left alone."""
+    examples = ("method.forget.beta=0.5",)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.beta < math.inf:
-            raise ConfigurationError(
-                f"beta: {self.beta}; allowed: above 0 (towards 0 it becomes ascent)"
-            )
+    beta: float = option(0.1, ABOVE_ZERO)
+    """Inverse temperature β: the larger, the sooner a row is left alone."""
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.reference = resources.target_sums(resources.examples)  # (N,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states, number_of_layers
 from unlearn.objectives.base import Objective, Resources
+from unlearn.options.declared import ABOVE_ZERO, SEED, Range, option
 
 
 @dataclass
@@ -34,26 +34,22 @@ class RMU(Objective):
     Raises ConfigurationError for a layer that the model does not have.
     """
 
-    layer: int | None = None
-    """L, counted from 1; null = 7/16 of the model's depth, rounded."""
-    coefficient: float = 2.0
-    """c, the length of the place that states are led to, above 0."""
-    seed: int = 0
-    """Of the draw of u, 0 or more."""
+    needs = "nothing; its usual companion is method/retain=hidden_state"
+    examples = ("method.forget.layer=2",)
 
-    def __post_init__(self) -> None:
-        problems = []
-        if self.layer is not None and self.layer < 1:
-            problems.append(
-                f"layer: {self.layer}; allowed: null (7/16 of the depth), or 1 to the number of "
-                "layers of the model"
-            )
-        if not 0 <= self.seed < 2**63:
-            problems.append(f"seed: {self.seed}; allowed: 0 up to 2^63 - 1")
-        if not 0 < self.coefficient < math.inf:
-            problems.append(f"coefficient: {self.coefficient}; allowed: above 0")
-        if problems:
-            raise ConfigurationError(problems)
+    layer: int | None = option(
+        None,
+        Range("null, or 1 to the model's depth", lambda value: value is None or value >= 1),
+    )
+    """The layer L, counted from 1; null = 7/16 of the model's depth, rounded."""
+    coefficient: float = option(2.0, ABOVE_ZERO)
+    """c, the length of the place that states are led to."""
+    seed: int = option(0, SEED, "${seed}")
+    """Seed of the draw of u."""
+
+    @property
+    def at_hidden_layer(self) -> bool:
+        return True
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         depth = number_of_layers(resources.model)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective
+from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
@@ -23,22 +22,15 @@ class SatImp(Objective):
     with certainty; β₂ = 0 is WGA, both 0 plain ascent. The record shows the weighted NLL.
     """
 
-    beta1: float = 5.0
-    """Power β₁ of p, 0 or more: the larger, the sooner a token is left alone."""
-    beta2: float = 1.0
-    """Power β₂ of 1 − p, 0 or more: the larger, the less a certain token counts."""
+    examples = ("method.forget.beta1=3",)
+
+    beta1: float = option(5.0, ZERO_OR_MORE)
+    """Power β₁ of p: the larger, the sooner a token is left alone."""
+    beta2: float = option(1.0, ZERO_OR_MORE)
+    """Power β₂ of 1 − p: the larger, the less a certain token counts."""
 
     positive = False
     moving_target = True
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}: {value}; allowed: 0 or more"
-            for name, value in (("beta1", self.beta1), ("beta2", self.beta2))
-            if not 0 <= value < math.inf
-        ]
-        if problems:
-            raise ConfigurationError(problems)
 
     def shown(self, loss: float) -> float:
         return -loss

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.objectives.base import Objective
 from unlearn.objectives.row_sums import preference_loss, row_sums
+from unlearn.options.declared import ABOVE_ZERO, FINITE, option
 
 
 @dataclass
@@ -23,19 +22,12 @@ class SimNPO(Objective):
     of the target. The authors write γ for β·δ; we keep δ, in the unit of the NLL.
     """
 
-    beta: float = 4.5
-    """Inverse temperature β, above 0: the larger, the sooner a row is left alone."""
-    delta: float = 0.0
-    """Margin δ in nats a token, any number: a row counts as half forgotten at this mean NLL."""
+    examples = ("method.forget.delta=1",)
 
-    def __post_init__(self) -> None:
-        problems = []
-        if not 0 < self.beta < math.inf:
-            problems.append(f"beta: {self.beta}; allowed: above 0")
-        if not math.isfinite(self.delta):
-            problems.append(f"delta: {self.delta}; allowed: any finite number of nats a token")
-        if problems:
-            raise ConfigurationError(problems)
+    beta: float = option(4.5, ABOVE_ZERO)
+    """Inverse temperature β: the larger, the sooner a row is left alone."""
+    delta: float = option(0.0, FINITE)
+    """Margin δ in nats a token: a row counts as half forgotten at this mean NLL."""
 
     def count(self, batch: Batch) -> int:
         return batch.size

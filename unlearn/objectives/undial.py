@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import answer_logits
 from unlearn.objectives.base import Objective, Resources
+from unlearn.options.declared import ABOVE_ZERO, option
 
 
 @dataclass
@@ -28,14 +27,11 @@ class UNDIAL(Objective):
     Where we deviate: the answer tokens count, not prompt and padding.
     """
 
-    beta: float = 10.0
-    """How far the right token's logit is lowered, β, above 0; 10 all but rules the token out."""
+    needs = "memory for a second copy of the model"
+    examples = ("method.forget.beta=3",)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.beta < math.inf:
-            raise ConfigurationError(
-                f"beta: {self.beta}; allowed: above 0 (0 would distil the target unchanged)"
-            )
+    beta: float = option(10.0, ABOVE_ZERO)
+    """How far the right token's logit is lowered, β; 10 all but rules the token out."""
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.reference = resources.frozen_target()

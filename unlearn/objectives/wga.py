@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective
+from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
@@ -24,15 +23,13 @@ class WGA(Objective):
     is forgotten.
     """
 
-    beta: float = 1.0
-    """Power β of the weight, 0 or more; 0 = every token weighs the same."""
+    examples = ("method.forget.beta=2",)
+
+    beta: float = option(1.0, ZERO_OR_MORE)
+    """Power β of the weight; 0 = every token weighs the same: plain ascent."""
 
     positive = False
     moving_target = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < math.inf:
-            raise ConfigurationError(f"beta: {self.beta}; allowed: 0 (plain ascent) or more")
 
     def shown(self, loss: float) -> float:
         return -loss

@@ -6,17 +6,18 @@ options; any other callable is called with the node's keys, as Hydra's `instanti
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 
 
 class Problems:
@@ -28,6 +29,15 @@ class Problems:
     def add(self, problem: str) -> None:
         self.found.append(problem)
 
+    def add_under(self, field: str, problems: Iterable[str]) -> None:
+        """Note the problems of the part that the option `field` names."""
+        for problem in problems:
+            if problem.startswith(f"{field.split('.')[0]}."):
+                self.add(problem)
+            else:  # "warmup: 2" becomes "scheduler.warmup: 2"; a sentence comes after a colon
+                joint = "." if re.match(r"\w+: ", problem) else ": "
+                self.add(f"{field}{joint}{problem}")
+
     def require(self, right: bool, problem: str) -> None:
         if not right:
             self.add(problem)
@@ -37,22 +47,13 @@ class Problems:
         try:
             return make(node)
         except ConfigurationError as error:
-            for problem in error.problems:
-                if problem.startswith(f"{field.split('.')[0]}."):
-                    self.add(problem)
-                else:  # "warmup: 2" becomes "scheduler.warmup: 2"; a sentence comes after a colon
-                    joint = "." if re.match(r"\w+: ", problem) else ": "
-                    self.add(f"{field}{joint}{problem}")
+            self.add_under(field, error.problems)
         except OmegaConfBaseException as error:
             where = f"{field}.{error.full_key}" if error.full_key else field
             self.add(f"{where}: {first_line(error.msg or error)}")
         except Exception as error:  # any: a user's own part may raise what it likes
             self.add(f"{field}: {first_line(error.__cause__ or error)}")
         return None
-
-
-def first_line(error: object) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def build_part(node: Any) -> Any:
@@ -74,6 +75,38 @@ def build_part(node: Any) -> Any:
     if unknown:
         raise ConfigurationError(unknown)
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(target), options))
+
+
+def options_of(node: DictConfig, name: str, problems: Problems) -> Any:
+    """Return the options of a typed node; None where something is wrong, which is noted.
+
+    A node below that is wrong gives way to its default, so that the problems of both are told.
+    """
+    node, before = copy.deepcopy(node), len(problems.found)
+    for key in map(str, node):
+        kind = OmegaConf.get_type(node, key)
+        if (
+            isinstance(kind, type)
+            and dataclasses.is_dataclass(kind)
+            and options_of(node[key], f"{name}.{key}", problems) is None
+        ):
+            node[key] = kind()
+    made = problems.build(name, OmegaConf.to_object, node)
+    return made if len(problems.found) == before else None
+
+
+def check_keys(node: Any, name: str, problems: Problems) -> None:
+    """Note what `+group.option=value` added and nothing reads."""
+    schema = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    if schema is None or not dataclasses.is_dataclass(schema):
+        return
+    allowed = [field.name for field in dataclasses.fields(schema)]
+    for key in map(str, node):
+        problems.require(
+            key in allowed, f"{name}.{key}: no such option; allowed: {', '.join(allowed)}"
+        )
+        if not OmegaConf.is_missing(node, key):
+            check_keys(node._get_node(key), f"{name}.{key}", problems)
 
 
 def part(kind: type) -> Callable[[Any], Any]:

@@ -7,11 +7,14 @@ are dataclasses of their own rooms: their fields are their options.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
+
+from unlearn.options.ranges import above_zero, allowed, at_least, below_one, refuse, seed, share
 
 
 class Dtype(Enum):
@@ -44,6 +47,13 @@ class EvaluationUnit(Enum):
     epochs = "epochs"
 
 
+class EvaluationMode(Enum):
+    """Which end of `evaluation.best` is the best."""
+
+    min = "min"
+    max = "max"
+
+
 class Template(Enum):
     """How a question becomes a prompt."""
 
@@ -64,6 +74,20 @@ class TinyConfig:
     """Most entries of the byte-pair tokenizer, the 256 bytes included."""
     seed: int = 0
     """Seed of the initial weights."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            seed("seed", self.seed),
+            at_least("hidden_size", self.hidden_size, 1),
+            at_least("layers", self.layers, 1),
+            at_least("heads", self.heads, 1),
+            at_least("intermediate_size", self.intermediate_size, 1),
+            at_least("vocabulary", self.vocabulary, 300, " (256 are the bytes)"),
+            None
+            if self.heads < 1 or self.hidden_size % (2 * self.heads) == 0
+            else f"heads: {self.heads} heads do not divide model.tiny.hidden_size="
+            f"{self.hidden_size} into heads of an even size",
+        )
 
 
 @dataclass
@@ -87,6 +111,18 @@ class FineTuningConfig:
     """A target that predicts less than this share of its answer tokens is reported as weak."""
     seed: int = 0
     """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            seed("seed", self.seed),
+            above_zero("lr", self.lr),
+            above_zero("epochs", self.epochs),
+            above_zero("batch_size", self.batch_size),
+            above_zero("micro_batch_size", self.micro_batch_size),
+            share("accuracy", self.accuracy),
+            share("floor", self.floor),
+            below_one("warmup", self.warmup),
+        )
 
 
 @dataclass
@@ -122,6 +158,16 @@ class ModelConfig:
     """Retain-only models that others have published, by the data's subset name."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+
+    def __post_init__(self) -> None:
+        refuse(
+            "dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
+            "model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
+            "keeps float32 masters"
+            if self.dtype is Dtype.bfloat16
+            else None,
+            at_least("max_length", self.max_length, 8, " tokens"),
+        )
 
 
 @dataclass
@@ -161,6 +207,39 @@ class TrainingConfig:
     """With `until`: go on until the retain loss, too, is at most so many nats a token above what it
     was at the first step; null = do not wait for it."""
 
+    def __post_init__(self) -> None:
+        slack, minutes = self.until_retain_slack, self.checkpoint_minutes
+        refuse(
+            above_zero("steps", self.steps),
+            above_zero("epochs", self.epochs),
+            above_zero("batch_size", self.batch_size),
+            above_zero("micro_batch_size", self.micro_batch_size),
+            above_zero("clip", self.clip),
+            allowed(
+                self.diagnose_every >= 0,
+                "diagnose_every",
+                self.diagnose_every,
+                "0 (never) or more steps",
+            ),
+            at_least("until_every", self.until_every, 1, " steps"),
+            allowed(
+                slack is None or 0 <= slack < math.inf,
+                "until_retain_slack",
+                slack,
+                "0 or more nats a token, or null",
+            ),
+            "until_retain_slack: needs training.until, the level that ends a run"
+            if slack is not None and self.until is None
+            else None,
+            allowed(
+                self.checkpoint_every >= 0,
+                "checkpoint_every",
+                self.checkpoint_every,
+                "0 (none) or more steps",
+            ),
+            above_zero("checkpoint_minutes", minutes, "above 0, or null"),
+        )
+
 
 @dataclass
 class EvaluationConfig:
@@ -173,6 +252,9 @@ class EvaluationConfig:
     best: str | None = None
     """Metric by which the best evaluated state is chosen, such as model_utility; the run ends with
     that state, not with the last. Needs `every`. The untrained target is not among them."""
+    mode: EvaluationMode | None = None
+    """Whether the lowest (min) or the highest (max) value of `best` is the best, for a metric of
+    which neither the package nor its reader or measure says so; null = as declared."""
     patience: int | None = None
     """Stop after so many evaluations in a row without a better `best`; null = never."""
     stop_when_accepted: bool = False
@@ -197,8 +279,39 @@ class EvaluationConfig:
     forget and holdout row, one by one, at every evaluation."""
     kpis: Any = None
     """Business measures: {NAME: {_target_: MODULE.FUNCTION, option: value}}, or a list of such
-    nodes. Each is called with (model, tokenizer) in every stage and returns a dict of numbers,
-    which are logged as kpi/<key>. Null = none."""
+    nodes. Each is called with (model, tokenizer) in every stage, and with those of rows, encoder
+    and scores that it names, and returns a dict of numbers, which are logged as kpi/<key>. The key
+    `better` (higher, lower, reference, a number, or a dict of these by name) says which way is
+    good. Null = none."""
+
+    def __post_init__(self) -> None:
+        needs = "needs evaluation.every=STEPS, so that there is something to choose from"
+        refuse(
+            allowed(self.every >= 0, "every", self.every, "0 (none) or more steps or epochs"),
+            *(
+                f"{name}: {value}; {needs}" if value and self.every <= 0 else None
+                for name, value in (
+                    ("best", self.best),
+                    ("stop_when_accepted", self.stop_when_accepted),
+                )
+            ),
+            allowed(
+                self.patience is None or (self.patience >= 1 and self.best is not None),
+                "patience",
+                self.patience,
+                "1 or more evaluations, together with evaluation.best=METRIC",
+            ),
+            f"mode: {self.mode.name}; needs evaluation.best=METRIC, whose best value it tells"
+            if self.mode is not None and self.best is None
+            else None,
+            above_zero("max_new_tokens", self.max_new_tokens),
+            above_zero("generate_tokens", self.generate_tokens),
+            above_zero("score_tokens", self.score_tokens),
+            above_zero("rows", self.rows),
+            allowed(
+                0 < self.min_k <= 1, "min_k", self.min_k, "above 0 up to 1, a share of the tokens"
+            ),
+        )
 
 
 class TrackerName(Enum):

@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from unlearn.errors import first_line
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import read_json
 
 Flat = dict[str, float | None]
@@ -86,6 +88,11 @@ class RunFolder:
         recorded = self.summary.get("metrics") or {}
         return {stage: recorded[stage] for stage in STAGES if recorded.get(stage)}
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of the run's metrics, which way is good above all."""
+        return Catalogue.recorded(self.summary)
+
     @property
     def on_the_way(self) -> dict[int, Flat]:
         """Flat metrics by step, of the evaluations during training."""
@@ -143,7 +150,8 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
             the file. A missing file counts as an empty record.
     """
     if summary is None:
-        summary = read_json(path / RESCORED) or read_summary(path) or {}
+        found = [read_json(path / name) for name in (RESCORED, SUMMARY)]
+        summary = next((record for record in found if record is not None), {})
     return RunFolder(path, summary)
 
 
@@ -179,7 +187,7 @@ def read_yaml(file: Path) -> Any:
     try:
         return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{file.name}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file.name}: {first_line(error)}") from error
 
 
 def at_its_place(config: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
+from unlearn.errors import first_line
 from unlearn.options.schema import TrackerConfig, TrackerMode
 from unlearn.record.sink import Sink
 from unlearn.storage.files import plain, write_text_atomic
@@ -45,7 +46,7 @@ def _guarded(
                 "wandb failed and is off for the rest of this run (%s: %s); the record on disk is "
                 "complete without it.",
                 type(error).__name__,
-                str(error).splitlines()[0] if str(error) else "no message",
+                first_line(error),
             )
 
     return call

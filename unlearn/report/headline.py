@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unlearn.report.wording import HEADLINES
+from unlearn.metrics.catalogue import HEADLINES
 
 OWN = ("kpi/", "attack/")
 """Beginnings of metric names that a reader asked for by name, and so looks for first."""

@@ -16,7 +16,6 @@ from unlearn.report.samples import samples_section, side_by_side
 from unlearn.report.wording import (
     GROUP_TITLES,
     MISSING,
-    better,
     bound_words,
     duration,
     grouped,
@@ -152,7 +151,7 @@ def _metrics(record: RunFolder) -> str:
             [
                 f"`{name}`",
                 *(number(flat.get(name), name) for flat in stages.values()),
-                better(name),
+                record.catalogue[name].words,
             ]
             for name in names
         ]

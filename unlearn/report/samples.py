@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from unlearn.metrics.catalogue import GROUPS
 from unlearn.record.layout import STAGES, read_lines
 from unlearn.report.markdown import cell, table
-from unlearn.report.wording import GROUPS, MISSING, number
+from unlearn.report.wording import MISSING, number
+
+Item = TypeVar("Item")
 
 SAMPLES = {
     "forget": 8,
@@ -67,7 +70,7 @@ def samples_section(rows: Sequence[Mapping[str, Any]]) -> str:
         blocks += [
             f"### {split}: {min(count, len(answered))} of {len(answered)} rows, evenly spaced",
             _strongest(answered) if split.startswith("forget") else "",
-            _answers(_spread(answered, count)),
+            _answers(evenly(answered, count)),
         ]
     return "\n\n".join(["## Sample answers", *filter(None, blocks)]) if blocks else ""
 
@@ -103,8 +106,11 @@ def _answer(row: Mapping[str, Any], stage: str) -> str:
     return f"{cell(row[stage]) or '*(empty)*'} *({number(row[f'rougeL_{stage}'])})*"
 
 
-def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """Pick rows evenly from first to last, so that nobody chose the samples."""
-    if len(rows) <= count:
-        return list(rows)
-    return [rows[round(place * (len(rows) - 1) / (count - 1))] for place in range(count)]
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` items evenly spaced from first to last, or all where there are fewer.
+
+    So nobody chose the samples.
+    """
+    if len(items) <= count:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.metrics.catalogue import HEADLINES
 from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.attacks import attack_names
 from unlearn.report.page import verdict_line
-from unlearn.report.wording import HEADLINES, MISSING, bound_words, duration, number
+from unlearn.report.wording import MISSING, bound_words, duration, number
 
 WIDTH = 100
 
@@ -52,13 +53,15 @@ def _table(record: RunFolder) -> Table:
         if metric.removeprefix("attack/") in attack_names(record):
             continue  # below, under a name of its own
         if any(metric in flat for flat in record.metrics.values()):
-            label, better = HEADLINES.get(metric, (metric, ""))
+            known = record.catalogue[metric]
+            label = known.label if metric in HEADLINES else metric
             values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
-            table.add_row(label, *(value.replace(MISSING, "-") for value in values), better)
+            table.add_row(label, *(value.replace(MISSING, "-") for value in values), known.words)
     for attack in attack_names(record):
         shares = [number(flat.get(f"attack/{attack}")) for flat in record.metrics.values()]
         label = f"{attack}: recovered share"
-        table.add_row(label, *(share.replace(MISSING, "-") for share in shares), "near 0")
+        way = record.catalogue[f"attack/{attack}"].words
+        table.add_row(label, *(share.replace(MISSING, "-") for share in shares), way)
     return table
 
 

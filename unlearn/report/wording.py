@@ -1,42 +1,9 @@
 """How numbers and metric names are put in front of a person."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Headline(NamedTuple):
-    """A metric that a reader looks for first."""
-
-    label: str
-    better: str
-
-
-HEADLINES = {
-    "forget_quality": Headline("forget quality (p-value)", "higher"),
-    "model_utility": Headline("model utility", "higher"),
-    "privleak": Headline("privacy leakage", "near 0"),
-    "forget/verbmem": Headline("forget passages recited (ROUGE-L F1)", "lower"),
-    "forget/knowmem": Headline("forget questions answered (ROUGE-L F1)", "lower"),
-    "retain/knowmem": Headline("retain questions answered (ROUGE-L F1)", "higher"),
-    "forget/rougeL_recall": Headline("forget ROUGE-L recall", "lower"),
-    "forget/probability": Headline("forget probability", "lower"),
-    "retain/rougeL_recall": Headline("retain ROUGE-L recall", "higher"),
-    "retain/probability": Headline("retain probability", "higher"),
-}
-"""In the order in which they are shown."""
-
-BETTER = {
-    "forget/exact_memorization": "lower",
-    "forget/extraction_strength": "lower",
-    "retain/exact_memorization": "higher",
-    "retain/extraction_strength": "higher",
-    "mia": "as reference",
-    "mia_reference": "near 0.5",
-    "attack": "as reference",
-}
-"""Which way is good for metrics, or whole groups, that are no headline."""
-
-GROUPS = ("whole model", "forget", "retain", "real_authors", "world_facts", "holdout", "mia")
+from unlearn.metrics.catalogue import GROUPS, Catalogue, order
 
 GROUP_TITLES = {
     "mia": "membership attacks: AUC, 0.5 = forget rows look like holdout rows",
@@ -44,27 +11,7 @@ GROUP_TITLES = {
 }
 """What a group is called where its name would not do."""
 
-MEASURES = (
-    "verbmem",
-    "knowmem",
-    "rougeL_recall",
-    "rouge1_recall",
-    "probability",
-    "truth_ratio",
-    "exact_memorization",
-    "extraction_strength",
-    "loss",
-)
-"""Metrics of one split, in the order in which they are shown."""
-
 MISSING = "–"
-
-
-def better(metric: str) -> str:
-    """Say which way is good, in a word or two; nothing where nobody can say."""
-    if metric in HEADLINES:
-        return HEADLINES[metric].better
-    return BETTER.get(metric, BETTER.get(_group(metric), ""))
 
 
 def number(value: object, metric: str = "") -> str:
@@ -116,26 +63,14 @@ def size(count: float | None) -> str:
 
 
 def grouped(names: Iterable[str]) -> dict[str, list[str]]:
-    """Sort flat metric names into groups by split, the whole-model numbers first.
+    """Sort flat metric names into the groups of the catalogue, the whole-model numbers first.
 
-    Within a group the order is that of :data:`HEADLINES`, or of :data:`MEASURES` for a split, then
-    by name; groups beyond :data:`GROUPS` (``kpi``, ``attack`` …) follow by name.
+    Within a group the order is that of the catalogue, then by name; groups that it does not know
+    (``kpi``, ``attack`` …) follow by name.
     """
-    order = [*HEADLINES, *MEASURES]
-
-    def rank(name: str) -> tuple[int, str]:
-        key = name.split("/")[-1] if "/" in name else name
-        return (order.index(key) if key in order else len(order), name)
-
+    catalogue = Catalogue()
     groups: dict[str, list[str]] = {}
-    for name in sorted(set(names), key=rank):
-        groups.setdefault(_group(name), []).append(name)
+    for name in order(names):
+        groups.setdefault(catalogue[name].group, []).append(name)
     known = [group for group in GROUPS if group in groups]
     return {group: groups[group] for group in [*known, *sorted(groups.keys() - set(known))]}
-
-
-def _group(metric: str) -> str:
-    """The split of a metric; the AUCs of membership attacks lie together without having one."""
-    if "/" in metric:
-        return metric.split("/")[0]
-    return "mia" if metric.startswith("mia_") else "whole model"

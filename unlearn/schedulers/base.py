@@ -9,7 +9,8 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.compute.gradients import Gradient
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,18 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-class Scheduler:
+class Scheduler(Declared):
     """Takes the step of the optimizer at a rate of its choosing."""
 
     def begin(self, lr: float, steps: int) -> None:
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
 
-    def needs_retain_gradient(self, number: int) -> bool:
-        """Return whether step `number` must be given g_retain, which costs its memory longer."""
-        return False
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this scheduler from working with the method, told before any model
+        loads: sentences, or problems that begin with the option at fault.
+        """
+        return []
 
     def probes_held_out(self, number: int) -> bool:
         """Return whether step `number` is to be probed on the next step's retain batch."""
@@ -53,15 +56,13 @@ class Scheduler:
         parameters: Sequence[Parameter],
         retain_loss: Callable[[], float],
         loss_here: float | None,
-        retain_gradient: Gradient | None = None,
     ) -> Rate:
         """Advance the parameters by one step; `.grad` holds the combined direction.
 
         `number` counts from 0. `retain_loss()` evaluates the retain loss at the parameters' current
         values, of this step's retain batch or, where :meth:`probes_held_out` asked for it, of the
         next one's; `loss_here` is its value before the step where that is known without computing
-        it; `retain_gradient` is given where :meth:`needs_retain_gradient` asked for it. All three
-        are of the forget task where a method has no retain task.
+        it. Both are of the forget task where a method has no retain task.
         """
         raise NotImplementedError
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.compute.gradients import Gradient
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import BELOW_ONE, option
 from unlearn.schedulers.base import Rate, Scheduler, set_rate
 
 
@@ -18,15 +17,11 @@ from unlearn.schedulers.base import Rate, Scheduler, set_rate
 class Ordinary(Scheduler):
     """`optimizer.lr` times a warm-up from 0 and a factor that falls with progress."""
 
-    warmup: float = 0.0
-    """Share of the steps over which the rate rises linearly to `optimizer.lr`, within [0, 1)."""
+    needs = "an optimizer.lr of your choosing"
+    examples = ("optimizer.lr=1e-4",)
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ConfigurationError(
-                f"warmup: {self.warmup} is out of range; allowed: 0 up to, not including, 1 "
-                "(a share of the steps)"
-            )
+    warmup: float = option(0.0, BELOW_ONE)
+    """Share of the steps over which the rate rises linearly to `optimizer.lr`."""
 
     def factor(self, progress: float) -> float:
         """Return the factor at `progress`, 0 at the end of the warm-up and 1 at the last step."""
@@ -46,7 +41,6 @@ class Ordinary(Scheduler):
         parameters: Sequence[Parameter],
         retain_loss: Callable[[], float],
         loss_here: float | None,
-        retain_gradient: Gradient | None = None,
     ) -> Rate:
         rate = self.rate(number)
         set_rate(optimizer, rate)
@@ -56,7 +50,7 @@ class Ordinary(Scheduler):
 
 @dataclass
 class Constant(Ordinary):
-    """The same rate at every step after the warm-up."""
+    """The configured rate at every step after the warm-up."""
 
     def factor(self, progress: float) -> float:
         return 1.0
@@ -64,7 +58,7 @@ class Constant(Ordinary):
 
 @dataclass
 class LinearDecay(Ordinary):
-    """Falls in a straight line to 0 after the last step."""
+    """The configured rate, falling in a straight line to 0 after the last step."""
 
     def factor(self, progress: float) -> float:
         return 1 - progress
@@ -72,7 +66,7 @@ class LinearDecay(Ordinary):
 
 @dataclass
 class Cosine(Ordinary):
-    """Falls along half a cosine to 0 after the last step."""
+    """The configured rate, falling along half a cosine to 0 after the last step."""
 
     def factor(self, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,7 +1,20 @@
-"""Where prepared models lie between runs: one folder, the same for every run of a user."""
+"""What runs share: one folder of a user's, with entries that are named by what made them.
 
+An entry is a file or folder, written whole or not at all under a lock, so that parallel jobs make
+it once and nobody ever reads half of one.
+"""
+
+import hashlib
+import logging
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 
 def cache_root() -> Path:
@@ -20,3 +33,31 @@ def cached_or(name: str, otherwise: str) -> str:
     """
     folder = cache_root() / name
     return str(folder) if folder.is_dir() else otherwise
+
+
+def entry_of(kind: str, made_of: str, suffix: str = "") -> Path:
+    """Return the place of the entry of this kind that `made_of`, as text, names."""
+    return cache_root() / kind / f"{hashlib.sha256(made_of.encode()).hexdigest()[:24]}{suffix}"
+
+
+def once(
+    entry: Path, title: str, read: Callable[[Path], Value], make: Callable[[Path], Value]
+) -> Value:
+    """Return what `read` finds in an entry; where there is none, what `make` returns and writes.
+
+    An entry that `read` cannot make sense of is removed and made anew, and a warning says so.
+    """
+    from filelock import FileLock  # not for `--help`, which asks this module for a path
+
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{entry}.lock"):
+        if entry.exists():
+            try:
+                return read(entry)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s: the cached one is broken (%s) and is made anew", title, error)
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        return make(entry)

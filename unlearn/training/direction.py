@@ -19,8 +19,6 @@ class Direction:
     weights: tuple[float, float]
     norm: float
     diagnostics: Mapping[str, float | None]
-    retain_gradient: Gradient | None = None
-    """g_retain (g_forget where there is no retain task), where the scheduler asked for it."""
     both: tuple[Gradient, Gradient] | None = None
     """(g_retain, g_forget) as they were before they were combined, where an intervention needs
     them."""

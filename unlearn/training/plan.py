@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unlearn.data.batches import PairedBatches
+from unlearn.metrics.catalogue import Way
 from unlearn.options.schema import EvaluationConfig, EvaluationUnit, ModelConfig, TrainingConfig
 from unlearn.schedulers import Scheduler
 from unlearn.training.method import Method
@@ -28,6 +29,8 @@ class Plan:
     evaluation: EvaluationConfig
     model: ModelConfig
     seed: int
+    better: Way = None
+    """Which values of evaluation.best are good."""
 
 
 def number_of_steps(training: TrainingConfig, batches: PairedBatches, method: Method) -> int:

@@ -75,7 +75,8 @@ class RunResources:
         return (sums.cpu() / _answer_tokens(self.forget)).mean().item()
 
     def _holdout_level(self) -> Tensor:
-        rows = encode_rows(self.encoder, self.splits.evaluated["holdout"])
+        assert self.splits.unseen is not None  # checked before any model was loaded
+        rows = encode_rows(self.encoder, self.splits.evaluated[self.splits.unseen])
         losses = self.target_sums(rows) / _answer_tokens(rows).to(self.model.device)
         return losses.mean().expand(len(self.forget))
 

@@ -125,7 +125,6 @@ class Trainer:
         retain_loss, forget_loss = direction.retain_loss, direction.forget_loss
         w_retain, w_forget = direction.weights
         diagnostics = direction.diagnostics
-        retain_gradient = direction.retain_gradient
         del direction  # a probe needs the memory of the gradients
 
         rate = self.scheduler.step(
@@ -134,7 +133,6 @@ class Trainer:
             self.parameters,
             lambda: task_loss(self.model, probed, self.compute).item(),
             loss_here,
-            retain_gradient,
         )
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
@@ -208,8 +206,7 @@ class Trainer:
         norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
         both = (g_retain, copied(g_forget)) if self.interventions.needs_both else None
         gradient = combine_(g_retain, g_forget, weights)
-        kept = g_retain if self.scheduler.needs_retain_gradient(self.done) else None
-        return Direction(gradient, *losses, weights, norm, diagnose(products, weights), kept, both)
+        return Direction(gradient, *losses, weights, norm, diagnose(products, weights), both)
 
     def _gradient(self, name: str, task: Task) -> tuple[Tensor, Gradient]:
         """Return loss (scalar) and gradient of a task, in the context of the interventions."""
@@ -231,11 +228,7 @@ class Trainer:
         retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
         self._require_finite(retain_loss, forget_loss, {"direction norm": norm})
         weights = (1.0, 0.0) if task is retain else (0.0, 1.0)
-        kept = None
-        if self.scheduler.needs_retain_gradient(self.done):
-            # A copy: the optimizer's own may be clipped, and is emptied with `.grad`.
-            kept = [None if part is None else part.clone() for part in gradient]
-        return Direction(gradient, retain_loss, forget_loss, weights, norm, {}, kept)
+        return Direction(gradient, retain_loss, forget_loss, weights, norm, {})
 
     def _require_finite(
         self, retain_loss: float | None, forget_loss: float | None, numbers: dict[str, float]

@@ -62,7 +62,7 @@ class Unlearning:
         self.steps = number_of_steps(training, batches, method)
         self.every = steps_between(plan.evaluation, batches)
         best = plan.evaluation.best
-        self.watch = Watch(best, plan.evaluation.patience) if best else None
+        self.watch = Watch(best, plan.better, plan.evaluation.patience) if best else None
         self.checkpoints = Checkpoints(
             folder,
             self.model,

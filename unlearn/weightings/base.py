@@ -6,8 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 
-class Weighting:
+
+class Weighting(Declared):
     """Turns the Gramian of the two gradients, and the two losses, into two weights.
 
     A weighting without state inherits the empty `state_dict`; one with state overrides both
@@ -32,6 +35,33 @@ class Weighting:
         `gramian` (2, 2) float64 and `losses` (2,) float64, both retain first, on the CPU.
         """
         raise NotImplementedError
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this weighting from working with these objectives, told before any
+        model loads; an override adds to it.
+
+        A problem is a sentence, or begins with the option at fault, as in `slack: 3; allowed: …`.
+        """
+        name, problems = type(self).__name__, []
+        if self.needs_positive_losses:
+            problems += [
+                f"{name} needs losses that are never negative, and {field}={type(loss).__name__} "
+                "is; allowed with it: npo, simnpo, idk and other losses with a floor at zero"
+                for field, loss in method.losses
+                if not loss.positive
+            ]
+        vanishing = [
+            f"{field}={type(loss).__name__}"
+            for field, loss in method.losses
+            if loss.trains and (loss.zero_at_target or loss.vanishes)
+        ]
+        if self.stops_at_zero and vanishing:
+            problems.append(
+                f"{name} does not move where one gradient is zero, as that of "
+                f"{' and '.join(vanishing)} is at the start or at the end; allowed with it: "
+                "ngdiff, imtl_g, pcgrad, linear"
+            )
+        return problems
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import SHARE, option
 from unlearn.weightings.base import Weighting
 
 
@@ -19,15 +19,13 @@ class Linear(Weighting):
     of that, so GradDiff's published learning rates are to be doubled here.
     """
 
-    retain_share: float = 0.5
-    """c, within [0, 1]."""
+    examples = ("method.weighting.retain_share=0.7",)
+
+    retain_share: float = option(0.5, SHARE, "${..retain_share}")
+    """The share c of retain: 1 = retain only, 0 = forget only; the preset's, or ½."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.retain_share <= 1:
-            raise ConfigurationError(
-                f"retain_share: {self.retain_share} is out of range; allowed: 0 to 1 "
-                "(1 = retain only, 0 = forget only)"
-            )
+        super().__post_init__()
         self.fixed = (self.retain_share, 1 - self.retain_share)
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:

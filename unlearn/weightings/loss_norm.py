@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import Range, option
 from unlearn.weightings.base import Weighting
 
 
@@ -26,14 +26,10 @@ class LossNorm(Weighting):
     `losses` (2,) float64, retain first; the Gramian is not used. Raises ConfigurationError.
     """
 
-    floor: float = 1e-4
+    # From 1e-30 on the weights stay within float32, which the gradients may be.
+    floor: float = option(1e-4, Range("1e-30 or more", lambda value: 1e-30 <= value < math.inf))
     """Losses nearer to zero than this count as this, so that no weight exceeds 1/floor; in the
-    unit of the losses (nats a token for NLL), 1e-30 or more."""
-
-    def __post_init__(self) -> None:
-        # From 1e-30 on the weights stay within float32, which the gradients may be.
-        if not 1e-30 <= self.floor < math.inf:
-            raise ConfigurationError(f"floor: {self.floor}; allowed: 1e-30 or more, and finite")
+    unit of the losses (nats a token for NLL)."""
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         retain, forget = losses.abs().clamp(min=self.floor).tolist()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import Range, option
 from unlearn.weightings.base import Weighting
 from unlearn.weightings.ngdiff import SMALLEST_NORM
 
@@ -37,14 +37,8 @@ class NashMTL(Weighting):
     `gramian` (2, 2) float64, retain first. Raises ConfigurationError.
     """
 
-    max_norm: float = 1.0
-    """Greatest length of the direction, above 0; from √2 (or .inf) on it is never shortened."""
-
-    def __post_init__(self) -> None:
-        if not self.max_norm > 0:  # nan, too
-            raise ConfigurationError(
-                f"max_norm: {self.max_norm}; allowed: above 0 (.inf = never shortened)"
-            )
+    max_norm: float = option(1.0, Range("above 0", lambda value: value > 0))
+    """Greatest length of the direction; from √2 (or .inf) on it is never shortened."""
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         norms = retain_norm, forget_norm = gramian.diagonal().clamp(min=0).sqrt().tolist()

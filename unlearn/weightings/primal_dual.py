@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import ABOVE_ZERO, ZERO_OR_MORE, Range, option, range_problems
+from unlearn.options.ranges import allowed, refuse
 from unlearn.weightings.base import Weighting
 
 
@@ -32,37 +33,28 @@ class PrimalDual(Weighting):
     retain first; the Gramian is not used. Raises ConfigurationError.
     """
 
-    bound: float | None = None
+    examples = ("method.weighting.slack=0.2",)
+
+    bound: float | None = option(
+        None,
+        Range("any finite number, or null", lambda value: value is None or math.isfinite(value)),
+    )
     """Largest allowed retain loss, in its own unit (nats a token for NLL); null = `slack` above
     what it is at the first step."""
-    slack: float = 0.1
-    """Room above the first retain loss, 0 or more; used where `bound` is null."""
-    step: float = 1.0
-    """Growth of λ a step and unit of excess, above 0."""
-    start: float = 1.0
-    """λ at the first step, 0 to `most`."""
-    most: float = 100.0
-    """Upper limit of λ, above 0."""
+    slack: float = option(0.1, ZERO_OR_MORE)
+    """Room above the first retain loss; used where `bound` is null."""
+    step: float = option(1.0, ABOVE_ZERO)
+    """Growth of λ a step and unit of excess."""
+    start: float = option(1.0, Range("0 to `most`"))
+    """λ, the retain weight, at the first step."""
+    most: float = option(100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30))
+    """Upper limit of λ."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: {value}; allowed: {allowed}"
-            for name, value, right, allowed in (
-                (
-                    "bound",
-                    self.bound,
-                    self.bound is None or math.isfinite(self.bound),
-                    "a finite number, or null",
-                ),
-                ("slack", self.slack, 0 <= self.slack < math.inf, "0 or more, and finite"),
-                ("step", self.step, 0 < self.step < math.inf, "above 0, and finite"),
-                ("most", self.most, 0 < self.most <= 1e30, "above 0, up to 1e30"),
-                ("start", self.start, 0 <= self.start <= self.most, f"0 to most ({self.most})"),
-            )
-            if not right
-        ]
-        if problems:
-            raise ConfigurationError(problems)
+        refuse(
+            *range_problems(self),
+            allowed(0 <= self.start <= self.most, "start", self.start, f"0 to most ({self.most})"),
+        )
         self._dual = self.start
         self._bound = self.bound
 

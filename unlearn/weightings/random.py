@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn.errors import ConfigurationError
+from unlearn.options.declared import SEED, option
 from unlearn.weightings.base import Weighting
 
 
@@ -24,12 +24,11 @@ class RandomWeighting(Weighting):
     Raises ConfigurationError.
     """
 
-    seed: int = 0
-    """Seed of the draws, 0 up to 2^63 − 1."""
+    seed: int = option(0, SEED, "${seed}")
+    """Seed of the draws."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"seed: {self.seed}; allowed: 0 up to 2^63 - 1")
+        super().__post_init__()
         self._generator = torch.Generator().manual_seed(self.seed)
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from unlearn.record.layout import STAGES
 from unlearn.report.comparison.runs import Run
-from unlearn.report.samples import side_by_side
+from unlearn.report.samples import evenly, side_by_side
 
 BUDGET = 40_000
 """Answers after unlearning that a section of a page may hold, all runs together."""
@@ -89,13 +89,6 @@ class Answers:
             members = [i for i, (s, _) in enumerate(self.places) if s.split("/")[0] == split]
             found += evenly(members, count)
         return found
-
-
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Return `count` items evenly spaced from first to last, or all where there are fewer."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
 
 
 def _thousandths(score: float | None) -> int | None:

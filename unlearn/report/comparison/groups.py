@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from unlearn.report.comparison.numbers import numbers, plane_of
+from unlearn.metrics.catalogue import Catalogue
+from unlearn.report.comparison.numbers import OWN, numbers, plane_of
 from unlearn.report.comparison.runs import Run, in_words
 from unlearn.report.comparison.statistics import Difference, paired_difference
 from unlearn.report.front import Point, hypervolume, pareto_front
@@ -86,6 +87,18 @@ class Section:
     def measure(self) -> str | None:
         """What the forget-retain plane is drawn by."""
         return plane_of([values for group in self.groups for values in group.numbers])
+
+    def better(self, column: str) -> str:
+        """Say which way is good, as the runs recorded it; nothing where nobody said, or not all."""
+        ways = {catalogue[column].words for catalogue in self._catalogues}
+        return ways.pop() if len(ways) == 1 else ""
+
+    @cached_property
+    def _catalogues(self) -> list[Catalogue]:
+        found = [Catalogue.recorded(run.summary) for run in self.runs]
+        for catalogue in found:
+            catalogue.declare(*OWN)
+        return found
 
     @cached_property
     def points(self) -> list[Point]:

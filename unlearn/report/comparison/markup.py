@@ -11,7 +11,7 @@ from unlearn.report.comparison.columns import difference_cell
 from unlearn.report.comparison.export import accepted
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
-from unlearn.report.comparison.numbers import better, cell, shown
+from unlearn.report.comparison.numbers import cell, shown
 from unlearn.report.comparison.styles import style
 
 SHAPES = {
@@ -48,7 +48,7 @@ def groups_table(section: Section) -> str:
     columns = shown(run for group in section.groups for run in group.numbers)
     judged = any(accepted(group) for group in section.groups)
     head = [_head("run"), _head("seeds"), *[_head("accepted")] * judged, _head("front")]
-    head += [_head(title, better(name)) for name, title in columns.items()]
+    head += [_head(title, section.better(name)) for name, title in columns.items()]
     rows = []
     for place, group in enumerate(section.groups):
         front = "yes" if place in section.front else ""
@@ -66,7 +66,7 @@ def runs_table(section: Section) -> str:
     columns = shown(run for group in section.groups for run in group.numbers)
     judged = any(accepted(group) for group in section.groups)
     head = [_head("run"), _head("seed"), _head("folder"), *[_head("accepted")] * judged]
-    head += [_head(title, better(name)) for name, title in columns.items()]
+    head += [_head(title, section.better(name)) for name, title in columns.items()]
     rows = []
     for place, group in enumerate(section.groups):
         for run, numbers in zip(group.runs, group.numbers, strict=True):
@@ -87,7 +87,7 @@ def differences_table(section: Section) -> str:
         return ""
     columns = shown(run for group in section.groups for run in group.numbers)
     head = [_head("run"), _head("pairs")]
-    head += [_head(title, better(name)) for name, title in columns.items()]
+    head += [_head(title, section.better(name)) for name, title in columns.items()]
     rows = [_differences(section, group, list(columns)) for group in others]
     return (
         "<h3>Differences from the baseline</h3><p>Each run minus "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from unlearn.metrics.catalogue import Metric
 from unlearn.report.comparison.runs import Run
 from unlearn.report.comparison.statistics import spread
-from unlearn.report.wording import BETTER, HEADLINES
 
 COLUMNS = {
     "forget/rougeL_recall": "forget ROUGE-L",
@@ -24,6 +24,12 @@ COLUMNS = {
 }
 """Compared numbers; `retain_kept` is retain ROUGE-L after ÷ before, `overshoot` the NLL of the
 forget rows minus the reference's: above 0 they are less likely than had they never been learnt."""
+OWN = (
+    Metric("retain_kept", "higher"),
+    Metric("overshoot", 0.0),
+    Metric("train_s", "lower"),
+)
+"""Numbers that only a comparison has."""
 FURTHER = ("attack/", "kpi/")
 """Groups of metrics that are columns of page and CSV as well, where a run has them."""
 FORMS = {"train_s": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
@@ -64,14 +70,6 @@ def plane_of(runs: Sequence[Mapping[str, float]]) -> str | None:
         if any({f"forget/{measure}", f"retain/{measure}"} <= run.keys() for run in runs):
             return measure
     return None
-
-
-def better(column: str) -> str:
-    """Say which way is good: higher, lower, near 0; nothing where nobody can say."""
-    own = {"retain_kept": "higher", "overshoot": "near 0", "train_s": "lower"}
-    return own.get(column) or (
-        HEADLINES[column].better if column in HEADLINES else BETTER.get(column, "")
-    )
 
 
 def written(column: str, value: float) -> str:

@@ -131,11 +131,11 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 def _read(path: Path) -> Run:
     """Read one run, its configuration included, so that a broken file is told of here."""
-    run = Run(path, read_run(path).summary)
+    summary = _mapping(read_run(path).summary)
+    run = Run(path, summary)
     assert run.compared is not None and run.overrides is not None
-    if not run.summary:
+    if not _record_of(path).exists():
         return replace(run, error=run.last_error())
-    summary = _mapping(run.summary)
     missing = [key for key in ("status", "overrides", "metrics") if key not in summary]
     if missing:
         raise ValueError(f"it is no record of a run, as it has no {', '.join(missing)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 from torch.nn import Parameter
@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from unlearn.compute.gradients import Gradient
 from unlearn.compute.model import LanguageModel
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 from unlearn.training.direction import Direction
 
 
@@ -45,24 +47,7 @@ class TaskAtStep:
         return gradient
 
 
-class Trained(Protocol):
-    """What may be asked of an objective beside an intervention."""
-
-    @property
-    def trains(self) -> bool: ...
-
-
-class Beside(Protocol):
-    """The objectives of a method."""
-
-    @property
-    def forget(self) -> Trained: ...
-
-    @property
-    def retain(self) -> Trained: ...
-
-
-class Intervention:
+class Intervention(Declared):
     """Does something around a step that is neither a loss nor a pair of weights.
 
     Every hook does nothing unless it is overridden. One with state that moves as the run goes on
@@ -74,7 +59,10 @@ class Intervention:
     memory, and no single backward pass for fixed weights."""
 
     def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps it from working with these objectives, told before any model loads."""
+        """Return what keeps it from working with these objectives, told before any model loads.
+
+        A problem is a sentence, or begins with the option at fault, as in `rho: 3; allowed: …`.
+        """
         return []
 
     def begin(self, start: Start) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from unlearn.options.beside import Beside
 from unlearn.training.direction import Direction
-from unlearn.training.interventions.base import Beside, Intervention
+from unlearn.training.interventions.base import Intervention
 
 
 @dataclass
@@ -24,6 +25,8 @@ class SAGO(Intervention):
     in memory, and no pass through the model.
     """
 
+    needs = "both tasks"
+    examples = ("method=graddiff",)
     needs_both = True
 
     def problems_beside(self, method: Beside) -> list[str]:

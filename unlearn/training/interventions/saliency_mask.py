@@ -1,4 +1,4 @@
-"""Only what the forget loss depends on most may move."""
+"""A saliency mask: only the neurons, or weights, that the forget loss depends on most may move."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from unlearn.errors import ConfigurationError, NumericalError
+from unlearn.errors import NumericalError
+from unlearn.options.beside import Beside
+from unlearn.options.declared import Range, option
 from unlearn.training.direction import Direction
-from unlearn.training.interventions.base import Beside, Intervention, Start
+from unlearn.training.interventions.base import Intervention, Start
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,16 @@ class SaliencyMask(Intervention):
     SalUn's mask is of ascent whatever the method, and its code takes a step after each batch. Units
     without a gradient never move.
 
-    Raises ConfigurationError; NumericalError where the forget loss has no finite gradient.
+    Raises NumericalError where the forget loss has no finite gradient.
     """
 
-    share: float = 0.1
-    """Share of all units that may move, above 0 up to 1; SURE's code: 0.01, SalUn: 0.5."""
-    unit: Unit = Unit.neuron
-    """neuron, or weight."""
+    needs = "a forget task"
+    examples = ("", "method=npo method.interventions.saliency_mask.share=0.01")
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ConfigurationError(f"share: {self.share}; allowed: above 0 up to 1")
+    share: float = option(0.1, Range("above 0 up to 1", lambda value: 0 < value <= 1))
+    """Share of all units that may move; 0.01 in the code of SURE, 0.5 in that of SalUn."""
+    unit: Unit = Unit.neuron
+    """What is salient or not: a row of a weight matrix or an entry of a vector, or each weight."""
 
     def problems_beside(self, method: Beside) -> list[str]:
         if method.forget.trains:

@@ -1,8 +1,7 @@
-"""Sharpness-aware minimisation of the forget loss."""
+"""SAM: the forget gradient taken where the forget loss is worst near by, to forget more firmly."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from unlearn.compute.gradients import inner_product
-from unlearn.errors import ConfigurationError
-from unlearn.training.interventions.base import Beside, Intervention, Start, TaskAtStep
+from unlearn.options.beside import Beside
+from unlearn.options.declared import ABOVE_ZERO, option
+from unlearn.training.interventions.base import Intervention, Start, TaskAtStep
 
 
 @dataclass
@@ -26,16 +26,13 @@ class SAM(Intervention):
     Where we differ from the authors' code: the weights come back from a copy, where theirs
     subtract what they added and keep its rounding; the loss of the record is that at θ, theirs is
     the one at the shifted point. Weights in bfloat16 round most of a small ρ away, in both.
-
-    Raises ConfigurationError.
     """
 
-    rho: float = 0.01
-    """ρ, the distance of the shifted point, above 0."""
+    needs = "a forget task"
+    examples = ("", "method=npo method.interventions.sam.rho=0.05")
 
-    def __post_init__(self) -> None:
-        if not 0 < self.rho < math.inf:
-            raise ConfigurationError(f"rho: {self.rho}; allowed: above 0")
+    rho: float = option(0.01, ABOVE_ZERO)
+    """Distance ρ of that point from the weights, in the norm over all of them."""
 
     def problems_beside(self, method: Beside) -> list[str]:
         if method.forget.trains:

@@ -1,0 +1,180 @@
+"""The metric catalogue: each metric is declared once, with the way that is good; free of torch.
+
+A flat name is `<split>/<metric>`, a whole-model number, or the name of an attack or of a user's
+measure. What a metric of a split says depends on the split's role: what a model shows on rows that
+are to be forgotten is better low, and on rows that are to be kept better high. Where nobody said
+which way is good it is None: no caller guesses it from a name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, Literal
+
+Way = str | float | None
+"""`higher`, `lower`, a number that is best, `reference` (best where a model that never saw the
+forget rows is), or None: nobody said."""
+WAYS = ("higher", "lower", "reference")
+Role = Literal["forget", "keep", "unseen"]
+"""A split is to be forgotten, to be kept, or no model has seen it."""
+ROLES: dict[str, Role] = {
+    "forget": "forget",
+    "retain": "keep",
+    "real_authors": "keep",
+    "world_facts": "keep",
+    "holdout": "unseen",
+}
+"""Roles of splits of which their reader says nothing; any other split has none."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is known of a metric whatever its value."""
+
+    name: str
+    """Flat; of a declaration for every split, what stands behind the slash."""
+    better: Way = None
+    label: str = ""
+    """What a reader of a report calls it; empty: its name."""
+    group: str = "whole model"
+    """The heading under which it is shown: a split, `mia`, `attack`, `kpi` …"""
+    needs: tuple[str, ...] = ()
+    """What has to be there for it to be measured; evaluation/names.py says what each word means."""
+
+    @property
+    def words(self) -> str:
+        """Which way is good, in a word or two; nothing where nobody said."""
+        if isinstance(self.better, str):
+            return "as reference" if self.better == "reference" else self.better
+        return "" if self.better is None else f"near {self.better:g}"
+
+
+SHOWN_BY_KNOWLEDGE: dict[Role, Way] = {"forget": "lower", "keep": "higher", "unseen": None}
+"""What grows with what a model knows of the rows."""
+LOSS: dict[Role, Way] = {"forget": "higher", "keep": "lower", "unseen": None}
+TRUTH_RATIO: dict[Role, Way] = {"forget": "higher", "keep": "higher", "unseen": None}
+"""Forget: mean min(R, 1/R), 1 where right and wrong look alike; keep: mean max(0, 1 − R)."""
+
+OF_SPLITS = {
+    Metric("verbmem", label="passages recited (ROUGE-L F1)", needs=("quiz",)): SHOWN_BY_KNOWLEDGE,
+    Metric("knowmem", label="questions answered (ROUGE-L F1)", needs=("quiz",)): SHOWN_BY_KNOWLEDGE,
+    Metric("rougeL_recall", label="ROUGE-L recall", needs=("answers",)): SHOWN_BY_KNOWLEDGE,
+    Metric("rouge1_recall", label="ROUGE-1 recall", needs=("answers",)): SHOWN_BY_KNOWLEDGE,
+    Metric("accuracy", needs=("multiple choice",)): SHOWN_BY_KNOWLEDGE,
+    Metric("probability"): SHOWN_BY_KNOWLEDGE,
+    Metric("truth_ratio", label="truth ratio", needs=("wrong answers",)): TRUTH_RATIO,
+    Metric("truth_ratio_arithmetic", needs=("wrong answers",)): TRUTH_RATIO,
+    Metric("exact_memorization"): SHOWN_BY_KNOWLEDGE,
+    Metric("extraction_strength", needs=("recited",)): SHOWN_BY_KNOWLEDGE,
+    Metric("loss"): LOSS,
+}
+"""Metrics of one split, in the order in which they are shown, and their ways by role."""
+
+QUALITY = ("reference", "forget/truth_ratio")
+WHOLE = (
+    Metric("forget_quality", "higher", "forget quality (p-value)", needs=QUALITY),
+    Metric("model_utility", "higher", "model utility", needs=("no quiz",)),
+    Metric("privleak", 0.0, "privacy leakage", needs=("reference", "unseen")),
+    Metric("model_utility_arithmetic", "higher", needs=("no quiz",)),
+    Metric("forget_quality_D", "lower", needs=QUALITY),
+    Metric("mia_loss", "reference", group="mia", needs=("unseen",)),
+    Metric("mia_zlib", "reference", group="mia", needs=("unseen",)),
+    Metric("mia_min_k", "reference", group="mia", needs=("unseen",)),
+    Metric("mia_min_k_plus_plus", "reference", group="mia", needs=("unseen",)),
+    Metric("mia_gradient_norm", "reference", group="mia", needs=("unseen", "gradient norms")),
+    Metric("mia_reference", 0.5, group="mia", needs=("reference", "unseen")),
+)
+"""Numbers of a whole model, in the order in which they are shown."""
+
+HEADLINES = (
+    *("forget_quality", "model_utility", "privleak"),
+    *("forget/verbmem", "forget/knowmem", "retain/knowmem", "forget/accuracy", "retain/accuracy"),
+    *("forget/rougeL_recall", "forget/probability", "retain/rougeL_recall", "retain/probability"),
+)
+"""What a reader looks for first, in this order."""
+GROUPS = ("whole model", *ROLES, "mia")
+"""In the order in which they are shown; others follow by name."""
+
+_OF_SPLITS = {metric.name: (metric, ways) for metric, ways in OF_SPLITS.items()}
+_WHOLE = {metric.name: metric for metric in WHOLE}
+
+
+class Catalogue:
+    """The metrics of a run: what is declared above, and what reader, measures and user declare."""
+
+    def __init__(self, roles: Mapping[str, Role | None] | None = None) -> None:
+        """`roles`: what a reader says of its splits; None, and what it does not name: the usual."""
+        self.roles: dict[str, Role | None] = {**ROLES, **(roles or {})}
+        self._declared: dict[str, Metric] = {}
+
+    def declare(self, *metrics: Metric) -> None:
+        """Add metrics of a reader, a measure or a user, or replace what is known of them."""
+        self._declared |= {metric.name: metric for metric in metrics}
+
+    def declare_quiz(self, name: str) -> None:
+        """Add a reader's quiz: the share of right answers to questions on its split's rows."""
+        metric, role = self[name], self.roles.get(name.partition("/")[0])
+        if metric.better is None and role is not None:
+            self.declare(replace(metric, better=SHOWN_BY_KNOWLEDGE[role]))
+
+    def __getitem__(self, name: str) -> Metric:
+        """Return what is known of a flat name; of a strange one nothing but its group."""
+        if name in self._declared:
+            return self._declared[name]
+        if name in _WHOLE:
+            return _WHOLE[name]
+        group, slash, last = name.partition("/")
+        if group == "attack":
+            return Metric(name, "reference", group=group, needs=("attacks",))
+        role = self.roles.get(group)
+        if last in _OF_SPLITS and role is not None:
+            metric, ways = _OF_SPLITS[last]
+            label = f"{group} {metric.label or last}"
+            return replace(metric, name=name, better=ways[role], label=label, group=group)
+        return Metric(name, group=group if slash else "whole model")
+
+    def better(self, stages: Mapping[str, Iterable[str] | None]) -> dict[str, Way]:
+        """Return the way of each metric of any stage that has one, as `summary.json` records it."""
+        names = {name for flat in stages.values() for name in flat or ()}
+        ways = {name: self[name].better for name in sorted(names)}
+        return {name: way for name, way in ways.items() if way is not None}
+
+    @staticmethod
+    def recorded(summary: Mapping[str, Any]) -> Catalogue:
+        """Return the catalogue of a run from its record, older ones without `better` included."""
+        catalogue = Catalogue()
+        recorded = summary.get("better")
+        for name, way in recorded.items() if isinstance(recorded, Mapping) else ():
+            if is_way(way):  # a record of somebody else's may hold anything
+                catalogue.declare(replace(catalogue[name], better=way))
+        return catalogue
+
+
+def is_way(value: object) -> bool:
+    """Return whether a value from a configuration or a record says which way is good."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return math.isfinite(value)
+    return value is None or value in WAYS
+
+
+def distance(way: Way, value: float) -> float:
+    """Return the value as a number of which less is better; the way must be known by itself."""
+    if way is None or way == "reference":
+        raise ValueError(f"no value is better than another by the way {way!r}")
+    if isinstance(way, str):
+        return -value if way == "higher" else value
+    return abs(value - way)
+
+
+def order(names: Iterable[str]) -> list[str]:
+    """Sort flat names: headlines and the numbers of a split as declared, then by name."""
+    places = [*HEADLINES, *_OF_SPLITS]
+
+    def rank(name: str) -> tuple[int, str]:
+        key = name.split("/")[-1]
+        return (places.index(key) if key in places else len(places), name)
+
+    return sorted(set(names), key=rank)
