@@ -276,6 +276,33 @@ def test_a_mask_holds_whatever_is_named_after_it() -> None:
     assert bits(model) != [w.numpy().tobytes() for w in start]
 
 
+def test_the_state_of_every_intervention_is_kept_and_put_back() -> None:
+    class Counting(Intervention):
+        count = 0
+
+        def settle(self, step: int) -> None:
+            self.count += step
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"count": self.count}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.count = state["count"]
+
+    first = {"mask": SaliencyMask(0.1), "sam": SAM(), "counting": Counting()}
+    trainer = trainer_of(tiny.model(seed=1), first)
+    trainer.step()
+    trainer.step()
+    other = {"mask": SaliencyMask(0.5), "sam": SAM(), "counting": Counting()}
+    again = trainer_of(tiny.model(seed=2), other)  # a mask of its own, until the state is back
+    pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
+    assert not all(torch.equal(*pair) for pair in pairs)
+    again.load_state_dict(trainer.state_dict())
+    assert other["counting"].count == 1 + 2
+    pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
 class Ball(Intervention):
     """A user's: the weights never leave a ball around those of the target."""
 

@@ -36,7 +36,7 @@ class Interventions:
 
     def begin(self, start: Start) -> None:
         for name, part in self.named.items():
-            log.info("intervention %s: %s", name, part)
+            log.info("intervention %s: %s", name, type(part).__name__)
             part.begin(start)
 
     def gradient(
