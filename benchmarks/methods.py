@@ -46,6 +46,8 @@ from unlearn.training.trainer import Trainer
 RATE = 1e-6
 """Learning rate: small, so that every method stays finite on a random model."""
 NOTHING_TRAINED = "none"
+INTERVENTIONS = {"sam": 3, "saliency_mask": 0, "sago": 0}
+"""What each adds to a step, in F."""
 
 
 def method_names() -> list[str]:
@@ -164,6 +166,11 @@ def measure_methods(shape: Shape, device: torch.device, repeats: int) -> Table:
             seconds = statistics.median(step for step, _ in pairs)
             cost = ideal(name, method, depth)
             table.add_row(name, f"{counted:.2f}", f"{cost:.2f}", f"{ratio:.1f}", f"{seconds:#.3g}")
+        for name, more in INTERVENTIONS.items():
+            chosen = f"method/interventions=[{name}]"
+            trainer = work.trainer(build_method("ngdiff", work.alternatives, chosen), Constant())
+            counted = work.counted(trainer).total
+            table.add_row(f"ngdiff, {name}", f"{counted:.2f}", f"{6 + more:.2f}", "", "")
         counted = work.counted(probed(work), steps=10).total
         table.add_row("ngdiff, gen", f"{counted:.2f}", f"{6 + 2 / 10:.2f}", "", "")
     return table

@@ -32,7 +32,9 @@ from unlearn.weightings import TorchJDWeighting
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 100
-GROUPS = ("method/forget", "method/retain", "method/weighting", "scheduler", "attack")
+LISTS = ("attack", "method/interventions")
+"""Groups of which any number may be chosen: the name of a file stands above its node."""
+GROUPS = ("method/forget", "method/retain", "method/weighting", "scheduler", *LISTS)
 PAGES = ("docs/methods.md", "docs/attacks.md")
 CELL = "options: default, range"
 TORCHJD = {
@@ -101,7 +103,7 @@ def summary(kind: type) -> str:
 
 def yaml_of(group: str, name: str, kind: type[Declared], target: str) -> str:
     """Return the YAML file of a part."""
-    chosen = f"attack=[{name}]" if group == "attack" else f"{group}={name}"
+    chosen = f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
     header = textwrap.wrap(f"{summary(kind)} Needs {kind.needs}.", WIDTH - 2)
     examples = [f"    unlearn {chosen} {example}".rstrip() for example in kind.examples]
     body = [f"_target_: {target}"]
@@ -114,7 +116,7 @@ def yaml_of(group: str, name: str, kind: type[Declared], target: str) -> str:
             body.append(f"{line}  # {says}")
         else:
             body += [f"# {part}" for part in textwrap.wrap(says, WIDTH - 4)] + [line]
-    if group == "attack":
+    if group in LISTS:
         body = [f"{name}:", *(f"  {line}" for line in body)]
     return "\n".join([*(f"# {line}" for line in header + examples), *body]) + "\n"
 
@@ -170,11 +172,12 @@ def cell_of(heading: str, name: str) -> str:
             for part in ("forget", "retain", "weighting")
             for option in options_of(method[part], f"{part}.")
         ]
-    elif group == "attack":
-        node = composed(f"attack/{name}").attack[name]
+    elif group in LISTS:
+        place = f"{group.replace('/', '.')}.{name}"
+        node = OmegaConf.select(composed(f"{group}/{name}"), place)
         told = list(options_of(node))
         kind = locate(node._target_)
-        if not told and kind.needs != "nothing":
+        if group == "attack" and not told and kind.needs != "nothing":  # it has no column for that
             told = [f"–; needs {kind.needs}"]
     else:
         text = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")

@@ -123,6 +123,44 @@ REFUSED = {
         ["scheduler=cosine", "scheduler.warmup=2"],
         ["scheduler.warmup: 2.0", "not including, 1"],
     ),
+    "intervention": (
+        ["method/interventions=[nope]"],
+        ["method/interventions=[nope]", "any of sago, saliency_mask, sam,"],
+    ),
+    "option of an intervention not chosen": (
+        ["method.interventions.sam.rho=1"],
+        ["method.interventions.sam: nothing is chosen", "choose with method/interventions=[sam]"],
+    ),
+    "option of an intervention": (
+        ["method/interventions=[sam]", "method.interventions.sam.rho=0"],
+        ["method.interventions.sam.rho: 0.0", "above 0"],
+    ),
+    "word of an intervention": (
+        ["method/interventions=[saliency_mask]", "method.interventions.saliency_mask.unit=row"],
+        ["method.interventions.saliency_mask.unit: ", "'row'", "[neuron, weight]"],
+    ),
+    "no intervention": (
+        [f"+method.interventions.x._target_={NGDIFF}"],
+        ["method.interventions.x._target_: ", "makes a NGDiff", "interventions.base.Intervention"],
+    ),
+    "interventions without a method": (
+        ["method=none", "method/interventions=[sam]"],
+        ["method.interventions: sam, but method=none takes no step"],
+    ),
+    "intervention without its tasks": (
+        ["method/retain=none", "method/interventions=[sago]"],
+        ["method.interventions.sago: chooses between the gradients of both tasks"],
+    ),
+    "interventions without a forget task": (
+        [
+            "method.forget._target_=unlearn.objectives.NoObjective",
+            "method/interventions=[sam,saliency_mask]",
+        ],
+        [
+            "method.interventions.sam: takes the forget gradient elsewhere",
+            "method.interventions.saliency_mask: needs the gradient of the forget loss",
+        ],
+    ),
     "evaluations": (["evaluation.every=-1"], ["evaluation.every: -1", "0 (none)"]),
     "answer length": (["evaluation.max_new_tokens=0"], ["evaluation.max_new_tokens: 0"]),
     "share of tokens": (["evaluation.min_k=40"], ["evaluation.min_k: 40.0", "above 0 up to 1"]),

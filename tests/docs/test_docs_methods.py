@@ -19,7 +19,7 @@ from test_commands_in_docs import commands, overrides_of
 from test_costs import DEPTH, SHAPE
 from torch import Tensor
 
-from benchmarks.methods import Workbench, build_method, ideal, method_names
+from benchmarks.methods import INTERVENTIONS, Workbench, build_method, ideal, method_names
 from unlearn.composition.register import register
 from unlearn.experiment.settings import method_of
 from unlearn.objectives import Objective
@@ -35,6 +35,7 @@ SEED = 3
 """What `${seed}` stands for here."""
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "above 0": ([1e-6, 50.0], [0.0, -1.0, math.nan]),
+    "above 0 up to 1": ([1e-6, 1.0], [0.0, 1.1, math.nan]),
     "above 0, up to 1e30": ([1.0, 1e30], [0.0, 1e31]),
     "0 or more": ([0.0, 3.0], [-0.1, math.nan]),
     "0 or more, not checked": ([0.0, 3.0], []),
@@ -51,6 +52,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
         ["target", 0, -1.0, None],
     ),
     "min, median or rmse": (["min", "median", "rmse"], ["max"]),
+    "neuron or weight": (["neuron", "weight"], ["row"]),
     "a file, required": ([], [None, "no/such/file.jsonl"]),
     "a column's name": ([], ["no such column"]),
 }
@@ -282,6 +284,43 @@ def test_the_ranges_are_those_that_the_code_allows(work: Workbench, group: str, 
             _, problems = built(group, name, work, **{option: value})
             last = option.rpartition(".")[2]
             assert any(last in problem for problem in problems), (option, value, problems)
+
+
+# Interventions
+
+
+def interventions() -> dict[str, Row]:
+    return rows_of("`method/interventions=`")
+
+
+def chosen(name: str, **options: Any) -> tuple[DictConfig, list[str]]:
+    """Return the configuration of an intervention with these options, and what is wrong with it."""
+    words = [f"method.interventions.{name}.{key}={value}" for key, value in options.items()]
+    cfg, problems = composed(f"method/interventions=[{name}]", *words), Problems()
+    method_of(cfg, problems)
+    return cfg.method.interventions[name], problems.found
+
+
+def test_every_intervention_has_a_row_and_every_row_an_intervention() -> None:
+    files = sorted(path.stem for path in (CONF / "interventions").glob("*.yaml"))
+    assert sorted(interventions()) == files == sorted(INTERVENTIONS)
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_an_intervention_is_as_its_row_says(name: str) -> None:
+    row, node = interventions()[name], chosen(name)[0]
+    told, expected = options_in(row), options_of(node)
+    assert told.keys() == expected.keys()
+    for option, (default, allowed) in told.items():
+        assert same(default, expected[option]), option
+        inside, outside = RANGES[allowed]
+        for value in inside:
+            assert chosen(name, **{option: value})[1] == [], (option, value)
+        for value in outside:
+            assert any(option in problem for problem in chosen(name, **{option: value})[1]), value
+    assert int(row["a step more, F"]) == INTERVENTIONS[name]
+    doc = locate(node._target_).__doc__
+    assert arxiv(row["source"]) == arxiv(doc)
 
 
 # What the table of weightings says of directions

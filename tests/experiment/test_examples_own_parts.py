@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from support.command import SMALL
+from support.command import QUICK, SMALL, Command
 
 from unlearn.data import Row
 
 ROOT = Path(__file__).parents[2]
-OURS = ("own_method", "own_data_set", "own_metric", "multiple_choice")
+OURS = ("own_method", "own_data_set", "own_metric", "multiple_choice", "own_intervention")
 SHRUNK = [word for word in SMALL if not word.startswith(("data", "model.autocast"))]
 
 
@@ -65,6 +65,9 @@ def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> 
         assert len(set(shares)) > 1, "the share moves with the gradients"
     elif name == "own_data_set":
         assert summary["data"]["name"] == "capitals"
+    elif name == "own_intervention":
+        chosen = summary["method"]["interventions"]["own_sam"]
+        assert chosen["_target_"] == "own_sam.OwnSAM"
     elif name == "own_metric":
         assert summary["better"]["kpi/long_answers"] == "lower"
         assert summary["training"]["best"]["metric"] == "kpi/long_answers"
@@ -74,7 +77,7 @@ def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> 
         assert summary["better"]["retain/accuracy"] == "higher"
 
 
-@pytest.mark.parametrize("name", ["own_metric", "multiple_choice"])
+@pytest.mark.parametrize("name", ["own_metric", "multiple_choice", "own_intervention"])
 def test_an_example_has_35_lines_with_its_yaml(name: str) -> None:
     files = [p for p in (ROOT / "examples" / name).rglob("*") if p.suffix in (".py", ".yaml")]
     assert sum(len(path.read_text().splitlines()) for path in files) <= 35
@@ -117,3 +120,19 @@ def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
         shares.append(weights[0] * retain)
     assert shares == pytest.approx([0.6, 0.6, 0.8, 1.0])
     assert CappedShare()(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.ones(2)) == (1.0, 0.0)
+
+
+def test_the_intervention_is_the_one_of_the_package(
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ROOT / "examples" / "own_intervention"
+    monkeypatch.syspath_prepend(str(folder))
+    words = (*QUICK, "scheduler=constant", "optimizer.lr=1e-3")
+    own = unlearn("--config-dir", str(folder), *words, "method/interventions=[own_sam]")
+    ours = unlearn(*words, "method/interventions=[sam]")
+    assert own.status == 0, own.said
+    for one, other in zip(own.steps, ours.steps, strict=True):
+        for name in ("train/forget_loss", "train/retain_loss", "train/cosine"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3)
+    plain = unlearn(*words)
+    assert own.steps[0]["train/cosine"] != plain.steps[0]["train/cosine"]

@@ -88,6 +88,14 @@ CHOICES = {
         "training.until_every=2",
         "training.until_retain_slack=0.1",
     ],
+    "sam": ["method/interventions=[sam]"],
+    "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
+    "a mask by weight, and sago": [
+        "method=graddiff",
+        "method/interventions=[saliency_mask,sago]",
+        "method.interventions.saliency_mask.unit=weight",
+        "scheduler=constant",
+    ],
     "the best state": ["evaluation.best=retain/rougeL_recall", "evaluation.patience=5"],
 }
 

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.calls import counted_calls, mark_layers
 from benchmarks.loops import SHAPES, build_model
-from benchmarks.methods import Workbench, build_method, ideal, method_names, probed
+from benchmarks.methods import INTERVENTIONS, Workbench, build_method, ideal, method_names, probed
 from unlearn.schedulers import Constant
 
 DEPTH = 16
@@ -74,6 +74,18 @@ def test_a_task_of_weight_zero_costs_a_forward_pass_for_the_record(
 
 def test_gen_adds_two_forward_passes_every_ten_steps(work: Workbench) -> None:
     assert work.counted(probed(work), steps=20).total == pytest.approx(6 + 2 / 10)
+
+
+@pytest.mark.parametrize("method", ["graddiff", "ngdiff"])
+@pytest.mark.parametrize(("name", "more"), INTERVENTIONS.items())
+def test_an_intervention_runs_no_more_than_it_needs(
+    work: Workbench, method: str, name: str, more: int
+) -> None:
+    chosen = build_method(method, work.alternatives, f"method/interventions=[{name}]")
+    trainer = work.trainer(chosen, Constant())
+    trainer.diagnose_every = 0
+    counted = [work.counted(trainer).total for _ in range(2)]
+    assert counted == pytest.approx([6 + more] * 2)
 
 
 def test_fixed_weights_take_their_gradients_apart_at_no_further_cost(work: Workbench) -> None:

@@ -84,9 +84,9 @@ def _of_option(error: OmegaConfBaseException) -> str:
         return f"{error.full_key}: not set; give {error.full_key}=VALUE"
     if isinstance(error, (ConfigAttributeError, ConfigKeyError)) and error.parent_node is not None:
         allowed = [str(key) for key in error.parent_node if key != "hydra"]
-        group, _, name = str(error.full_key).partition(".")
         if not allowed:  # a group of which any number may be chosen, and none is
-            chosen = name.partition(".")[0]
+            place, _, chosen = str(error.full_key).rpartition(".")
+            group = place.replace(".", "/")
             return (
                 f"{error.full_key}: nothing is chosen for {group}; choose with {group}=[{chosen}]"
             )

@@ -27,6 +27,11 @@ def take_gradient(parameters: Sequence[Parameter]) -> Gradient:
     return gradient
 
 
+def copied(gradient: Gradient) -> Gradient:
+    """Return the gradient in memory of its own."""
+    return [None if part is None else part.clone() for part in gradient]
+
+
 def inner_product(first: Gradient, second: Gradient) -> Tensor:
     """Return first·second over all parameters, float64 scalar: float32 products, float64 sums."""
     parts = []

@@ -112,16 +112,23 @@ class PairedBatches:
         order = self.orders["forget"]
         return -(-order.rows // order.batch_size)
 
-    def _micro_batches(self, name: str, step: int) -> list[Batch]:
+    def _micro_batches(self, name: str, rows: Sequence[int]) -> list[Batch]:
         examples = self.sets[name]
-        rows = sorted(self.orders[name].batch(step), key=lambda row: len(examples[row]))
+        rows = sorted(rows, key=lambda row: len(examples[row]))
         size = self.micro_batch_size
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [collate([examples[row] for row in part], part) for part in parts]
 
     def step(self, step: int) -> tuple[list[Batch], list[Batch]]:
         """Return the (forget, retain) micro-batches of `step`."""
-        return self._micro_batches("forget", step), self._micro_batches("retain", step)
+        forget, retain = (
+            self._micro_batches(name, self.orders[name].batch(step)) for name in self.sets
+        )
+        return forget, retain
+
+    def every(self, name: str) -> list[Batch]:
+        """Return all rows of a set once, as micro-batches."""
+        return self._micro_batches(name, range(len(self.sets[name])))
 
 
 def batches_by_length(lengths: Sequence[int], tokens: int, most_rows: int = 256) -> list[list[int]]:

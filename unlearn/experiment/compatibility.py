@@ -21,6 +21,7 @@ from unlearn.options.beside import Beside
 from unlearn.options.parts import Problems
 from unlearn.options.schema import EvaluationConfig
 from unlearn.schedulers import Scheduler
+from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
 from unlearn.weightings import Weighting
 
@@ -34,7 +35,7 @@ def check_parts(
 ) -> None:
     """Let every part judge itself beside the others; None where it could not be made."""
     beside = None
-    judged: dict[str, Objective | Weighting | Scheduler | Attack | None] = {}
+    judged: dict[str, Objective | Weighting | Scheduler | Intervention | Attack | None] = {}
     if method is not None:
         beside = Beside(
             method.forget,
@@ -53,6 +54,7 @@ def check_parts(
             "method.forget": method.forget,
             "method.retain": method.retain,
             "scheduler": scheduler,
+            **{f"method.interventions.{k}": v for k, v in method.interventions.items()},
         }
     for name, part in {**judged, **{f"attack.{k}": v for k, v in attacks.items()}}.items():
         if part is not None:

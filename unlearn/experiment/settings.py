@@ -44,6 +44,7 @@ from unlearn.options.schema import (
     TrainingConfig,
 )
 from unlearn.schedulers import Scheduler
+from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
 from unlearn.training.plan import Plan
 from unlearn.weightings import TorchJDWeighting, Weighting
@@ -164,16 +165,26 @@ def settings_of(cfg: DictConfig) -> Settings:
 def method_of(cfg: DictConfig, problems: Problems) -> Method | None:
     """Return the method, or None for method=none."""
     makers = {"forget": part(Objective), "retain": part(Objective), "weighting": _weighting}
+    chosen = cfg.method.interventions
     if all(cfg.method[name] is None for name in makers):
+        problems.require(
+            not chosen,
+            f"method.interventions: {', '.join(map(str, chosen))}, but method=none takes no step; "
+            "choose a method, or leave them out",
+        )
         return None
     built = {
         name: problems.build(f"method.{name}", make, cfg.method[name])
         for name, make in makers.items()
     }
-    if any(made is None for made in built.values()):
+    interventions = {
+        str(name): problems.build(f"method.interventions.{name}", part(Intervention), chosen[name])
+        for name in chosen
+    }
+    if any(made is None for made in [*built.values(), *interventions.values()]):
         return None
-    names = (type(built[name]).__name__ for name in makers)
-    return Method(**built, name=" × ".join(names))
+    name = " × ".join(type(built[name]).__name__ for name in makers)
+    return Method(**built, name=" + ".join([name, *interventions]), interventions=interventions)
 
 
 def attacks_of(cfg: DictConfig, problems: Problems) -> dict[str, Attack]:

@@ -354,7 +354,7 @@ class TrackerConfig:
 
 @dataclass
 class MethodConfig:
-    """A method is a forget objective × a retain objective × a weighting."""
+    """A forget objective × a retain objective × a weighting, with interventions or not."""
 
     forget: Any = None
     retain: Any = None
@@ -362,6 +362,9 @@ class MethodConfig:
     retain_share: float = 0.5
     """The share c of a published method, which `weighting=linear` takes over; no other weighting
     has one. To choose your own, set `weighting.retain_share`."""
+    interventions: dict[str, Any] = field(default_factory=dict)
+    """What happens around a step besides, by name, in this order, each a part of
+    unlearn.training.interventions; chosen as a list, `method/interventions=[sam]`."""
 
 
 @dataclass

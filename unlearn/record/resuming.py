@@ -27,7 +27,7 @@ from unlearn.storage.files import entries_below, plain, write_json_atomic
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Of what a cut run goes on from; raised whenever checkpoints hold something else."""
 FREE = (
     "tracker.",

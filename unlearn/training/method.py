@@ -1,21 +1,25 @@
-"""A method: forget objective × retain objective × weighting."""
+"""A method: forget objective × retain objective × weighting, and interventions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from unlearn.objectives import Objective
+from unlearn.training.interventions import Intervention
 from unlearn.weightings import Weighting
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method is a forget objective × a retain objective × a weighting."""
+    """A forget objective × a retain objective × a weighting, with interventions or not."""
 
     forget: Objective
     retain: Objective
     weighting: Weighting
     name: str = "custom"
+    interventions: Mapping[str, Intervention] = field(default_factory=dict)
+    """By name, in the order in which they come to act."""
 
     @property
     def single(self) -> Objective | None:

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,31 +13,20 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute.device import Compute
-from unlearn.compute.gradients import Gradient, combine_, gramian, inner_product
+from unlearn.compute.gradients import Gradient, combine_, copied, gramian, inner_product
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import NumericalError
 from unlearn.objectives import NegativeLogLikelihood, Objective
+from unlearn.training.direction import Direction
+from unlearn.training.interventions import Interventions, Start
 from unlearn.training.plan import Plan, number_of_steps
 from unlearn.training.tasks import Task, task_gradient, task_loss, weighted_gradient
 from unlearn.weightings import diagnose
 from unlearn.weightings.diagnostics import DIAGNOSTICS
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Direction:
-    """The combined gradient of one step, with what is known about it."""
-
-    gradient: Gradient
-    retain_loss: float | None
-    """None, as `forget_loss`, where the task is left out."""
-    forget_loss: float | None
-    weights: tuple[float, float]
-    norm: float
-    diagnostics: Mapping[str, float | None]
 
 
 class Trainer:
@@ -70,6 +58,8 @@ class Trainer:
         self.seconds = 0.0
         """Time in the loop, that of an earlier process included."""
         self.scheduler.begin(self.optimizer.param_groups[0]["lr"], self.steps)
+        self.interventions = Interventions(plan.method.interventions)
+        self.interventions.begin(Start(model, self.parameters, self.optimizer, self._forgetting))
 
     def run(
         self,
@@ -103,6 +93,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "weighting": self.method.weighting.state_dict(),
+            "interventions": self.interventions.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -112,6 +103,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.method.weighting.load_state_dict(state["weighting"])
+        self.interventions.load_state_dict(state["interventions"])
 
     def step(self) -> dict[str, Any]:
         """Take one step and return its line for the record."""
@@ -120,7 +112,10 @@ class Trainer:
         device = self.model.device
         retain = Task(self.method.retain, [batch.to(device) for batch in retain_batches])
         forget = Task(self.method.forget, [batch.to(device) for batch in forget_batches])
-        direction = self.direction(retain, forget)
+        direction = self.interventions.direct(self.direction(retain, forget))
+        self._require_finite(
+            direction.retain_loss, direction.forget_loss, {"direction norm": direction.norm}
+        )
         if save is not None:
             save()
         norm = self._clip(direction)
@@ -141,6 +136,7 @@ class Trainer:
         )
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
+        self.interventions.settle(self.done)
         self.tokens += sum(self.method.forget.tokens(batch) for batch in forget_batches)
         self.tokens += sum(self.method.retain.tokens(batch) for batch in retain_batches)
         total = w_retain + w_forget
@@ -178,7 +174,8 @@ class Trainer:
             task, loss = Task(task.objective, [b.to(self.model.device) for b in batches]), None
         if task.objective.zero_at_target:
             task, loss = Task(NegativeLogLikelihood(), task.batches), None
-        return task, loss
+        # What was taken in an intervention's context may be the loss of another model.
+        return task, None if self.interventions.around else loss
 
     def direction(self, retain: Task, forget: Task) -> Direction:
         """Return the combined gradient of a step; one backward pass where that is all it takes."""
@@ -186,7 +183,7 @@ class Trainer:
             return self._of_one_task(retain, forget)
         weighting = self.method.weighting
         diagnosed = self.diagnose_every and self.done % self.diagnose_every == 0
-        if weighting.fixed is not None and not diagnosed:
+        if weighting.fixed is not None and not diagnosed and not self.interventions.apart:
             retain_loss, forget_loss, gradient = weighted_gradient(
                 self.model, retain, forget, weighting.fixed, self.parameters, self.compute
             )
@@ -196,8 +193,8 @@ class Trainer:
             unknown = dict.fromkeys(DIAGNOSTICS) if self.diagnose_every else {}
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
 
-        retain_loss, g_retain = task_gradient(self.model, retain, self.parameters, self.compute)
-        forget_loss, g_forget = task_gradient(self.model, forget, self.parameters, self.compute)
+        retain_loss, g_retain = self._gradient("retain", retain)
+        forget_loss, g_forget = self._gradient("forget", forget)
         products = gramian(g_retain, g_forget)
         losses = (retain_loss.item(), forget_loss.item())
         norms = products.diagonal().sqrt().tolist()
@@ -207,13 +204,26 @@ class Trainer:
         self._require_finite(*losses, {**named, "w_retain": weights[0], "w_forget": weights[1]})
         w = torch.tensor(weights, dtype=torch.float64)
         norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
+        both = (g_retain, copied(g_forget)) if self.interventions.needs_both else None
         gradient = combine_(g_retain, g_forget, weights)
-        return Direction(gradient, *losses, weights, norm, diagnose(products, weights))
+        return Direction(gradient, *losses, weights, norm, diagnose(products, weights), both)
+
+    def _gradient(self, name: str, task: Task) -> tuple[Tensor, Gradient]:
+        """Return loss (scalar) and gradient of a task, in the context of the interventions."""
+        return self.interventions.gradient(
+            name, lambda: task_gradient(self.model, task, self.parameters, self.compute)
+        )
+
+    def _forgetting(self) -> Gradient:
+        """Return the gradient of the forget loss over all forget rows."""
+        batches = [batch.to(self.model.device) for batch in self.batches.every("forget")]
+        task = Task(self.method.forget, batches)
+        return task_gradient(self.model, task, self.parameters, self.compute)[1]
 
     def _of_one_task(self, retain: Task, forget: Task) -> Direction:
         """Return the gradient of the only task there is: with one there is nothing to weigh."""
         task = retain if self.method.retain.trains else forget
-        loss, gradient = task_gradient(self.model, task, self.parameters, self.compute)
+        loss, gradient = self._gradient("retain" if task is retain else "forget", task)
         norm = inner_product(gradient, gradient).sqrt().item()
         retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
         self._require_finite(retain_loss, forget_loss, {"direction norm": norm})

@@ -1,0 +1,19 @@
+"""Interventions: what happens around a step and is neither a loss nor a pair of weights."""
+
+from unlearn.training.direction import Direction
+from unlearn.training.interventions.base import Intervention, Start, TaskAtStep
+from unlearn.training.interventions.sago import SAGO
+from unlearn.training.interventions.saliency_mask import SaliencyMask
+from unlearn.training.interventions.sam import SAM
+from unlearn.training.interventions.several import Interventions
+
+__all__ = [
+    "SAGO",
+    "SAM",
+    "Direction",
+    "Intervention",
+    "Interventions",
+    "SaliencyMask",
+    "Start",
+    "TaskAtStep",
+]
