@@ -35,7 +35,7 @@ from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import end_tokens, generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
-from unlearn.forward.prefix import shared_start
+from unlearn.forward.prefix import prefix_cache
 from unlearn.models.prepare import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig
@@ -148,7 +148,7 @@ class Bench:
         means = (table["nll_sum"] / table["tokens"]).tolist()
         config = self.suite.config
         unique = list(dict.fromkeys(self.examples))
-        start = shared_start(self.model, [example.prompt for example in unique], self.exact)
+        start = prefix_cache(self.model, [example.prompt for example in unique], self.exact)
         if start is not None:
             unique = start.behind(unique)
         with torch.no_grad():
@@ -186,13 +186,13 @@ class Bench:
         lengths = [len(example) for example in self.examples]
         by_length = [Pass(rows, []) for rows in batches_by_length(lengths, budget)]
         add("+ batches by length", self._scoring(by_length), plain.score_s)
-        with patch("unlearn.evaluation.scoring.shared_start", return_value=None):
+        with patch("unlearn.evaluation.scoring.prefix_cache", return_value=None):
             sharing = self.seconds(lambda: self.suite.score(self.model, "bench"))[0]
         add("+ questions shared", sharing, plain.score_s)
         add("+ common beginning read once: ours", ours.score_s, plain.score_s)
         table.add_section()
         add("answering: plain", plain.answer_s, plain.answer_s)
-        with patch("unlearn.forward.generation.shared_start", return_value=None):
+        with patch("unlearn.forward.generation.prefix_cache", return_value=None):
             with patch("unlearn.forward.decoding.fits_slots", return_value=False):
                 leaving = self.seconds(lambda: self.answers(None))[0]
             refilled = self.seconds(lambda: self.answers(None))[0]

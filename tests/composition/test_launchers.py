@@ -15,7 +15,7 @@ from support.command import QUICK, Command, finish, start
 
 from unlearn.composition.launchers import EXTRAS, PRESETS
 from unlearn.composition.register import register
-from unlearn.composition.sweep import LetGo
+from unlearn.composition.sweep import ReleaseMemory
 from unlearn.compute.device import resolve_device
 from unlearn.compute.workers import gpu_count, worker_count, worker_number
 
@@ -168,9 +168,9 @@ def test_the_result_of_a_finished_job_holds_no_configuration() -> None:
     multirun, single = (OmegaConf.create({"hydra": {"mode": mode}}) for mode in (MULTI, RUN))
     done = JobReturn(cfg=multirun, hydra_cfg=multirun, status=JobStatus.COMPLETED)
     done.return_value = 0.5
-    LetGo().on_job_end(single, done)
+    ReleaseMemory().on_job_end(single, done)
     assert done.cfg is not None
-    LetGo().on_job_end(multirun, done)
+    ReleaseMemory().on_job_end(multirun, done)
     assert (done.cfg, done.hydra_cfg, done.return_value) == (None, None, 0.5)
 
 

@@ -31,7 +31,7 @@ from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.prefix import LEAST_PROMPTS, LEAST_TOKENS, common_start, shared_start
+from unlearn.forward.prefix import LEAST_PROMPTS, LEAST_TOKENS, common_start, prefix_cache
 
 pytestmark = pytest.mark.trains
 
@@ -52,7 +52,7 @@ def begun_answers() -> list[Scored]:
 
 
 def found_by(model: Any) -> Any:
-    return shared_start(model, begun(), tiny.COMPUTE)
+    return prefix_cache(model, begun(), tiny.COMPUTE)
 
 
 def test_what_the_tests_share_is_long_enough() -> None:
@@ -91,7 +91,7 @@ def test_the_start_enters_the_model_once() -> None:
     with counted_tokens(model) as calls:
         score(model, answers, tiny.compute(score_tokens=1))  # every tree by itself
     with counted_tokens(model) as whole, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
+        patched.setattr("unlearn.evaluation.scoring.prefix_cache", lambda *_: None)
         score(model, answers, tiny.compute(score_tokens=1))
     assert calls[:4] == [start, shortest, shortest - start, start]
     assert sum(calls[-trees:]) == sum(whole[-trees:]) - trees * start
@@ -127,7 +127,7 @@ def test_in_bfloat16_a_score_behind_a_start_is_as_near_as_one_without(architectu
     exact = score(model, answers, tiny.COMPUTE)["nll_sum"]
     shared = score(model, answers, BFLOAT16)["nll_sum"]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("unlearn.evaluation.scoring.shared_start", lambda *_: None)
+        patched.setattr("unlearn.evaluation.scoring.prefix_cache", lambda *_: None)
         whole = score(model, answers, BFLOAT16)["nll_sum"]
     assert (shared - exact).abs().max() < 3 * (whole - exact).abs().max()
 
@@ -137,10 +137,10 @@ def test_in_bfloat16_a_score_behind_a_start_is_as_near_as_one_without(architectu
 
 def test_few_prompts_or_tokens_are_not_worth_a_start() -> None:
     model = tiny.model()
-    assert shared_start(model, begun()[: LEAST_PROMPTS - 1], tiny.COMPUTE) is None
-    assert shared_start(model, begun()[:1] * LEAST_PROMPTS, tiny.COMPUTE) is None
+    assert prefix_cache(model, begun()[: LEAST_PROMPTS - 1], tiny.COMPUTE) is None
+    assert prefix_cache(model, begun()[:1] * LEAST_PROMPTS, tiny.COMPUTE) is None
     unlike = [(number, *START) for number in range(LEAST_PROMPTS)]
-    assert shared_start(model, unlike, tiny.COMPUTE) is None
+    assert prefix_cache(model, unlike, tiny.COMPUTE) is None
 
 
 def test_weights_below_float32_are_left_alone() -> None:

@@ -44,8 +44,8 @@ def test_unlearn_compare_shows_it(
     with Path("shown/comparison.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     recorded = json.loads((complete / "summary.json").read_text())["metrics"]["after"]
-    shown = [float(cell) for name, cell in row.items() if cell and name.startswith("forget/loss")]
-    assert shown and shown[0] == pytest.approx(recorded["forget/loss"], rel=1e-3)
+    shown = {name: float(row[name]) for name in ("forget/probability", "retain/probability")}
+    assert shown == pytest.approx({name: recorded[name] for name in shown}, rel=1e-4)
     assert "left out" not in capsys.readouterr().out
 
 

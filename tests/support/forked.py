@@ -33,7 +33,7 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _carry_out(words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str) -> None:
+def _execute(words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str) -> None:
     """Be `unlearn` in a process group of its own, which writes what it says into two files."""
     os.setsid()
     os.chdir(cwd)
@@ -55,7 +55,7 @@ class Forked:
     def __init__(self, *words: str, cwd: Path, said: Path, **variables: str) -> None:
         self._said = said
         told: tuple[Any, ...] = (words, str(cwd), {**os.environ, **variables}, str(said))
-        self._process = _server().Process(target=_carry_out, args=told)
+        self._process = _server().Process(target=_execute, args=told)
         self._process.start()
 
     @property

@@ -7,30 +7,38 @@ import torch
 from safetensors.torch import load_file
 from support.command import QUICK, Command, Done
 
-from unlearn.training.selection import Watch
+from unlearn.training.selection import BestCheckpoint
 
 pytestmark = pytest.mark.trains
 
 
 def test_near_a_number_is_good_from_both_sides() -> None:
-    watch = Watch("privleak", 0.0)
+    watch = BestCheckpoint("privleak", 0.0)
     values = [-90.0, 40.0, -3.0, 3.0]
     better = [watch.saw(step, {"privleak": value}) for step, value in enumerate(values)]
     assert better == [True, True, True, False]
 
 
 def test_the_first_of_equals_is_the_best_and_patience_counts_the_rest() -> None:
-    watch = Watch("model_utility", "higher", patience=2)
+    watch = BestCheckpoint("model_utility", "higher", patience=2)
     values = [0.5, 0.7, 0.7, None, 0.8, 0.1]
     better = [watch.saw(step, {"model_utility": v}) for step, v in enumerate(values, start=1)]
     assert better == [True, True, False, False, True, False]
-    assert (watch.best_step, watch.best_value, watch.waited, watch.tired) == (5, 0.8, 1, False)
+    assert (watch.best_step, watch.best_value, watch.waited, watch.out_of_patience) == (
+        5,
+        0.8,
+        1,
+        False,
+    )
     assert not watch.saw(7, {})
-    assert watch.tired
+    assert watch.out_of_patience
 
 
 def test_a_watch_goes_on_from_its_state() -> None:
-    one, other = Watch("model_utility", "higher", 3), Watch("model_utility", "higher", 3)
+    one, other = (
+        BestCheckpoint("model_utility", "higher", 3),
+        BestCheckpoint("model_utility", "higher", 3),
+    )
     one.saw(1, {"model_utility": 0.4})
     one.saw(2, {"model_utility": float("nan")})
     other.load_state_dict(one.state_dict())

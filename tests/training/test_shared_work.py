@@ -31,7 +31,7 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite
-from unlearn.forward import decoding as answering
+from unlearn.forward import decoding
 from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.passes import TOLERANCE, passes
@@ -298,7 +298,7 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     with counted_tokens(model) as calls:
         generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
     with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(answering, "fits_slots", lambda _cache: False)
+        patched.setattr(decoding, "fits_slots", lambda _cache: False)
         generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
     assert len(calls) < 0.9 * len(in_batches)
 
@@ -325,14 +325,14 @@ def test_answers_in_bfloat16_do_not_depend_on_slots(architecture: str) -> None:
 def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
     """How many rows were answered together, step by step."""
     sizes: list[int] = []
-    whole = answering.Answering._step
+    whole = decoding.BatchedDecoding._step
 
-    def step(self: answering.Answering) -> int:
+    def step(self: decoding.BatchedDecoding) -> int:
         sizes.append(len(self.active))
         return whole(self)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(answering.Answering, "_step", step)
+        patched.setattr(decoding.BatchedDecoding, "_step", step)
         generate(
             model, tiny.tokenizer(), prompts() * copies, tiny.compute(generate_tokens=tokens), MOST
         )
@@ -345,10 +345,10 @@ def test_a_small_model_answers_as_many_together_as_memory_allows(
     """A budget of the user's is kept to; without one the bytes of a token decide."""
     model = half_taught("llama")
     assert max(slots_of(model, 600)) < 20
-    assert max(slots_of(model, None)) <= answering.SLOTS
-    monkeypatch.setattr(answering, "TOKENS", 600)
+    assert max(slots_of(model, None)) <= decoding.SLOTS
+    monkeypatch.setattr(decoding, "TOKENS", 600)
     assert max(slots_of(model, None)) > 40
-    monkeypatch.setattr(answering, "BYTES", 0)
+    monkeypatch.setattr(decoding, "BYTES", 0)
     assert max(slots_of(model, None)) == max(slots_of(model, 600))
 
 
@@ -356,7 +356,7 @@ def test_a_small_model_answers_as_many_together_as_memory_allows(
 def test_slots_that_grow_after_the_first_rows_change_no_answer(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "TOKENS", 200)
+    monkeypatch.setattr(decoding, "TOKENS", 200)
     model = half_taught(architecture)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
     assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.COMPUTE, MOST) == expected * 3

@@ -26,7 +26,7 @@ _open: list[Path] = []
 """The folder of the sweep that is running in this process, if any."""
 
 
-class LetGo(Callback):
+class ReleaseMemory(Callback):
     """Gives back what a finished job holds, and leaves of its result the value and the status.
 
     Hydra keeps the result of every job to the end of the sweep, with two whole configurations in it
@@ -42,9 +42,11 @@ class LetGo(Callback):
             return
         job_return.cfg = job_return.hydra_cfg = None
         gc.collect()
-        if not LetGo.frozen:  # half a million objects of the libraries need not be looked at again
+        if (
+            not ReleaseMemory.frozen
+        ):  # half a million objects of the libraries need not be looked at again
             gc.freeze()
-            LetGo.frozen = True
+            ReleaseMemory.frozen = True
         if sys.platform == "linux":
             trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
             if trim is not None:

@@ -23,7 +23,7 @@ from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.token_scores import TokenScores
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.passes import losses_and_choices, passes
-from unlearn.forward.prefix import shared_start
+from unlearn.forward.prefix import prefix_cache
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
 
@@ -84,7 +84,7 @@ def score(
     lists = TokenScores([len(example.answer) for example in examples], *kept)
     sums, hits = [0.0] * len(examples), [0] * len(examples)
     with in_evaluation_mode(model):
-        start = shared_start(model, [example.prompt for example in examples], compute)
+        start = prefix_cache(model, [example.prompt for example in examples], compute)
         behind = examples if start is None else start.behind(examples)
         found = passes(model, behind, compute.score_tokens, start)
         with progress(title, len(examples)) as bar:

@@ -65,7 +65,7 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
         state = State(cfg, folder, overrides)
         summary = finished_run(folder, state.config)
         if summary is None:
-            summary = carried_out(state)
+            summary = executed(state)
         else:
             log.info("this run is complete already; nothing is done again")
         if not cfg.training.keep_checkpoints:
@@ -76,7 +76,7 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     return summary
 
 
-def carried_out(state: State) -> dict[str, Any]:
+def executed(state: State) -> dict[str, Any]:
     """Run the experiment, from its beginning or from where it was cut; returns the summary."""
     sink = Sink()
     try:

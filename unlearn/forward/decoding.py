@@ -15,7 +15,7 @@ from torch import Tensor
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
 from unlearn.data.batches import PAD
-from unlearn.forward.prefix import SharedStart
+from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.slots import OwnCache, Slots, bytes_per_token, fits_slots
 
 
@@ -55,7 +55,7 @@ class Continued:
         return token in ends or len(self.answer) >= most
 
 
-class Answering:
+class BatchedDecoding:
     """Rows of similar length that share the slots of one cache until all are answered."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Answering:
         ends: Collection[int],
         most: int,
         tokens: int | None,
-        start: SharedStart | None = None,
+        start: PrefixCache | None = None,
     ) -> None:
         self.start = start
         self.model, self.ends, self.most = model, ends, most

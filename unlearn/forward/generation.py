@@ -13,9 +13,9 @@ from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
-from unlearn.forward.decoding import Answering, Continued
+from unlearn.forward.decoding import BatchedDecoding, Continued
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.prefix import shared_start
+from unlearn.forward.prefix import prefix_cache
 
 
 def end_tokens(model: LanguageModel, tokenizer: Any) -> set[int]:
@@ -58,10 +58,10 @@ def continuations(
     with in_evaluation_mode(model), progress(title, len(rows)) as bar:
         if known := len(rows) - len(open_rows):
             bar.advance(by=known)
-        start = shared_start(model, [row.prompt for row in open_rows], compute)
+        start = prefix_cache(model, [row.prompt for row in open_rows], compute)
         with compute.autocast:
             for part in streams(open_rows, most):
-                Answering(model, part, ends, most, compute.generate_tokens, start).run(bar)
+                BatchedDecoding(model, part, ends, most, compute.generate_tokens, start).run(bar)
     return [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
 
 

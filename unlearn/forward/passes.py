@@ -20,7 +20,7 @@ from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import first_line
 from unlearn.forward.answers import answer_logits, tree_logits
-from unlearn.forward.prefix import SharedStart
+from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.trees import Tree, collate_trees, tree_of
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Pass:
         model: LanguageModel,
         examples: Sequence[Example],
         compute: Compute,
-        start: SharedStart | None = None,
+        start: PrefixCache | None = None,
     ) -> Predicted:
         """Call the model once; the examples are what stands behind `start`."""
         past = None if start is None else start.passing()
@@ -87,7 +87,7 @@ def passes(
     model: LanguageModel,
     examples: Sequence[Example],
     tokens: int,
-    start: SharedStart | None = None,
+    start: PrefixCache | None = None,
 ) -> list[Pass]:
     """Return the batches, of at most `tokens` padded tokens each, that score every example once.
 
@@ -131,7 +131,7 @@ def reason_for_rows(
     examples: Sequence[Example],
     numbers: list[int],
     tree: Tree,
-    start: SharedStart | None = None,
+    start: PrefixCache | None = None,
 ) -> str | None:
     """Return why the answers `numbers` must not be scored as `tree`, or None where they may be."""
     attention = getattr(model.config, "_attn_implementation", None)

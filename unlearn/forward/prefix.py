@@ -50,7 +50,7 @@ class PassingLayer(DynamicLayer):
 
 
 @dataclass(frozen=True)
-class SharedStart:
+class PrefixCache:
     """The tokens that every prompt begins with, and what the model remembers of them."""
 
     ids: tuple[int, ...]
@@ -90,9 +90,9 @@ def common_start(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def shared_start(
+def prefix_cache(
     model: LanguageModel, prompts: Sequence[Sequence[int]], compute: Compute
-) -> SharedStart | None:
+) -> PrefixCache | None:
     """Return the start of all prompts, or None where sharing it does not pay or does not fit.
 
     It fits a model in float32 or float64 whose layers all attend to everything before them, and
@@ -116,14 +116,14 @@ def shared_start(
     return None
 
 
-def _read(model: LanguageModel, ids: Sequence[int], compute: Compute) -> SharedStart | None:
+def _read(model: LanguageModel, ids: Sequence[int], compute: Compute) -> PrefixCache | None:
     """Return what the model remembers of `ids`, where that is keys and values alone."""
     with compute.autocast:
         output = model(
             input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
         )
     found = output.past_key_values
-    return SharedStart(tuple(ids), states_of(found)) if fits_slots(found) else None
+    return PrefixCache(tuple(ids), states_of(found)) if fits_slots(found) else None
 
 
 def _reason_for_whole_prompts(

@@ -11,7 +11,7 @@ from unlearn.metrics.catalogue import Way, distance
 
 
 @dataclass
-class Watch:
+class BestCheckpoint:
     """Remembers the best evaluation by one metric, and counts those since that were no better."""
 
     metric: str
@@ -41,7 +41,7 @@ class Watch:
         return better
 
     @property
-    def tired(self) -> bool:
+    def out_of_patience(self) -> bool:
         """Whether patience is at its end."""
         return self.patience is not None and self.waited >= self.patience
 

@@ -24,7 +24,7 @@ from unlearn.record.lines import Record
 from unlearn.storage.weights import save_model
 from unlearn.training.plan import Plan, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
-from unlearn.training.selection import Watch
+from unlearn.training.selection import BestCheckpoint
 from unlearn.training.stopping import StopRule
 from unlearn.training.trainer import Trainer
 
@@ -61,8 +61,8 @@ class Unlearning:
         )
         self.steps = number_of_steps(training, batches, method)
         self.every = steps_between(plan.evaluation, batches)
-        best = plan.evaluation.best
-        self.watch = Watch(best, plan.better, plan.evaluation.patience) if best else None
+        metric, patience = plan.evaluation.best, plan.evaluation.patience
+        self.best = BestCheckpoint(best, plan.better, plan.evaluation.patience) if best else None
         self.checkpoints = Checkpoints(
             folder,
             self.model,
@@ -93,8 +93,8 @@ class Unlearning:
         self.clock.load_state_dict(state["clock"])
         if self.stop is not None:
             self.stop.load_state_dict(state["stop"])
-        if self.watch is not None:
-            self.watch.load_state_dict(state["watch"])
+        if self.best is not None:
+            self.best.load_state_dict(state["best"])
         self.ended = state["ended"]
         restore_random(state["random"])
         log.info("goes on from %s, after %d of %d steps", checkpoint, self.trainer.done, self.steps)
@@ -114,11 +114,11 @@ class Unlearning:
                 state["trainer"].pop("optimizer")  # two thirds of a checkpoint; no step will come
                 self.checkpoints.save(self.trainer.done, state)
         outcome: dict[str, Any] = {"reason": self.ended, "steps": self.trainer.done}
-        if self.watch is not None:
+        if self.best is not None:
             outcome["best"] = {
-                "metric": self.watch.metric,
-                "step": self.watch.best_step,
-                "value": self.watch.best_value,
+                "metric": self.best.metric,
+                "step": self.best.best_step,
+                "value": self.best.best_value,
             }
             self.take_best()
         return outcome
@@ -142,7 +142,7 @@ class Unlearning:
             last = step == self.steps or self.ended is not None
             due = self.every and step % self.every == 0
             # The last state is measured as "after" anyway, unless it has to compete for the best.
-            if (due and not last) or (last and self.watch is not None):
+            if (due and not last) or (last and self.best is not None):
                 self.look(step, evaluate, accepted)
             if self.ended is not None:
                 log.info("enough after %d of %d steps: %s", step, self.steps, self.ended)
@@ -160,13 +160,13 @@ class Unlearning:
         """Evaluate the model on the way; keep it where it is the best, and see whether to stop."""
         with self.clock.spend("evaluate_s"):
             metrics = evaluate(f"step_{step}")
-        if self.watch is not None and self.watch.saw(step, metrics):
+        if self.best is not None and self.best.saw(step, metrics):
             self.keep_best(step)
         if self.plan.evaluation.stop_when_accepted and accepted(metrics):
             self.ended = self.ended or "the acceptance conditions are met"
-        if self.watch is not None and self.watch.tired:
-            patience = self.watch.patience
-            self.ended = self.ended or f"no better {self.watch.metric} in {patience} evaluations"
+        if self.best is not None and self.best.out_of_patience:
+            patience = self.best.patience
+            self.ended = self.ended or f"no better {self.best.metric} in {patience} evaluations"
 
     def keep(self) -> Callable[[], None] | None:
         """Return what saves the state as it is now, where a checkpoint is due."""
@@ -182,14 +182,14 @@ class Unlearning:
             "trainer": self.trainer.state_dict(),
             "clock": self.clock.state_dict(),
             "stop": self.stop.state_dict() if self.stop is not None else None,
-            "watch": self.watch.state_dict() if self.watch is not None else None,
+            "best": self.best.state_dict() if self.best is not None else None,
             "ended": self.ended,
             "random": random_state(),
         }
 
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""
-        place = self.best(step)
+        place = self.best_folder(step)
         save_model(self.model, self.resources.encoder.tokenizer, place)
         for older in place.parent.glob("best_*"):
             if older != place:
@@ -197,19 +197,19 @@ class Unlearning:
 
     def take_best(self) -> None:
         """Give the model the weights of the best evaluation."""
-        assert self.watch is not None
-        step = self.watch.best_step
+        assert self.best is not None
+        step = self.best.best_step
         if step is None:
             log.warning(
                 "evaluation.best: %s was never measured, so the last state is kept",
-                self.watch.metric,
+                self.best.metric,
             )
         elif step != self.trainer.done:
-            copy_weights(self.model, load_weights(self.plan.model, str(self.best(step))))
-            metric, value = self.watch.metric, self.watch.best_value
+            copy_weights(self.model, load_weights(self.plan.model, str(self.best_folder(step))))
+            metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
 
-    def best(self, step: int) -> Path:
+    def best_folder(self, step: int) -> Path:
         return self.folder / FOLDER / f"best_{step}"
 
 
