@@ -62,7 +62,7 @@ class Unlearning:
         self.steps = number_of_steps(training, batches, method)
         self.every = steps_between(plan.evaluation, batches)
         metric, patience = plan.evaluation.best, plan.evaluation.patience
-        self.best = BestCheckpoint(best, plan.better, plan.evaluation.patience) if best else None
+        self.best = BestCheckpoint(metric, plan.better, patience) if metric else None
         self.checkpoints = Checkpoints(
             folder,
             self.model,
