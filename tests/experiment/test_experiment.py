@@ -335,7 +335,7 @@ def test_a_job_that_fails_does_not_stop_a_sweep(unlearn: Command) -> None:
     failed, other = (
         Done(0, "", "", done.folder / f"{number}-linear-minitofu-tiny") for number in (0, 1)
     )
-    message = "method.weighting.retain_share: 2.0 is out of range; allowed: 0 to 1"
+    message = "method.weighting.retain_share: 2.0; allowed: 0 to 1"
     assert failed.log.count(message) == 1
     assert message not in other.log
     assert failed.summary["status"] == "failed"
@@ -359,7 +359,7 @@ def test_jobs_of_a_parallel_sweep_fail_with_the_same_words(tmp_path: Path) -> No
     failed, other = (
         Done(0, "", "", done.folder / f"{number}-linear-minitofu-tiny") for number in (0, 1)
     )
-    assert failed.log.count("method.weighting.retain_share: 2.0 is out of range") == 1
+    assert failed.log.count("method.weighting.retain_share: 2.0; allowed: 0 to 1") == 1
     assert other.summary["status"] == "completed"
     assert done.out.count("not completed: ") == done.out.count("comparison.html") == 1
     assert (done.folder / "comparison.html").is_file()
