@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from support import tiny
 
 from unlearn.data.batches import collate
 from unlearn.data.minitofu import MiniTofu
-from unlearn.data.splits import Row
+from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
-from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+from unlearn.options.schema import EvaluationConfig, FineTuningConfig, Words
 
 pytestmark = pytest.mark.trains
 
@@ -410,3 +412,48 @@ def test_a_number_that_is_not_finite_becomes_null_with_a_note() -> None:
     (note,) = [note for note in evaluation.notes if note.startswith("not finite, so null")]
     assert "retain/loss" in note
     assert json.dumps(evaluation.metrics, allow_nan=False)
+
+
+# Words of every script
+
+
+def russian_suite(words: Words = Words.auto, reader: WordRule = "unicode", **rows: Row) -> Suite:
+    texts = {"forget": list(rows.values()) or [Row("Кто это?", "Иван Петров.")]}
+    config = EvaluationConfig(max_new_tokens=2, words=words)
+    return Suite(texts, Encoder(tiny.tokenizer()), config, tiny.COMPUTE, words=reader)
+
+
+def test_the_reader_says_what_a_word_is_unless_the_option_does() -> None:
+    assert russian_suite().words == "unicode"
+    assert russian_suite(reader="tofu").words == "tofu"
+    assert russian_suite(Words.unicode, "tofu").words == "unicode"
+    assert russian_suite(Words.tofu).words == "tofu"
+    assert MiniTofu().read().words == "tofu"
+    assert Splits("mine", tiny.ROWS, tiny.ROWS, {}).words == "unicode"
+
+
+def test_what_a_word_is_belongs_to_an_evaluation_and_not_to_its_data() -> None:
+    ours, theirs = russian_suite(), russian_suite(Words.tofu)
+    assert ours.fingerprint != theirs.fingerprint
+    assert {**ours.identity, "words": "tofu"} == theirs.identity
+    splits = Splits("mine", tiny.ROWS, tiny.ROWS, {})
+    assert replace(splits, words="tofu").sha256 == splits.sha256
+
+
+def test_a_truth_without_a_word_is_null_and_named(tmp_path: Path) -> None:
+    rows = {"one": Row("Кто это?", "?!"), "two": Row("Кто?", "Иван."), "three": Row("Где?", "…")}
+    found = russian_suite(**rows).evaluate(tiny.model(), "before", None)
+    scores = [line["rougeL_recall"] for line in found.generations]
+    assert scores[0] is None and scores[2] is None
+    assert found.metrics["forget/rougeL_recall"] == scores[1] == 0.0
+    (note,) = (note for note in found.notes if "no word" in note)
+    assert note.startswith("forget: 2 of 3 rows have no ROUGE")
+    assert note.endswith("(index 0, 2)")
+    found.write(tmp_path / "before")
+    lines = (tmp_path / "before" / "generations.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == found.generations
+
+    none = russian_suite(Words.tofu, **rows).evaluate(tiny.model(), "before", None)
+    assert none.metrics["forget/rougeL_recall"] is None
+    assert any(note.startswith("forget: 3 of 3 rows") for note in none.notes)
+    assert not any(note.startswith("not finite") for note in none.notes)

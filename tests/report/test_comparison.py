@@ -192,6 +192,7 @@ def unlike(folder: Path, **changes: object) -> Path:
     [
         ({"identity": {"max_new_tokens": 200}}, "max_new_tokens: 200 here, 80 there"),
         ({"identity": {"rows_sha256": "6" * 64}}, "evaluated rows: 66666666 here, 55555555 there"),
+        ({"identity": {"words": "unicode"}}, "words: unicode here, tofu there"),
         ({"identity": {"precision": "cuda/bfloat16"}}, "precision: cuda/bfloat16 here"),
         ({"reference_sha256": None}, "reference: none here, 44444444 there"),
         ({"data_sha256": "9" * 64}, "content of the data: 99999999 here, 22222222 there"),
@@ -209,6 +210,16 @@ def test_runs_that_were_evaluated_otherwise_stand_apart(
     text = (folder / "comparison.csv").read_text().splitlines()
     assert [row["kind"] for row in csv.DictReader(text)] == ["1", "2"]
     assert words in compared.refused(folder, "--strict")
+
+
+def test_a_record_from_before_the_option_counted_the_words_of_tofu(tmp_path: Path) -> None:
+    folder = unlike(tmp_path)
+    file = folder / "2-ngdiff" / "summary.json"
+    summary = json.loads(file.read_text())
+    del summary["provenance"]["evaluation"]["words"]
+    file.write_text(json.dumps(summary))
+    (section,) = compare([folder]).sections
+    assert len(section.runs) == 3
 
 
 def test_other_models_and_data_are_named_alone(tmp_path: Path) -> None:

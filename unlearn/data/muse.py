@@ -117,6 +117,7 @@ class Muse:
                     **{f"{name}/knowmem": _knowmem(rows, name) for name in names[:2]},
                 },
                 judged={name: Judged(USUAL[name].role, "text") for name in names},
+                words="tofu",
             )
         )
 

@@ -12,6 +12,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.forward.generation import continuations
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.muse import answer_only, rouge_f1
 from unlearn.options.schema import EvaluationConfig
 
@@ -37,8 +38,8 @@ class Asked:
         texts = continuations(model, tokenizer, self.prompts, compute, self.most, title)
         return [(text if self.passages else answer_only(text)).strip() for text in texts]
 
-    def judge(self, texts: Sequence[str], config: EvaluationConfig) -> list[dict[str, Any]]:
-        """Return one line a row: what the model said, and its score."""
+    def judge(self, texts: Sequence[str], stemmer: bool, words: WordRule) -> list[dict[str, Any]]:
+        """Return one line a row: what the model said, and its score; null for a wordless truth."""
         split, _, quiz = self.name.partition("/")
         return [
             {
@@ -48,7 +49,7 @@ class Asked:
                 "question": row.question,
                 "truth": truth,
                 "answer": text,
-                "rougeL_f1": rouge_f1(truth, text, config.stemmer),
+                "rougeL_f1": rouge_f1(truth, text, stemmer, words),
             }
             for index, (row, truth, text) in enumerate(
                 zip(self.rows, self.truths, texts, strict=True)

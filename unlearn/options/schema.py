@@ -54,6 +54,14 @@ class EvaluationMode(Enum):
     max = "max"
 
 
+class Words(Enum):
+    """What ROUGE takes for a word."""
+
+    auto = "auto"
+    tofu = "tofu"
+    unicode = "unicode"
+
+
 class Template(Enum):
     """How a question becomes a prompt."""
 
@@ -271,6 +279,10 @@ class EvaluationConfig:
     stemmer: bool = False
     """MUSE's verbmem and knowmem: compare stems instead of words, as OpenUnlearning does and MUSE
     itself does not. TOFU's measures always compare stems."""
+    words: Words = Words.auto
+    """Words of ROUGE: `tofu` (runs of a-z and 0-9, by which published numbers were made), `unicode`
+    (of every script; a character each where a script has no spaces), or `auto`: as the reader of
+    the data says, tofu for TOFU, MUSE and minitofu, else unicode."""
     min_k: float = 0.4
     """Share of an answer's least likely tokens that the membership attacks min_k and
     min_k_plus_plus read, above 0 up to 1. privleak always reads 0.4."""

@@ -24,6 +24,7 @@ WORDS = {
     "max_length": "max_length",
     "max_new_tokens": "max_new_tokens",
     "stemmer": "stemmer",
+    "words": "words",
     "min_k": "min_k",
     "precision": "precision",
     "reference": "reference",
