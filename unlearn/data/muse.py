@@ -118,7 +118,8 @@ class Muse:
                 },
                 judged={name: Judged(USUAL[name].role, "text") for name in names},
                 words="tofu",
-            )
+            ),
+            published=True,
         )
 
     def _request(self, rows: dict[str, list[Row]]) -> tuple[list[Row], list[Row]]:

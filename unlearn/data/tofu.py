@@ -77,6 +77,7 @@ class Tofu:
         general = [Row(r.question, r.answer) for r in rows["real_authors"] + rows["world_facts"]]
         return checked(
             Splits(f"tofu_{self.subset}", forget, retain, evaluated, general, words="tofu"),
+            published=True,
         )
 
     def _read_parts(self) -> dict[str, list[Row]]:
