@@ -115,14 +115,9 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
     The dtype is always given: by default transformers loads in the checkpoint's own, and updates of
     bfloat16 weights at small rates are lost to rounding.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    origin = _origin(config, path)
-    if "gguf_file" not in origin:
-        described = _load(AutoConfig, field, path, origin)
-        quantization = getattr(described, "quantization_config", None)
-        if problem := quantization_problem(field, path, quantization):
-            raise ConfigurationError(problem)
+    refuse_quantized(config, path, field)
     return _load(
         AutoModelForCausalLM,
         field,
@@ -131,9 +126,21 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
             "dtype": getattr(torch, config.dtype.value),
             "attn_implementation": config.attention.value,
             "use_safetensors": True,
-            **origin,
+            **_origin(config, path),
         },
     )
+
+
+def refuse_quantized(config: ModelConfig, path: str, field: str = "model.path") -> None:
+    """Raise ConfigurationError for quantized weights, by the configuration of `path` alone."""
+    from transformers import AutoConfig
+
+    origin = _origin(config, path)
+    if "gguf_file" in origin:  # dequantized on loading
+        return
+    quantization = getattr(_load(AutoConfig, field, path, origin), "quantization_config", None)
+    if problem := quantization_problem(field, path, quantization):
+        raise ConfigurationError(problem)
 
 
 def _origin(config: ModelConfig, path: str) -> dict[str, Any]:

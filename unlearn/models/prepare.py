@@ -18,7 +18,13 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
-from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
+from unlearn.models.load import (
+    is_folder_name,
+    load_tokenizer,
+    load_weights,
+    ready,
+    refuse_quantized,
+)
 from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.options.schema import FineTuningConfig, ModelConfig
@@ -103,7 +109,8 @@ class Preparation:
         if self.config.path is not None and as_it_is:
             return self.named("target", self.config.path)
         if self.config.path is not None:
-            # Rows and a template that cannot be used are told before the weights are read.
+            # What cannot be used of model, template and rows is told before weights are read.
+            refuse_quantized(self.config, self.config.path)
             encoder = self.encoder(load_tokenizer(self.config, self.config.path))
             examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
             model = ready(
