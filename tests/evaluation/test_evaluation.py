@@ -157,9 +157,7 @@ def generated_by_transformers(model: Any, prompt: Sequence[int], most: int) -> s
 def test_answers_are_those_of_transformers(architecture: str, budget: int) -> None:
     model, most = half_taught(architecture), 24
     expected = [generated_by_transformers(model, prompt, most) for prompt in prompts()]
-    answers = generate(
-        model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), most
-    )
+    answers = generate(model, tiny.encoder(), prompts(), tiny.compute(generate_tokens=budget), most)
     assert answers == expected
     # What the comparison is for: answers that end at different steps, and some that never end.
     lengths = [len(tiny.tokenizer().encode(answer)) for answer in answers]
@@ -171,27 +169,27 @@ def test_answers_are_those_of_transformers(architecture: str, budget: int) -> No
 def test_untaught_answers_are_those_of_transformers_too(architecture: str) -> None:
     """Random weights ramble on to the last token allowed."""
     model, most = tiny.model(architecture, seed=1), 12
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, most)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, most)
     assert answers == [generated_by_transformers(model, prompt, most) for prompt in prompts()]
 
 
 def test_answers_come_in_the_order_of_their_prompts() -> None:
     model = half_taught("llama")
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 24)
     order = [3, 0, 7, 5, 1, 6, 2, 4]
     asked = [prompts()[row] for row in order]
-    assert generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=90), 24) == [
+    assert generate(model, tiny.encoder(), asked, tiny.compute(generate_tokens=90), 24) == [
         answers[row] for row in order
     ]
 
 
 def test_an_answer_has_at_most_so_many_tokens() -> None:
     model = half_taught("llama")
-    whole = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
-    start = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 3)
+    whole = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 24)
+    start = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 3)
     assert all(long.startswith(short) for long, short in zip(whole, start, strict=True))
     assert any(long != short for long, short in zip(whole, start, strict=True))
-    assert generate(model, tiny.tokenizer(), [], tiny.COMPUTE, 3) == []
+    assert generate(model, tiny.encoder(), [], tiny.COMPUTE, 3) == []
 
 
 def test_prompts_are_padded_to_the_left() -> None:
@@ -209,7 +207,7 @@ def test_an_answer_ends_at_the_tokens_of_tokenizer_and_model(
     model = tiny.model()
     model.generation_config.eos_token_id = configured
     assert tiny.tokenizer().eos_token_id == 0
-    assert sorted(end_tokens(model, tiny.tokenizer())) == expected
+    assert sorted(end_tokens(model, tiny.encoder())) == expected
 
 
 # What evaluation leaves alone
@@ -244,7 +242,7 @@ def test_the_generations_belong_to_their_rows() -> None:
     evaluation = small_suite().evaluate(model, "before", None)
     rows = [("forget", n, row) for n, row in enumerate(tiny.ROWS[:3])]
     rows += [("retain", n, row) for n, row in enumerate(tiny.ROWS[3:])]
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 6)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 6)
     for line, (split, index, row), answer in zip(
         evaluation.generations, rows, answers, strict=True
     ):

@@ -79,7 +79,7 @@ class Paraphrase(Attack):
         suite = subject.suite
         texts = generate(
             model,
-            suite.encoder.tokenizer,
+            suite.encoder,
             [answer.example.prompt for answer in self._answers(subject)],
             suite.compute,
             suite.config.max_new_tokens,

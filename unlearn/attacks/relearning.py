@@ -96,7 +96,7 @@ def _recall(subject: Subject, indexes: Sequence[int]) -> float | None:
     asked = [a for a in subject.answers("forget") if a.index in wanted]
     texts = generate(
         subject.model,
-        suite.encoder.tokenizer,
+        suite.encoder,
         [a.example.prompt for a in asked],
         suite.compute,
         suite.config.max_new_tokens,

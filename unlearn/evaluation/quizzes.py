@@ -32,10 +32,12 @@ class Asked:
     passages: bool
     """What is generated goes on with a passage, and is not cut at the next question."""
 
-    def ask(self, model: LanguageModel, tokenizer: Any, compute: Compute, stage: str) -> list[str]:
+    def ask(
+        self, model: LanguageModel, encoder: Encoder, compute: Compute, stage: str
+    ) -> list[str]:
         """Return what the model says to every row."""
         title = f"{stage}: {self.name}"
-        texts = continuations(model, tokenizer, self.prompts, compute, self.most, title)
+        texts = continuations(model, encoder, self.prompts, compute, self.most, title)
         return [(text if self.passages else answer_only(text)).strip() for text in texts]
 
     def judge(self, texts: Sequence[str], stemmer: bool, words: WordRule) -> list[dict[str, Any]]:

@@ -144,6 +144,7 @@ class Suite:
             "template": self.encoder.template,
             "system_prompt": "".join(turn["content"] for turn in self.encoder.system),
             "chat_date": self.encoder.chat_date if self.encoder.template == "chat" else "",
+            **self.encoder.rendering,
             "max_length": self.encoder.max_length,
             "max_new_tokens": self.config.max_new_tokens,
             "stemmer": self.config.stemmer,
@@ -159,19 +160,18 @@ class Suite:
 
         Draws nothing at random, so evaluating changes nothing in a training that goes on.
         """
-        tokenizer = self.encoder.tokenizer
         starts = GreedyStarts()
         scores = self.score(model, stage, starts)
         texts = generate(
             model,
-            tokenizer,
+            self.encoder,
             self.prompts,
             self.compute,
             self.config.max_new_tokens,
             f"{stage}: answering",
             starts,
         )
-        quizzes = [quiz.ask(model, tokenizer, self.compute, stage) for quiz in self.quizzes]
+        quizzes = [quiz.ask(model, self.encoder, self.compute, stage) for quiz in self.quizzes]
         # The words are compared when the model has nothing left to do.
         generations = []
         for (split, index, row), text in zip(self.asked, texts, strict=True):

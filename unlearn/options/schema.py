@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from unlearn.data.turns import parse_date
 from unlearn.options.ranges import above_zero, allowed, at_least, below_one, refuse, seed, share
 
 
@@ -159,7 +160,10 @@ class ModelConfig:
     system_prompt: str | None = None
     """System turn of a chat template; null = none of ours (some templates put in their own)."""
     chat_date: str = "26 Jul 2024"
-    """The day that Llama-3's chat template names; results must not depend on today's."""
+    """The day, like 26 Jul 2024, that a chat template takes for today; results must not depend on
+    the day of a run."""
+    chat_options: dict[str, Any] = field(default_factory=dict)
+    """Variables of the chat template, such as `{enable_thinking: false}`."""
     max_length: int = 512
     """Most tokens of prompt and answer; longer answers are cut, and texts become windows."""
     published_reference: dict[str, str] = field(default_factory=dict)
@@ -175,6 +179,12 @@ class ModelConfig:
             if self.dtype is Dtype.bfloat16
             else None,
             at_least("max_length", self.max_length, 8, " tokens"),
+            allowed(
+                parse_date(self.chat_date) is not None,
+                "chat_date",
+                self.chat_date,
+                "a day like 26 Jul 2024 or 2024-07-26",
+            ),
         )
 
 
