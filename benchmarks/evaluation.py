@@ -115,7 +115,7 @@ class Bench:
 
     def plain(self) -> Measured:
         """Measure the plain loop."""
-        ends, config = end_tokens(self.model, self.tokenizer), self.suite.config
+        ends, config = end_tokens(self.model, self.suite.encoder), self.suite.config
         score_s, means = self.seconds(
             lambda: plain_scores(self.model, self.examples, self.pad, self.rows, self.exact)
         )
@@ -161,7 +161,7 @@ class Bench:
         config = self.suite.config
         return generate(
             self.model,
-            self.tokenizer,
+            self.suite.encoder,
             self.suite.prompts,
             self.exact,
             config.max_new_tokens,

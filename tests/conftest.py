@@ -29,6 +29,16 @@ def tofu_path() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cases_path() -> Path:
+    """The folder of small inputs in all languages: UNLEARN_CASES_PATH, or beside the checkout."""
+    beside = Path(__file__).parents[2] / "shared" / "cases"
+    path = Path(os.environ.get("UNLEARN_CASES_PATH") or beside)
+    if not (path / "languages").is_dir():
+        pytest.skip("the small cases are not here; set UNLEARN_CASES_PATH to their folder")
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the tests' own, one for all processes that share the tests.

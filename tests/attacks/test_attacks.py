@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -429,6 +429,21 @@ def test_paraphrase_without_the_target_at_hand_says_so() -> None:
         == (under.target.measured.metrics["forget/rougeL_recall"])
     )
     assert "original questions stand for" in notes[0]
+
+
+def test_paraphrase_of_answers_without_a_word_is_null_and_says_so() -> None:
+    rows = [replace(row, answer="…") for row in FORGET]
+    wordless = Suite(
+        {"forget": rows}, suite().encoder, suite().config, tiny.COMPUTE, words="unicode"
+    )
+    model = tiny.model(seed=2)
+    measured = wordless.evaluate(model, "after", None)
+    target = Target(measured, lambda: model)
+    under = Subject("after", model, wordless, Splits("eight", rows, RETAIN, {}), measured, target)
+    found, notes = run_attacks({"p": Paraphrase()}, under)
+    assert found["attack/p"] is None and found["attack/p_rougeL_recall"] is None
+    assert 0 < found["attack/p_probability"] < 1
+    assert any("no true answer of a forget row has a word" in note for note in notes)
 
 
 # Probing.

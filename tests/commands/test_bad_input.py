@@ -190,6 +190,7 @@ REFUSED = {
     "folder of a model": (["model.path=./nowhere"], ["model.path: './nowhere'", "does not exist"]),
     "weights in a pickle": (["model.path=./pickle"], ["model.path: ", "never loaded"]),
     "folder without a model": (["model.path=./no_model"], ["model.path: ", "no config.json"]),
+    "day of a chat template": (["model.chat_date=today"], ["chat_date: today; allowed: a day"]),
     "folder of a tokenizer": (["model.tokenizer=./nowhere"], ["model.tokenizer: './nowhere'"]),
     "reference": (["reference=./nowhere"], ["reference: './nowhere'", "auto, train, none"]),
     "bfloat16 weights": (["model.dtype=bfloat16"], ["model.dtype: bfloat16", "=float32"]),

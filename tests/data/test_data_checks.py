@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from unlearn.data import Row, Splits
-from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted, shown
+from unlearn.data.own_files import Files
+from unlearn.data.row_checks import (
+    checked,
+    count_problems,
+    cut,
+    learnt,
+    letters_of,
+    noted,
+    shown,
+)
+from unlearn.data.tofu import Tofu
 from unlearn.errors import DataError
 
 
@@ -144,3 +156,128 @@ def test_noted_problems_add_up() -> None:
 def test_shown_never_exceeds_its_length() -> None:
     assert shown("abc") == "'abc'"
     assert len(shown("x" * 500, 60)) == 60
+
+
+# Nearly the same
+
+SPELLINGS = [
+    ("Where does Zoë Carter work?", "Zoë Carter works for Größer in Leeds."),
+    ("where does zoë carter work ?", "ZOË CARTER works for Größer, in Leeds"),
+    ("Where does Ｚｏë Carter work？", "Ｚｏë Carter works for Größer in Leeds."),
+    ("Where does Zoe\u0308 Carter work?", "Zoe\u0308 Carter works for Gro\u0308ßer in Leeds."),
+    ("Where does Zoë\u200b Carter\u00a0work?", "\ufeffZoë Car\u00adter works for Größer in Leeds."),
+]
+"""One row in many forms: letter case, width, composed or not, characters that nobody sees."""
+
+
+@pytest.mark.parametrize("first", range(len(SPELLINGS)))
+@pytest.mark.parametrize("second", range(len(SPELLINGS)))
+def test_no_spelling_hides_a_row_in_both_sets(first: int, second: int) -> None:
+    with pytest.raises(DataError, match="1 row stands in both the forget and the retain") as error:
+        checked(splits([Row(*SPELLINGS[first])], [*rows("r", 2), Row(*SPELLINGS[second])]))
+    (problem,) = error.value.problems
+    assert "first forget row 1" in problem and "retain row 3" in problem
+    # Both rows are shown, unless they are the same.
+    assert {repr(part) in problem for part in SPELLINGS[first]} == {True}
+    assert first == second or repr(SPELLINGS[second][0])[1:-1] in problem
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Müller", "Möller"),
+        ("3.5", "35"),
+        ("C++", "C"),
+        ("👍🏽", "👍🏿"),
+        ("👍", "👎"),
+        ("?", "!"),
+        ("…", "?!"),
+        ("は", "ば"),
+        ("हिन्दी", "हन्दी"),
+        ("\u200b", "?"),
+    ],
+)
+def test_what_differs_in_a_letter_is_another_text(
+    one: str, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert letters_of(one) != letters_of(other)
+    checked(splits([Row("q?", f"It is {one}")], [Row("z?", f"It is {other}")]))
+    checked(splits([Row(f"{one}", "a")], [Row(f"{other}", "a")]))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("STRASSE", "straße"),
+        ("ﬁle", "File"),
+        ("ｶﾞ", "ガ"),
+        ("❤️", "❤"),
+        ("東 京。", "東京"),
+        ("a_b", "ab"),
+    ],
+)
+def test_what_differs_in_no_letter_is_the_same_text(one: str, other: str) -> None:
+    assert letters_of(one) == letters_of(other)
+
+
+def test_a_question_with_two_answers_is_warned_of_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forget = [*rows("f", 1), Row("Where does she work?", "In Leeds."), Row("Who?", "Ann.")]
+    retain = [Row("where does she work", "In Hull."), Row("Who?", "Bob."), Row("Who?", "Cid.")]
+    checked(splits(forget, retain))
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert said.startswith("2 questions of the forget set stand in the retain set with another")
+    for part in ("'Where does she work?'", "'In Leeds.'", "'where does she work'", "'In Hull.'"):
+        assert part in said
+    assert "(forget = retain: 2 = 1; 3 = 2, 3)" in said
+    assert "\n" not in said
+
+
+def test_many_pairs_are_counted_and_some_are_named() -> None:
+    with pytest.raises(DataError) as error:
+        checked(splits(rows("same", 50), rows("SAME", 50)))
+    (problem,) = error.value.problems
+    assert problem.startswith("50 rows stand in both")
+    assert "5 = 5 …" in problem and "6 = 6" not in problem
+
+
+def test_texts_have_no_question_that_they_share(caplog: pytest.LogCaptureFixture) -> None:
+    checked(splits([Row("", "One text.")], [Row("", "Another text."), Row(" ", "A third.")]))
+    assert not caplog.records
+
+
+def test_published_rows_that_are_nearly_the_same_stay(caplog: pytest.LogCaptureFixture) -> None:
+    near = splits([Row("Who?", "Ann.")], [Row("who", "ann"), *rows("r", 1)])
+    assert checked(near, published=True) is near
+    (record,) = caplog.records
+    assert "1 row stands in both the forget and the retain set" in record.getMessage()
+    with pytest.raises(DataError, match="1 row stands in both"):
+        checked(splits([Row("Who?", "Ann.")], [Row("Who? ", "Ann.")]), published=True)
+
+
+def test_a_holdout_row_in_another_spelling_is_not_unseen() -> None:
+    with pytest.raises(DataError, match="in both the holdout and the forget set"):
+        checked(splits([Row("Who?", "Ann.")], rows("r", 1), holdout=[Row("WHO", "ann")]))
+
+
+def test_the_near_duplicates_of_the_cases(
+    cases_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = cases_path / "near_duplicates"
+    with pytest.raises(DataError) as error:
+        Files(str(folder / "forget.jsonl"), str(folder / "retain.jsonl")).read()
+    (problem,) = error.value.problems
+    assert "(forget = retain: 1 = 1, 2)" in problem
+    (record,) = caplog.records
+    assert "forget row 1" in record.getMessage() and "retain row 3" in record.getMessage()
+
+
+@pytest.mark.parametrize("subset", ["forget01", "forget05", "forget10"])
+def test_tofu_loads_without_a_word(
+    subset: str, tofu_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Tofu(str(tofu_path), subset).read()
+    assert not caplog.records

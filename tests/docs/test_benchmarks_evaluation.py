@@ -22,7 +22,7 @@ def test_the_plain_loop_scores_every_row() -> None:
 
 def test_the_plain_loop_answers_every_question() -> None:
     model, most = half_taught("llama"), 24
-    ends = end_tokens(model, tiny.tokenizer())
+    ends = end_tokens(model, tiny.encoder())
     answers, computed = plain_answers(model, prompts(), PAD, ends, most, 3, tiny.COMPUTE)
     texts = [tiny.tokenizer().decode(a, skip_special_tokens=True).strip() for a in answers]
     assert texts == [generated_by_transformers(model, prompt, most) for prompt in prompts()]

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from support import tiny
 
 from unlearn.data.batches import collate
 from unlearn.data.minitofu import MiniTofu
-from unlearn.data.splits import Row
+from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
-from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+from unlearn.options.schema import EvaluationConfig, FineTuningConfig, Words
 
 pytestmark = pytest.mark.trains
 
@@ -155,9 +157,7 @@ def generated_by_transformers(model: Any, prompt: Sequence[int], most: int) -> s
 def test_answers_are_those_of_transformers(architecture: str, budget: int) -> None:
     model, most = half_taught(architecture), 24
     expected = [generated_by_transformers(model, prompt, most) for prompt in prompts()]
-    answers = generate(
-        model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), most
-    )
+    answers = generate(model, tiny.encoder(), prompts(), tiny.compute(generate_tokens=budget), most)
     assert answers == expected
     # What the comparison is for: answers that end at different steps, and some that never end.
     lengths = [len(tiny.tokenizer().encode(answer)) for answer in answers]
@@ -169,27 +169,27 @@ def test_answers_are_those_of_transformers(architecture: str, budget: int) -> No
 def test_untaught_answers_are_those_of_transformers_too(architecture: str) -> None:
     """Random weights ramble on to the last token allowed."""
     model, most = tiny.model(architecture, seed=1), 12
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, most)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, most)
     assert answers == [generated_by_transformers(model, prompt, most) for prompt in prompts()]
 
 
 def test_answers_come_in_the_order_of_their_prompts() -> None:
     model = half_taught("llama")
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 24)
     order = [3, 0, 7, 5, 1, 6, 2, 4]
     asked = [prompts()[row] for row in order]
-    assert generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=90), 24) == [
+    assert generate(model, tiny.encoder(), asked, tiny.compute(generate_tokens=90), 24) == [
         answers[row] for row in order
     ]
 
 
 def test_an_answer_has_at_most_so_many_tokens() -> None:
     model = half_taught("llama")
-    whole = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 24)
-    start = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 3)
+    whole = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 24)
+    start = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 3)
     assert all(long.startswith(short) for long, short in zip(whole, start, strict=True))
     assert any(long != short for long, short in zip(whole, start, strict=True))
-    assert generate(model, tiny.tokenizer(), [], tiny.COMPUTE, 3) == []
+    assert generate(model, tiny.encoder(), [], tiny.COMPUTE, 3) == []
 
 
 def test_prompts_are_padded_to_the_left() -> None:
@@ -207,7 +207,7 @@ def test_an_answer_ends_at_the_tokens_of_tokenizer_and_model(
     model = tiny.model()
     model.generation_config.eos_token_id = configured
     assert tiny.tokenizer().eos_token_id == 0
-    assert sorted(end_tokens(model, tiny.tokenizer())) == expected
+    assert sorted(end_tokens(model, tiny.encoder())) == expected
 
 
 # What evaluation leaves alone
@@ -242,7 +242,7 @@ def test_the_generations_belong_to_their_rows() -> None:
     evaluation = small_suite().evaluate(model, "before", None)
     rows = [("forget", n, row) for n, row in enumerate(tiny.ROWS[:3])]
     rows += [("retain", n, row) for n, row in enumerate(tiny.ROWS[3:])]
-    answers = generate(model, tiny.tokenizer(), prompts(), tiny.COMPUTE, 6)
+    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 6)
     for line, (split, index, row), answer in zip(
         evaluation.generations, rows, answers, strict=True
     ):
@@ -410,3 +410,48 @@ def test_a_number_that_is_not_finite_becomes_null_with_a_note() -> None:
     (note,) = [note for note in evaluation.notes if note.startswith("not finite, so null")]
     assert "retain/loss" in note
     assert json.dumps(evaluation.metrics, allow_nan=False)
+
+
+# Words of every script
+
+
+def russian_suite(words: Words = Words.auto, reader: WordRule = "unicode", **rows: Row) -> Suite:
+    texts = {"forget": list(rows.values()) or [Row("Кто это?", "Иван Петров.")]}
+    config = EvaluationConfig(max_new_tokens=2, words=words)
+    return Suite(texts, Encoder(tiny.tokenizer()), config, tiny.COMPUTE, words=reader)
+
+
+def test_the_reader_says_what_a_word_is_unless_the_option_does() -> None:
+    assert russian_suite().words == "unicode"
+    assert russian_suite(reader="tofu").words == "tofu"
+    assert russian_suite(Words.unicode, "tofu").words == "unicode"
+    assert russian_suite(Words.tofu).words == "tofu"
+    assert MiniTofu().read().words == "tofu"
+    assert Splits("mine", tiny.ROWS, tiny.ROWS, {}).words == "unicode"
+
+
+def test_what_a_word_is_belongs_to_an_evaluation_and_not_to_its_data() -> None:
+    ours, theirs = russian_suite(), russian_suite(Words.tofu)
+    assert ours.fingerprint != theirs.fingerprint
+    assert {**ours.identity, "words": "tofu"} == theirs.identity
+    splits = Splits("mine", tiny.ROWS, tiny.ROWS, {})
+    assert replace(splits, words="tofu").sha256 == splits.sha256
+
+
+def test_a_truth_without_a_word_is_null_and_named(tmp_path: Path) -> None:
+    rows = {"one": Row("Кто это?", "?!"), "two": Row("Кто?", "Иван."), "three": Row("Где?", "…")}
+    found = russian_suite(**rows).evaluate(tiny.model(), "before", None)
+    scores = [line["rougeL_recall"] for line in found.generations]
+    assert scores[0] is None and scores[2] is None
+    assert found.metrics["forget/rougeL_recall"] == scores[1] == 0.0
+    (note,) = (note for note in found.notes if "no word" in note)
+    assert note.startswith("forget: 2 of 3 rows have no ROUGE")
+    assert note.endswith("(index 0, 2)")
+    found.write(tmp_path / "before")
+    lines = (tmp_path / "before" / "generations.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == found.generations
+
+    none = russian_suite(Words.tofu, **rows).evaluate(tiny.model(), "before", None)
+    assert none.metrics["forget/rougeL_recall"] is None
+    assert any(note.startswith("forget: 3 of 3 rows") for note in none.notes)
+    assert not any(note.startswith("not finite") for note in none.notes)

@@ -106,7 +106,7 @@ def test_answers_behind_a_shared_start_are_those_of_transformers(
     model, asked = half_taught(architecture), begun()
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in asked]
     compute = tiny.compute(generate_tokens=budget)
-    assert generate(model, tiny.tokenizer(), asked, compute, MOST) == expected
+    assert generate(model, tiny.encoder(), asked, compute, MOST) == expected
     assert len(set(expected)) > 1
 
 
@@ -116,7 +116,7 @@ def test_known_answers_go_on_behind_a_shared_start(architecture: str) -> None:
     score(model, begun_answers(), tiny.COMPUTE, starts=starts)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
     found = generate(
-        model, tiny.tokenizer(), begun(), tiny.compute(generate_tokens=300), MOST, starts=starts
+        model, tiny.encoder(), begun(), tiny.compute(generate_tokens=300), MOST, starts=starts
     )
     assert found == expected
 
@@ -156,7 +156,7 @@ def test_other_shapes_of_memory_change_nothing(make: Any) -> None:
         assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
     compute = tiny.compute(generate_tokens=300)
-    assert generate(model, tiny.tokenizer(), begun(), compute, MOST) == expected
+    assert generate(model, tiny.encoder(), begun(), compute, MOST) == expected
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_a_model_that_cannot_go_on_is_found_out(
 def test_autocast_ends_where_it_began() -> None:
     """Such a context remembers one state only: entered within itself it would never end."""
     model = half_taught("llama")
-    generate(model, tiny.tokenizer(), begun(), BFLOAT16, 3)
+    generate(model, tiny.encoder(), begun(), BFLOAT16, 3)
     score(model, begun_answers(), BFLOAT16)
     assert not torch.is_autocast_enabled("cpu")

@@ -22,12 +22,22 @@ from unlearn.metrics.muse import answer_only, quiz_scores, rouge_f1
         ("one two", "one two three four five six", 2 * 2 / (2 + 6)),  # and so does length
         ("one two", "three four", 0),
         ("one two", "", 0),
-        ("день первый", "день первый", 0),  # no Latin letters, no words: MUSE's own limit
+        ("day one", "день первый", 0),
     ],
 )
 def test_by_hand(truth: str, answer: str, expected: float) -> None:
     assert rouge_f1(truth, answer) == pytest.approx(expected, abs=1e-12)
     assert rouge_f1(truth, answer, stemmer=True) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_truth_without_a_word_has_no_score_and_counts_in_no_mean() -> None:
+    assert rouge_f1("день первый", "день первый") is None  # by MUSE's own words, a-z and 0-9
+    assert rouge_f1("день первый", "день второй", words="unicode") == 0.5
+    assert rouge_f1("?!", "?!", words="unicode") is None
+    scores = [None, 0.5, 1.0, None]
+    lines = [{"split": "forget", "quiz": "knowmem", "rougeL_f1": score} for score in scores]
+    assert quiz_scores(lines) == {"forget/knowmem": 0.75}
+    assert quiz_scores(lines[:1]) == {"forget/knowmem": None}
 
 
 def test_only_the_stemmer_sees_one_word_in_two_forms() -> None:

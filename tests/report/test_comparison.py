@@ -6,6 +6,7 @@ import csv
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -192,6 +193,7 @@ def unlike(folder: Path, **changes: object) -> Path:
     [
         ({"identity": {"max_new_tokens": 200}}, "max_new_tokens: 200 here, 80 there"),
         ({"identity": {"rows_sha256": "6" * 64}}, "evaluated rows: 66666666 here, 55555555 there"),
+        ({"identity": {"words": "unicode"}}, "words: unicode here, tofu there"),
         ({"identity": {"precision": "cuda/bfloat16"}}, "precision: cuda/bfloat16 here"),
         ({"reference_sha256": None}, "reference: none here, 44444444 there"),
         ({"data_sha256": "9" * 64}, "content of the data: 99999999 here, 22222222 there"),
@@ -211,6 +213,16 @@ def test_runs_that_were_evaluated_otherwise_stand_apart(
     assert words in compared.refused(folder, "--strict")
 
 
+def test_a_record_from_before_the_option_counted_the_words_of_tofu(tmp_path: Path) -> None:
+    folder = unlike(tmp_path)
+    file = folder / "2-ngdiff" / "summary.json"
+    summary = json.loads(file.read_text())
+    del summary["provenance"]["evaluation"]["words"]
+    file.write_text(json.dumps(summary))
+    (section,) = compare([folder]).sections
+    assert len(section.runs) == 3
+
+
 def test_other_models_and_data_are_named_alone(tmp_path: Path) -> None:
     """A name explains the hashes that differ with it."""
     folder = unlike(tmp_path, identity={"rows_sha256": "6" * 64, "rows": {"forget": 3}})
@@ -222,6 +234,32 @@ def test_other_models_and_data_are_named_alone(tmp_path: Path) -> None:
         "data: tofu_forget05 here, minitofu there",
         "model: gpt2_xl here, tiny there",
     )
+
+
+CHAT = {"template": "chat", "chat_date": "26 Jul 2024", "prompt_sha256": "7" * 64}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"prompt_sha256": "8" * 64}, "prompt of the chat template: 88888888 here, 77777777 there"),
+        ({"chat_date": "1 Jan 2000", "prompt_sha256": "8" * 64}, "chat_date: 1 Jan 2000 here"),
+        (
+            {"chat_options": {"thinking": False}, "prompt_sha256": "8" * 64},
+            "chat_options: thinking False here, none there",
+        ),
+        ({"template": "plain", "chat_date": "", "prompt_sha256": None}, "template: plain here"),
+    ],
+)
+def test_runs_with_other_prompts_are_kept_apart_and_told_once(
+    other: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    fabricate_job(tmp_path / "1-x", "method=ngdiff", seed=1, identity=CHAT)
+    changed = {name: value for name, value in (CHAT | other).items() if value is not None}
+    fabricate_job(tmp_path / "2-x", "method=ngdiff", seed=2, identity=changed)
+    (said, *more) = compare([tmp_path]).sections[1].unlike
+    assert said.startswith(told)
+    assert not [line for line in more if "not recorded" in line or "prompt" in line]
 
 
 def test_every_part_of_the_identity_keeps_apart(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ IDENTITY = {
     "max_length": 256,
     "max_new_tokens": 80,
     "stemmer": False,
+    "words": "tofu",
     "min_k": 0.4,
     "precision": "cpu/float32",
 }

@@ -55,10 +55,15 @@ def tokenizer() -> Any:
 
 
 @cache
+def encoder() -> Encoder:
+    """What turns rows into ids of that tokenizer, in the plain template."""
+    return Encoder(tokenizer())
+
+
+@cache
 def examples() -> tuple[Example, ...]:
     """The rows as ids, in the plain template."""
-    encoder = Encoder(tokenizer())
-    return tuple(encoder.encode(row.question, row.answer) for row in ROWS)
+    return tuple(encoder().encode(row.question, row.answer) for row in ROWS)
 
 
 def batch(rows: list[int] | range, pad: int | None = None) -> Batch:

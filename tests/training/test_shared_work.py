@@ -277,7 +277,7 @@ def test_waiting_prompts_take_the_places_of_finished_ones(architecture: str, bud
     """In one slot or a few, of so few columns that rows move back to the first ones."""
     model = half_taught(architecture)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    found = generate(model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), MOST)
+    found = generate(model, tiny.encoder(), prompts(), tiny.compute(generate_tokens=budget), MOST)
     assert found == expected
 
 
@@ -287,7 +287,7 @@ def test_slow_answers_are_reported_once_there_are_any(
     """At the first tokens nothing is done yet, and no time left can be told."""
     monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
     with caplog.at_level(logging.INFO, logger=progress.__name__):
-        generate(half_taught("llama"), tiny.tokenizer(), prompts(), tiny.COMPUTE, MOST, title="ask")
+        generate(half_taught("llama"), tiny.encoder(), prompts(), tiny.COMPUTE, MOST, title="ask")
     assert "ask: 8/8" in caplog.text
     assert "ask: 0/8" not in caplog.text
 
@@ -296,10 +296,10 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     """Answers end at different steps, and no slot waits for the slowest one of a batch."""
     model, asked = half_taught("llama"), prompts() * 4
     with counted_tokens(model) as calls:
-        generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
+        generate(model, tiny.encoder(), asked, tiny.compute(generate_tokens=600), MOST)
     with counted_tokens(model) as in_batches, pytest.MonkeyPatch.context() as patched:
         patched.setattr(decoding, "fits_slots", lambda _cache: False)
-        generate(model, tiny.tokenizer(), asked, tiny.compute(generate_tokens=600), MOST)
+        generate(model, tiny.encoder(), asked, tiny.compute(generate_tokens=600), MOST)
     assert len(calls) < 0.9 * len(in_batches)
 
 
@@ -308,16 +308,16 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
 def test_a_sliding_window_answers_as_transformers_does(window: int | None, budget: int) -> None:
     model = with_window(window)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    found = generate(model, tiny.tokenizer(), prompts(), tiny.compute(generate_tokens=budget), MOST)
+    found = generate(model, tiny.encoder(), prompts(), tiny.compute(generate_tokens=budget), MOST)
     assert found == expected
 
 
 @every_architecture
 def test_answers_in_bfloat16_do_not_depend_on_slots(architecture: str) -> None:
     model = half_taught(architecture)
-    alone = [generate(model, tiny.tokenizer(), [prompt], BFLOAT16, MOST)[0] for prompt in prompts()]
+    alone = [generate(model, tiny.encoder(), [prompt], BFLOAT16, MOST)[0] for prompt in prompts()]
     parted = tiny.compute(bfloat16=True, generate_tokens=200)
-    together = generate(model, tiny.tokenizer(), prompts(), parted, MOST)
+    together = generate(model, tiny.encoder(), prompts(), parted, MOST)
     same = sum(one == other for one, other in zip(alone, together, strict=True))
     assert same >= len(alone) - 1  # one may hang on the rounding of a near tie
 
@@ -334,7 +334,7 @@ def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(decoding.BatchedDecoding, "_step", step)
         generate(
-            model, tiny.tokenizer(), prompts() * copies, tiny.compute(generate_tokens=tokens), MOST
+            model, tiny.encoder(), prompts() * copies, tiny.compute(generate_tokens=tokens), MOST
         )
     return sizes
 
@@ -359,7 +359,7 @@ def test_slots_that_grow_after_the_first_rows_change_no_answer(
     monkeypatch.setattr(decoding, "TOKENS", 200)
     model = half_taught(architecture)
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in prompts()]
-    assert generate(model, tiny.tokenizer(), prompts() * 3, tiny.COMPUTE, MOST) == expected * 3
+    assert generate(model, tiny.encoder(), prompts() * 3, tiny.COMPUTE, MOST) == expected * 3
 
 
 # What the scores know of the answers
@@ -398,9 +398,9 @@ def test_known_starts_are_the_beginnings_of_the_answers(architecture: str) -> No
 def test_answers_from_known_starts_are_the_same(architecture: str, most: int) -> None:
     model, starts = half_taught(architecture), GreedyStarts()
     score(model, scored_answers(), tiny.COMPUTE, starts=starts)
-    tokenizer = tiny.tokenizer()
-    expected = generate(model, tokenizer, prompts(), tiny.COMPUTE, most)
-    assert generate(model, tokenizer, prompts(), tiny.COMPUTE, most, starts=starts) == expected
+    encoder = tiny.encoder()
+    expected = generate(model, encoder, prompts(), tiny.COMPUTE, most)
+    assert generate(model, encoder, prompts(), tiny.COMPUTE, most, starts=starts) == expected
 
 
 def test_what_a_model_knows_by_heart_is_not_generated() -> None:

@@ -11,7 +11,7 @@ from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
 from unlearn.forward.generation import generate
-from unlearn.metrics.text import rouge_recall
+from unlearn.metrics.text import mean_recall
 
 
 @dataclass
@@ -46,7 +46,10 @@ class Paraphrase(Attack):
     def run(self, subject: Subject) -> Found:
         notes: list[str] = []
         said = self._recall(subject, subject.model)
-        scores = subject.score(self._answers(subject))
+        probability = answer_probability(subject.score(self._answers(subject)))
+        if said is None:
+            notes.append("no recovered share, as no true answer of a forget row has a word")
+            return Found(None, {**dict.fromkeys(self.names()), "probability": probability}, notes)
         target = subject.target
         before = target.find(repr(self), lambda m: self._recall(subject, m)) if target else None
         if target and before is None:
@@ -59,7 +62,7 @@ class Paraphrase(Attack):
         share = recovered(said, after, before, notes)
         details = {
             "rougeL_recall": said,
-            "probability": answer_probability(scores),
+            "probability": probability,
             "before_rougeL_recall": before,
         }
         return Found(share, details, notes)
@@ -72,16 +75,15 @@ class Paraphrase(Attack):
             for index, row in enumerate(rows)
         ]
 
-    def _recall(self, subject: Subject, model: LanguageModel) -> float:
+    def _recall(self, subject: Subject, model: LanguageModel) -> float | None:
         suite = subject.suite
         texts = generate(
             model,
-            suite.encoder.tokenizer,
+            suite.encoder,
             [answer.example.prompt for answer in self._answers(subject)],
             suite.compute,
             suite.config.max_new_tokens,
             f"{subject.stage}: answering paraphrased questions",
         )
-        rows = suite.rows["forget"]
-        recalls = [rouge_recall(r.answer, text)[0] for r, text in zip(rows, texts, strict=True)]
-        return sum(recalls) / len(recalls)
+        truths = [row.answer for row in suite.rows["forget"]]
+        return mean_recall(zip(truths, texts, strict=True), suite.words)

@@ -11,7 +11,7 @@ from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.forward.generation import generate
-from unlearn.metrics.text import rouge_recall
+from unlearn.metrics.text import mean_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
 from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, Range, option
 
@@ -89,18 +89,18 @@ class Relearning(Attack):
         return Found(recovered(best, after, before, notes), details, notes)
 
 
-def _recall(subject: Subject, indexes: Sequence[int]) -> float:
+def _recall(subject: Subject, indexes: Sequence[int]) -> float | None:
     """Return the mean ROUGE-L recall of the model's answers to these forget questions."""
     suite = subject.suite
     wanted = set(indexes)
     asked = [a for a in subject.answers("forget") if a.index in wanted]
     texts = generate(
         subject.model,
-        suite.encoder.tokenizer,
+        suite.encoder,
         [a.example.prompt for a in asked],
         suite.compute,
         suite.config.max_new_tokens,
         f"{subject.stage}: answering after relearning",
     )
     truths = [suite.rows["forget"][a.index].answer for a in asked]
-    return sum(rouge_recall(t, text)[0] for t, text in zip(truths, texts, strict=True)) / len(asked)
+    return mean_recall(zip(truths, texts, strict=True), suite.words)

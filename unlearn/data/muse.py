@@ -117,7 +117,9 @@ class Muse:
                     **{f"{name}/knowmem": _knowmem(rows, name) for name in names[:2]},
                 },
                 judged={name: Judged(USUAL[name].role, "text") for name in names},
-            )
+                words="tofu",
+            ),
+            published=True,
         )
 
     def _request(self, rows: dict[str, list[Row]]) -> tuple[list[Row], list[Row]]:

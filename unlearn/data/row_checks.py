@@ -5,20 +5,35 @@ All problems are told at once: whoever mends a file wants the whole list.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import DataError
 
+log = logging.getLogger(__name__)
 
-def checked(splits: Splits) -> Splits:
+Key = TypeVar("Key")
+
+NAMED = 5
+"""Pairs of rows that a message names by number at most."""
+
+
+def checked(splits: Splits, published: bool = False) -> Splits:
     """Return the splits unchanged if they can be trained on and scored.
 
     Raises one DataError that lists every problem: a set without rows; a field that is not a string;
     an answer of any kind that is blank; multiple choice without wrong answers; a row in both the
     forget and the retain set; a holdout row in either. Rows are the same when question and answer
-    are, up to white space.
+    have the same :func:`letters_of`. One line warns of questions that the forget and the retain set
+    both ask, with different answers.
+
+    `published`: nobody can mend the rows, so that only those count as the same that differ in white
+    space alone, and one line warns of those that differ in more.
     """
     trained = {"forget": splits.forget, "retain": splits.retain}
     places = dict(trained)
@@ -40,12 +55,37 @@ def checked(splits: Splits) -> Splits:
     everything = trained | {"holdout": splits.evaluated.get(splits.unseen or "", [])}
     kept_or_gone = "A row cannot be forgotten and kept: take it out of one of the two."
     unseen = "Holdout rows must be unseen in training: take them out of holdout."
-    problems += _shared(everything, "forget", "retain", kept_or_gone)
-    problems += _shared(everything, "holdout", "forget", unseen)
-    problems += _shared(everything, "holdout", "retain", unseen)
+    for first, second, advice in (
+        ("forget", "retain", kept_or_gone),
+        ("holdout", "forget", unseen),
+        ("holdout", "retain", unseen),
+    ):
+        alike = _alike(everything[first], everything[second], published)
+        problems += _shared(alike.same, first, second, advice)
+        for line in _shared(alike.near, first, second, "They are published so, and stay."):
+            log.warning("%s", line)
+    _warn_of_questions(splits)
     if problems:
         raise DataError(problems)
     return splits
+
+
+def letters_of(text: object) -> str:
+    """Return what of a text makes it the same text: letters, marks, digits and symbols.
+
+    NFKC and case folding, without punctuation, white space and zero-width characters: "Ｊｏｈｎ
+    Carter ?" is "john carter". Punctuation between digits stays, as 3.5 is not 35. A text of which
+    nothing would be left ("?!") is itself, after NFKC.
+    """
+    normal = unicodedata.normalize("NFKC", str(text))
+    seen = unicodedata.normalize("NFKC", normal.casefold()).translate(_SEEN)
+
+    def without_punctuation(found: re.Match[str]) -> str:
+        start, end = found.span()
+        around = seen[start - 1 : start], seen[end : end + 1]
+        return found[0] if all(map(str.isdigit, around)) else found[0].translate(_LETTERS)
+
+    return re.sub(r"[\W_]+", without_punctuation, seen) or " ".join(normal.split())
 
 
 def cut(rows: list[Row], count: int | None, field: str) -> list[Row]:
@@ -97,14 +137,103 @@ def _identity(row: Row) -> tuple[str, str]:
     return " ".join(str(row.question).split()), " ".join(str(row.answer).split())
 
 
-def _shared(sets: dict[str, list[Row]], first: str, second: str, advice: str) -> list[str]:
-    both = learnt(sets[first], sets[second])
-    if not both:
+class _Kept(dict[int, int | None]):
+    """For `str.translate`: leaves out characters whose Unicode category begins in one of `gone`."""
+
+    def __init__(self, *gone: str) -> None:
+        self.gone = gone
+
+    def __missing__(self, code: int) -> int | None:
+        out = unicodedata.category(chr(code)).startswith(self.gone)
+        self[code] = None if out or code in _VARIATION else code
+        return self[code]
+
+
+_VARIATION = {0x34F, 0x115F, 0x1160, 0x3164, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
+"""Marks and fillers that nobody sees, besides those of the category Cf."""
+_SEEN = _Kept("Z", "Cc", "Cf")
+_LETTERS = _Kept("P")
+
+
+class _Pair(NamedTuple):
+    """A row, and the rows of another set that go with it; numbers begin at 1."""
+
+    number: int
+    row: Row
+    others: list[tuple[int, Row]]
+
+
+class _Alike(NamedTuple):
+    """Rows of one set that stand in another one as well: refused, and only nearly the same."""
+
+    same: list[_Pair]
+    near: list[_Pair]
+
+
+def _alike(rows: list[Row], others: list[Row], published: bool) -> _Alike:
+    places = _places(others, lambda row: (letters_of(row.question), letters_of(row.answer)))
+    found = _Alike([], [])
+    for number, row in enumerate(rows, start=1):
+        alike = places.get((letters_of(row.question), letters_of(row.answer)), [])
+        exact = [pair for pair in alike if _identity(pair[1]) == _identity(row)]
+        same = exact if published else alike
+        near = [pair for pair in alike if pair not in same]
+        found.same.extend([_Pair(number, row, same)] if same else [])
+        found.near.extend([_Pair(number, row, near)] if near else [])
+    return found
+
+
+def _warn_of_questions(splits: Splits) -> None:
+    """Say in one line which questions have one answer to forget and another one to retain."""
+    places = _places(splits.retain, lambda row: letters_of(row.question))
+    pairs = []
+    for number, row in enumerate(splits.forget, start=1):
+        # Plain text has no question, and what has the same answer was told above.
+        there = places.get(letters_of(row.question), []) if str(row.question).strip() else []
+        answer = letters_of(row.answer)
+        others = [pair for pair in there if letters_of(pair[1].answer) != answer]
+        if others:
+            pairs.append(_Pair(number, row, others))
+    if pairs:
+        count = "1 question" if len(pairs) == 1 else f"{len(pairs)} questions"
+        log.warning(
+            "%s of the forget set stand%s in the retain set with another answer, %s. The model is "
+            "to forget and to keep how it answers: take one of the two out unless both are meant.",
+            count,
+            "s" if len(pairs) == 1 else "",
+            _named(pairs, "forget", "retain"),
+        )
+
+
+def _places(rows: list[Row], key: Callable[[Row], Key]) -> dict[Key, list[tuple[int, Row]]]:
+    places: dict[Key, list[tuple[int, Row]]] = {}
+    for number, row in enumerate(rows, start=1):
+        places.setdefault(key(row), []).append((number, row))
+    return places
+
+
+def _shared(pairs: list[_Pair], first: str, second: str, advice: str) -> list[str]:
+    if not pairs:
         return []
-    number = "1 row stands" if len(both) == 1 else f"{len(both)} rows stand"
-    return [
-        f"{number} in both the {first} and the {second} set, first {_described(both[0])}. {advice}"
-    ]
+    number = "1 row stands" if len(pairs) == 1 else f"{len(pairs)} rows stand"
+    places = _named(pairs, first, second)
+    return [f"{number} in both the {first} and the {second} set, {places}. {advice}"]
+
+
+def _named(pairs: list[_Pair], first: str, second: str) -> str:
+    """Show the first pair in full where its rows differ in a letter, and number the others."""
+    number, row, others = pairs[0]
+    shown_first = f"first {first} row {number}, {_described(row)}, and {second} row {others[0][0]}"
+    if _identity(others[0][1]) != _identity(row):
+        shown_first += f", {_described(others[0][1])}"
+    if len(pairs) == len(others) == 1:
+        return shown_first
+    numbers = [f"{pair.number} = {_few([str(n) for n, _ in pair.others])}" for pair in pairs]
+    return f"{shown_first} ({first} = {second}: {_few(numbers, '; ')})"
+
+
+def _few(numbers: list[str], between: str = ", ") -> str:
+    return between.join(numbers[:NAMED]) + (" …" if len(numbers) > NAMED else "")
 
 
 def _faults(name: str, rows: list[Row]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from unlearn.metrics.catalogue import ROLES, Role
+from unlearn.metrics.catalogue import ROLES, Role, WordRule
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ class Splits:
     """Measured besides `evaluated`; the key, such as forget/verbmem, is the name of the score."""
     judged: dict[str, Judged] = field(default_factory=dict)
     """How each split of `evaluated` and `quizzes` is judged, where not as :data:`USUAL` says."""
+    words: WordRule = "unicode"
+    """What ROUGE takes for a word, where `evaluation.words` is `auto`."""
 
     @property
     def unseen(self) -> str | None:
@@ -118,5 +120,6 @@ class Splits:
     @property
     def sha256(self) -> str:
         """Hash of every row in order, so that a cached model or a score names its data."""
-        rows = {name: value for name, value in asdict(self).items() if name != "judged"}
+        how = ("judged", "words")  # these say how rows are measured, not what they are
+        rows = {name: value for name, value in asdict(self).items() if name not in how}
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

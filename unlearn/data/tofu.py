@@ -75,7 +75,10 @@ class Tofu:
         if "holdout" in rows:
             evaluated["holdout"] = rows["holdout"]
         general = [Row(r.question, r.answer) for r in rows["real_authors"] + rows["world_facts"]]
-        return checked(Splits(f"tofu_{self.subset}", forget, retain, evaluated, general))
+        return checked(
+            Splits(f"tofu_{self.subset}", forget, retain, evaluated, general, words="tofu"),
+            published=True,
+        )
 
     def _read_parts(self) -> dict[str, list[Row]]:
         """Read every part, whole, and make sure that what is scored is also what is learnt."""

@@ -1,16 +1,21 @@
 """From text to ids: prompt and answer are tokenised separately, once, and then concatenated.
 
 A prompt tokenised alone and a prompt tokenised together with its answer can differ at the border;
-separate tokenisation keeps the answer's ids the same in training, scoring and generation.
+separate tokenisation keeps the answer's ids the same in training, scoring and generation. With a
+chat template an answer is what the rendered conversation has beyond its prompt, up to the end of
+the turn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from unlearn.data.splits import Row
+from unlearn.data.turns import ChatTemplate
 from unlearn.errors import DataError
 
 
@@ -43,8 +48,10 @@ class Encoder:
     """Turns question and answer into an :class:`Example` for one tokenizer and one template.
 
     plain:  ``Question: …\\nAnswer:`` and the answer with its leading space;
-    chat:   the tokenizer's template with one user turn and a fixed date (Llama-3's template would
-            print today's); a system turn only where `system_prompt` gives one;
+    chat:   the tokenizer's template with one user turn, under a fixed clock (many templates print
+            today's date); a system turn only where `system_prompt` gives one. The answer is what
+            the template makes of it, up to the end of its turn; the tokenizer's end token is put
+            behind it only where the template ends a turn with none;
     text (an empty question): the start token, where there is one, and the text; a text that is
             longer than `max_length` is cut into windows.
     """
@@ -56,14 +63,22 @@ class Encoder:
         max_length: int = 512,
         system_prompt: str | None = None,
         chat_date: str = "26 Jul 2024",
+        chat_options: Mapping[str, Any] | None = None,
     ) -> None:
+        """`chat_options`: variables of the chat template, such as enable_thinking."""
         if tokenizer.eos_token_id is None:
             raise DataError("the tokenizer has no end token; a model must be able to end an answer")
         self.tokenizer = tokenizer
         self.template, self.reason = choose_template(tokenizer, template)
         self.max_length = max_length
         self.system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-        self.chat_date = chat_date
+        self.chat_date, self.chat_options = chat_date, dict(chat_options or {})
+        self.chat: ChatTemplate | None = None
+        if self.template == "chat":
+            self.chat = ChatTemplate(tokenizer, self.system, chat_date, self.chat_options)
+            if not self.chat.continues:
+                self.reason += ", whose conversations do not begin with its prompts: answers follow"
+                self.reason += " the prompt as they are"
         # SentencePiece tokenizers put the leading space in by themselves; a second would be wrong.
         first = tokenizer.convert_ids_to_tokens(tokenizer.encode("x", add_special_tokens=False))[0]
         self._space = "" if first.startswith("▁") else " "
@@ -75,19 +90,49 @@ class Encoder:
         """Ids up to the point where the answer begins."""
         if not question:
             return list(self._start)
-        if self.template == "chat":
-            return self.tokenizer.apply_chat_template(
-                [*self.system, {"role": "user", "content": question}],
-                add_generation_prompt=True,
-                return_dict=False,
-                date_string=self.chat_date,
-            )
+        if self.chat is not None:
+            return self._ids(self.chat.prompt(question))
         return self.plain(f"Question: {question}\nAnswer:")
 
     def plain(self, text: str) -> list[int]:
         """Ids of a prompt as it is written, after the start token where there is one."""
+        return self._start + self._ids(text)
+
+    @property
+    def rendering(self) -> dict[str, Any]:
+        """Return what tells one chat template from another; empty for the plain one."""
+        if self.chat is None:
+            return {}
+        options = {"chat_options": self.chat_options} if self.chat_options else {}
+        return {"prompt_sha256": self.chat.sha256, **options}
+
+    @property
+    def ends(self) -> set[int]:
+        """Every id that ends an answer."""
+        ids = {self.tokenizer.eos_token_id}
+        return ids if self.chat is None or self.chat.end is None else ids | {self.chat.end}
+
+    def text(self, answer: Sequence[int]) -> str:
+        """Return a generated answer as text, without special tokens and without an empty thought.
+
+        The end token is expected to be gone already.
+        """
+        text = self.tokenizer.decode(answer, skip_special_tokens=True)
+        thought = self._thought.strip()
+        if thought and text.lstrip().startswith(thought):
+            return text.lstrip().removeprefix(thought)
+        return text
+
+    @cached_property
+    def _thought(self) -> str:
+        """What a decoded answer begins with where the template itself begins it."""
+        if self.chat is None or not self.chat.ahead.strip():
+            return ""
+        return self.tokenizer.decode(self._ids(self.chat.ahead), skip_special_tokens=True)
+
+    def _ids(self, text: str) -> list[int]:
         # verbose=False: a text may well be longer than the model's context, and is cut later.
-        return self._start + self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def examples(self, question: str, answer: str) -> list[Example]:
         """Return what is learnt of a row: a question's one example, or the windows of a text."""
@@ -103,7 +148,7 @@ class Encoder:
 
         Raises DataError for a text without tokens.
         """
-        ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        ids = self._ids(text)
         if not ids or not text.strip():
             raise DataError(f"text without tokens: {text!r}")
         stream = [*self._start, *ids, self.tokenizer.eos_token_id]
@@ -121,9 +166,7 @@ class Encoder:
         Raises DataError for an answer without tokens and for a prompt that fills `max_length`.
         """
         prompt = self.prompt(question)
-        plain = bool(question) and self.template == "plain"
-        text = self._space + answer if plain else answer
-        ids = self.tokenizer.encode(text, add_special_tokens=False) if answer.strip() else []
+        ids = self._answer(question, answer, prompt) if answer.strip() else []
         if not ids:
             raise DataError(f"answer without tokens: question {question!r}, answer {answer!r}")
         if not prompt:  # without a start token nothing predicts the first token of a text
@@ -134,8 +177,21 @@ class Encoder:
                 f"{self.max_length}: question {question[:80]!r}; raise model.max_length or "
                 "leave the row out"
             )
-        answer_ids = [*ids, self.tokenizer.eos_token_id][: self.max_length - len(prompt)]
-        return Example(tuple(prompt), tuple(answer_ids))
+        if not question or self.chat is None or self.chat.end is None:
+            ids = [*ids, self.tokenizer.eos_token_id]
+        return Example(tuple(prompt), tuple(ids[: self.max_length - len(prompt)]))
+
+    def _answer(self, question: str, answer: str, prompt: list[int]) -> list[int]:
+        """Return the ids behind `prompt`, with the end of the turn where the template has one."""
+        if not question:
+            return self._ids(answer)
+        if self.chat is None:
+            return self._ids(self._space + answer)
+        before, text = self.chat.parts(question, answer)
+        whole = self._ids(before + text)
+        # A token across the border would change the prompt; the answer then stands by itself.
+        border = len(prompt)
+        return whole[border:] if whole[:border] == prompt else self._ids(text)
 
 
 def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:

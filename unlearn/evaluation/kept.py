@@ -21,7 +21,7 @@ from unlearn.storage.cache import entry_of, once
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever scoring or generation changes its results."""
 
 

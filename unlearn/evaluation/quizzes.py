@@ -12,6 +12,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.forward.generation import continuations
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.muse import answer_only, rouge_f1
 from unlearn.options.schema import EvaluationConfig
 
@@ -31,14 +32,16 @@ class Asked:
     passages: bool
     """What is generated goes on with a passage, and is not cut at the next question."""
 
-    def ask(self, model: LanguageModel, tokenizer: Any, compute: Compute, stage: str) -> list[str]:
+    def ask(
+        self, model: LanguageModel, encoder: Encoder, compute: Compute, stage: str
+    ) -> list[str]:
         """Return what the model says to every row."""
         title = f"{stage}: {self.name}"
-        texts = continuations(model, tokenizer, self.prompts, compute, self.most, title)
+        texts = continuations(model, encoder, self.prompts, compute, self.most, title)
         return [(text if self.passages else answer_only(text)).strip() for text in texts]
 
-    def judge(self, texts: Sequence[str], config: EvaluationConfig) -> list[dict[str, Any]]:
-        """Return one line a row: what the model said, and its score."""
+    def judge(self, texts: Sequence[str], stemmer: bool, words: WordRule) -> list[dict[str, Any]]:
+        """Return one line a row: what the model said, and its score; null for a wordless truth."""
         split, _, quiz = self.name.partition("/")
         return [
             {
@@ -48,7 +51,7 @@ class Asked:
                 "question": row.question,
                 "truth": truth,
                 "answer": text,
-                "rougeL_f1": rouge_f1(truth, text, config.stemmer),
+                "rougeL_f1": rouge_f1(truth, text, stemmer, words),
             }
             for index, (row, truth, text) in enumerate(
                 zip(self.rows, self.truths, texts, strict=True)

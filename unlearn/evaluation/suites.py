@@ -27,6 +27,7 @@ from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.choice import accuracy
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.muse import quiz_scores
@@ -45,7 +46,7 @@ from unlearn.metrics.tofu import (
     probability,
     truth_ratio_rows,
 )
-from unlearn.options.schema import EvaluationConfig
+from unlearn.options.schema import EvaluationConfig, Words
 
 UTILITY_NAMES: dict[TruthRatioForm, str] = {
     "geometric": "model_utility",
@@ -53,6 +54,8 @@ UTILITY_NAMES: dict[TruthRatioForm, str] = {
 }
 
 
+NAMED = 10
+"""Rows that a note names at most."""
 REQUEST = "forget"
 """The split of the rows that the run is to forget, named like its task."""
 
@@ -68,9 +71,15 @@ class Suite:
         compute: Compute,
         quizzes: Mapping[str, Quiz] | None = None,
         judged: Mapping[str, Judged] | None = None,
+        words: WordRule = "unicode",
     ) -> None:
-        """`quizzes` and `judged`: what :class:`unlearn.data.Splits` has of them."""
+        """`quizzes`, `judged` and `words`: what :class:`unlearn.data.Splits` has of them.
+
+        The parameters are seven, as a suite may measure rows that are no request with a retain set.
+        """
         self.config, self.encoder, self.compute = config, encoder, compute
+        chosen: dict[Words, WordRule] = {Words.tofu: "tofu", Words.unicode: "unicode"}
+        self.words = chosen.get(config.words, words)
         self.rows = {name: list(rows)[: config.rows] for name, rows in evaluated.items()}
         self.judged = {name: judgement(name, judged) for name in self.rows}
         self.answers = [
@@ -94,14 +103,15 @@ class Suite:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that is asked: every id, the true answers, and the length of a generation.
+        """Hash of all that is asked: every id, the true answers, the length of a generation, and
+        what is a word of it.
 
         The budgets of a batch are no part of it, since they change no score.
         """
         answers = [(a.split, a.index, a.kind, a.number, a.example) for a in self.answers]
         truths = [(name, index, row.question, row.answer) for name, index, row in self.asked]
         texts = [row.answer for name in self.attacked for row in self.rows[name]]
-        options = self.config.max_new_tokens, self.config.gradient_norm
+        options = self.config.max_new_tokens, self.config.gradient_norm, self.words
         asked = repr((answers, truths, texts, self.prompts, options))
         if self.quizzes:
             asked += repr((self.quizzes, self.config.stemmer))
@@ -134,9 +144,11 @@ class Suite:
             "template": self.encoder.template,
             "system_prompt": "".join(turn["content"] for turn in self.encoder.system),
             "chat_date": self.encoder.chat_date if self.encoder.template == "chat" else "",
+            **self.encoder.rendering,
             "max_length": self.encoder.max_length,
             "max_new_tokens": self.config.max_new_tokens,
             "stemmer": self.config.stemmer,
+            "words": self.words,
             "min_k": self.config.min_k,
             "precision": self.compute.where,
         }
@@ -148,23 +160,22 @@ class Suite:
 
         Draws nothing at random, so evaluating changes nothing in a training that goes on.
         """
-        tokenizer = self.encoder.tokenizer
         starts = GreedyStarts()
         scores = self.score(model, stage, starts)
         texts = generate(
             model,
-            tokenizer,
+            self.encoder,
             self.prompts,
             self.compute,
             self.config.max_new_tokens,
             f"{stage}: answering",
             starts,
         )
-        quizzes = [quiz.ask(model, tokenizer, self.compute, stage) for quiz in self.quizzes]
+        quizzes = [quiz.ask(model, self.encoder, self.compute, stage) for quiz in self.quizzes]
         # The words are compared when the model has nothing left to do.
         generations = []
         for (split, index, row), text in zip(self.asked, texts, strict=True):
-            rouge_l, rouge_1 = rouge_recall(row.answer, text)
+            rouge_l, rouge_1 = rouge_recall(row.answer, text, self.words)
             generations.append(
                 {
                     "split": split,
@@ -177,7 +188,7 @@ class Suite:
                 }
             )
         for quiz, answers in zip(self.quizzes, quizzes, strict=True):
-            generations += quiz.judge(answers, self.config)
+            generations += quiz.judge(answers, self.config.stemmer, self.words)
         return summarise(scores, generations, reference, self.config.min_k, self.judged)
 
     def score(
@@ -255,8 +266,10 @@ def summarise(
     answers = pd.DataFrame([line for line in generations if "quiz" not in line])
     if len(answers):
         for split, rows in answers.groupby("split", sort=False):
-            metrics[f"{split}/rougeL_recall"] = float(rows["rougeL_recall"].mean())
-            metrics[f"{split}/rouge1_recall"] = float(rows["rouge1_recall"].mean())
+            for name in ("rougeL_recall", "rouge1_recall"):
+                known = rows[name].dropna()
+                metrics[f"{split}/{name}"] = float(known.mean()) if len(known) else None
+    notes += without_words(generations)
     for form, name in UTILITY_NAMES.items() if not quizzes else ():
         value, left_out = model_utility(metrics, form)
         metrics[name] = value
@@ -271,6 +284,29 @@ def summarise(
     if broken:
         notes.append(f"not finite, so null: {', '.join(broken)}")
     return Evaluation(scores, generations, finite, ratios, notes)
+
+
+def without_words(generations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Count and name the rows that have no ROUGE, by split or quiz: their truth has no word."""
+    asked: dict[str, list[Mapping[str, Any]]] = {}
+    for line in generations:
+        place = f"{line['split']}/{line['quiz']}" if "quiz" in line else str(line["split"])
+        asked.setdefault(place, []).append(line)
+    notes = []
+    for place, lines in asked.items():
+        null = [str(line["index"]) for line in lines if _rouge(line) is None]
+        if null:
+            named = ", ".join(null[:NAMED]) + (" …" if len(null) > NAMED else "")
+            notes.append(
+                f"{place}: {len(null)} of {len(lines)} rows have no ROUGE and are left out of its "
+                f"mean, as their true answer has no word (index {named})"
+            )
+    return notes
+
+
+def _rouge(line: Mapping[str, Any]) -> float | None:
+    value: float | None = line["rougeL_f1" if "quiz" in line else "rougeL_recall"]
+    return value
 
 
 def has_wrong_answers(table: pd.DataFrame) -> bool:

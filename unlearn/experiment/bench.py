@@ -50,7 +50,13 @@ class Bench:
     ) -> Bench:
         """Return the bench that the configuration describes."""
         suite = Suite(
-            splits.evaluated, encoder, settings.evaluation, compute, splits.quizzes, splits.judged
+            splits.evaluated,
+            encoder,
+            settings.evaluation,
+            compute,
+            splits.quizzes,
+            splits.judged,
+            splits.words,
         )
         return Bench(suite, settings.measures, settings.attacks, splits, catalogue)
 

@@ -14,7 +14,7 @@ from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
-from unlearn.models.load import check_path, number_of_layers
+from unlearn.models.load import check_weights, number_of_layers
 from unlearn.objectives import Objective
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
@@ -81,7 +81,7 @@ def check_attack_options(
         trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
         problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
         problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
-        for problem in check_path("attack_before", cfg.attack_before):
+        for problem in check_weights("attack_before", cfg.attack_before):
             problems.add(problem)
     measured = metric_names({name: attack for name, attack in attacks.items() if attack})
     for number, condition in enumerate(conditions):

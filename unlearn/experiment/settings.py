@@ -23,7 +23,7 @@ from unlearn.evaluation.acceptance import Condition
 from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import check_attack_options, check_parts, check_until
 from unlearn.metrics.catalogue import Way
-from unlearn.models.load import check_path, location_problems
+from unlearn.models.load import check_weights, location_problems
 from unlearn.objectives import Objective
 from unlearn.options.parts import (
     Problems,
@@ -128,7 +128,7 @@ def settings_of(cfg: DictConfig) -> Settings:
             "attack/…, which is measured after the training",
         )
     if cfg.reference not in ("auto", "train", "none"):
-        for problem in check_path("reference", cfg.reference):
+        for problem in check_weights("reference", cfg.reference):
             problems.add(problem + " (allowed besides: auto, train, none)")
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)

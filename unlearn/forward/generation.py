@@ -7,22 +7,21 @@ before. The answers here are the same: the argmax at every step, up to the end t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
+from unlearn.data.tokens import Encoder
 from unlearn.forward.decoding import BatchedDecoding, Continued
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.prefix import prefix_cache
 
 
-def end_tokens(model: LanguageModel, tokenizer: Any) -> set[int]:
-    """Return every id that ends an answer: the tokenizer's and the model's own."""
+def end_tokens(model: LanguageModel, encoder: Encoder) -> set[int]:
+    """Return every id that ends an answer: the template's, the tokenizer's and the model's own."""
     configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = {tokenizer.eos_token_id}
-    ids |= set(configured if isinstance(configured, list) else [configured])
+    ids = encoder.ends | set(configured if isinstance(configured, list) else [configured])
     return {i for i in ids if i is not None}
 
 
@@ -39,7 +38,7 @@ def streams(rows: Sequence[Continued], most: int) -> list[list[Continued]]:
 
 def continuations(
     model: LanguageModel,
-    tokenizer: Any,
+    encoder: Encoder,
     prompts: Sequence[Sequence[int]],
     compute: Compute,
     most: int,
@@ -48,11 +47,11 @@ def continuations(
 ) -> list[str]:
     """Return what follows every prompt, in the order given, as text without special tokens.
 
-    `most` new tokens an answer. `starts` knows how some answers begin, and these tokens are read as
-    the prompt is. Seven parameters: what is asked of whom (three), how (two), and what is known or
-    said on the way (two, optional).
+    `encoder` made the prompts. `most` new tokens an answer. `starts` knows how some answers begin,
+    and these tokens are read as the prompt is. Seven parameters: what is asked of whom (three), how
+    (two), and what is known or said on the way (two, optional).
     """
-    ends = end_tokens(model, tokenizer)
+    ends = end_tokens(model, encoder)
     rows = [Continued(prompt, []) for prompt in prompts]
     open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
     with in_evaluation_mode(model), progress(title, len(rows)) as bar:
@@ -62,12 +61,12 @@ def continuations(
         with compute.autocast:
             for part in streams(open_rows, most):
                 BatchedDecoding(model, part, ends, most, compute.generate_tokens, start).run(bar)
-    return [tokenizer.decode(row.answer, skip_special_tokens=True) for row in rows]
+    return [encoder.text(row.answer) for row in rows]
 
 
 def generate(
     model: LanguageModel,
-    tokenizer: Any,
+    encoder: Encoder,
     prompts: Sequence[Sequence[int]],
     compute: Compute,
     most: int,
@@ -78,7 +77,7 @@ def generate(
 
     Seven parameters, those of :func:`continuations`.
     """
-    found = continuations(model, tokenizer, prompts, compute, most, title, starts)
+    found = continuations(model, encoder, prompts, compute, most, title, starts)
     return [text.strip() for text in found]
 
 

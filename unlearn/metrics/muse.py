@@ -6,11 +6,12 @@ verbmem asks for the continuation of a passage, knowmem for the answer to a ques
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
+
+from unlearn.metrics.catalogue import WordRule
+from unlearn.metrics.text import rouge
 
 ENDS = ("\n\n", "\nQuestion", "Question:")
 """Where a model goes on after its answer, as the examples ahead of the question taught it."""
@@ -23,28 +24,30 @@ def answer_only(text: str) -> str:
     return text
 
 
-def rouge_f1(truth: str, answer: str, stemmer: bool = False) -> float:
-    """ROUGE-L F1 = 2·P·R / (P + R), in [0, 1]; 0 where nothing is in common.
+def rouge_f1(
+    truth: str, answer: str, stemmer: bool = False, words: WordRule = "tofu"
+) -> float | None:
+    """ROUGE-L F1 = 2·P·R / (P + R), in [0, 1]; 0 where nothing is in common, None where the truth
+    has no word.
 
     P and R are the longest common subsequence of words over the words of the answer and of the
-    truth. Words are runs of a-z and 0-9 after lowercasing; with `stemmer`, words over three letters
-    are stemmed, as OpenUnlearning does. MUSE's own code does not stem.
+    truth. Words are runs of a-z and 0-9 after lowercasing, as in MUSE's own code, or those of every
+    script (`words="unicode"`); with `stemmer`, words of a-z over three letters are stemmed, as
+    OpenUnlearning does. MUSE's own code does not stem.
     """
-    return float(_scorer(stemmer).score(target=truth, prediction=answer)["rougeL"].fmeasure)
+    scores = rouge(("rougeL",), truth, answer, words, stemmer)
+    return None if scores is None else float(scores["rougeL"].fmeasure)
 
 
-def quiz_scores(generations: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def quiz_scores(generations: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
     """Mean of `rougeL_f1` by quiz, under flat names: forget/verbmem, forget/knowmem …, in [0, 1].
 
-    MUSE's own tables show the same numbers times 100. Generations of no quiz are passed over.
+    MUSE's own tables show the same numbers times 100. Rows without a score are left out; None where
+    no row has one. Generations of no quiz are passed over.
     """
-    scores: dict[str, list[float]] = {}
+    scores: dict[str, list[float | None]] = {}
     for line in generations:
         if "quiz" in line:
             scores.setdefault(f"{line['split']}/{line['quiz']}", []).append(line["rougeL_f1"])
-    return {name: float(np.mean(values)) for name, values in scores.items()}
-
-
-@cache
-def _scorer(stemmer: bool) -> RougeScorer:
-    return RougeScorer(["rougeL"], use_stemmer=stemmer)
+    known = {name: [v for v in values if v is not None] for name, values in scores.items()}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}

@@ -3,25 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
-# The Porter stemmer is built with the scorer, so one scorer serves all rows.
-_SCORER = RougeScorer(["rougeL", "rouge1"], use_stemmer=True)
+from unlearn.metrics.catalogue import WordRule
+from unlearn.metrics.words import words_of
 
 
-def rouge_recall(truth: str, answer: str) -> tuple[float, float]:
+class UnicodeTokenizer(Tokenizer):
+    """The words of every script for rouge_score; those of a-z and 0-9 it treats as its own."""
+
+    def __init__(self, use_stemmer: bool = False) -> None:
+        self._own = DefaultTokenizer(use_stemmer)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the words in order, words of a-z over three letters stemmed where asked for."""
+        return [
+            part
+            for word in words_of(text)
+            for part in (self._own.tokenize(word) if word.isascii() else [word])
+        ]
+
+
+@cache  # the Porter stemmer is built with the tokenizer, so one serves all rows
+def tokenizer_of(words: WordRule, stemmer: bool) -> Any:
+    """Return what divides a text into the words that ROUGE compares."""
+    return UnicodeTokenizer(stemmer) if words == "unicode" else DefaultTokenizer(stemmer)
+
+
+def rouge(
+    kinds: tuple[str, ...], truth: str, answer: str, words: WordRule, stemmer: bool
+) -> dict[str, Any] | None:
+    """Return rouge_score's scores by kind; None for a truth without a word, of which nothing can be
+    said or left unsaid."""
+    scores = _scorer(kinds, words, stemmer).score(target=truth, prediction=answer)
+    nothing = not any(score.recall for score in scores.values())
+    if nothing and not tokenizer_of(words, stemmer).tokenize(truth):
+        return None
+    return dict(scores)
+
+
+def rouge_recall(
+    truth: str, answer: str, words: WordRule = "tofu"
+) -> tuple[float, float] | tuple[None, None]:
     """Share of the truth's words that the answer holds: (rougeL_recall, rouge1_recall), in [0, 1].
 
     rougeL_recall = longest common subsequence / words of the truth; rouge1_recall counts common
     words in any order, each as often as both sides have it. An answer loses nothing by being
-    longer. Words are runs of a-z and 0-9 after lowercasing, words over three letters stemmed; a
-    text in another script therefore has no words and scores 0 whatever the answer.
+    longer. Words are runs of a-z and 0-9 after lowercasing (`tofu`), or those of every script
+    (`unicode`: :func:`unlearn.metrics.words.words_of`); those of a-z over three letters are
+    stemmed. None twice for a truth that has no word.
     """
-    scores = _SCORER.score(target=truth, prediction=answer)
+    scores = rouge(("rougeL", "rouge1"), truth, answer, words, stemmer=True)
+    if scores is None:
+        return None, None
     return float(scores["rougeL"].recall), float(scores["rouge1"].recall)
 
 
-def rouge_recalls(pairs: Iterable[tuple[str, str]]) -> list[tuple[float, float]]:
+def rouge_recalls(
+    pairs: Iterable[tuple[str, str]], words: WordRule = "tofu"
+) -> list[tuple[float, float] | tuple[None, None]]:
     """`rouge_recall` of each (truth, answer) pair, in order."""
-    return [rouge_recall(truth, answer) for truth, answer in pairs]
+    return [rouge_recall(truth, answer, words) for truth, answer in pairs]
+
+
+def mean_recall(pairs: Iterable[tuple[str, str]], words: WordRule) -> float | None:
+    """Mean rougeL_recall of (truth, answer) pairs whose truth has a word; None where none has."""
+    found = [recall for recall, _ in rouge_recalls(pairs, words) if recall is not None]
+    return sum(found) / len(found) if found else None
+
+
+@cache
+def _scorer(kinds: tuple[str, ...], words: WordRule, stemmer: bool) -> RougeScorer:
+    return RougeScorer(list(kinds), tokenizer=tokenizer_of(words, stemmer))

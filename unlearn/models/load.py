@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,41 @@ def check_path(field: str, path: str) -> list[str]:
     ]
 
 
+def check_weights(field: str, path: str, gguf_file: str | None = None) -> list[str]:
+    """Return the problem with a path whose weights cannot be loaded and trained exactly.
+
+    Weights from `gguf_file` are dequantized on loading, whatever a config.json beside it says.
+    """
+    problems = check_path(field, path)
+    file = Path(path).expanduser() / "config.json"
+    if problems or gguf_file is not None or not is_folder_name(path) or not file.is_file():
+        return problems
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return [f"{field}: {path!r}: its config.json is no JSON: {first_line(error)}"]
+    problem = quantization_problem(field, path, config.get("quantization_config"))
+    return [] if problem is None else [problem]
+
+
+def quantization_problem(field: str, path: str, quantization: Any) -> str | None:
+    """Return the problem with a checkpoint whose configuration says that it is quantized."""
+    if not quantization:
+        return None
+    kind = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    return (
+        f"{field}: {path!r} is quantized (quantization_config"
+        + (f": {kind}" if kind else "")
+        + "), and quantized weights can neither be trained nor saved exactly; give the checkpoint "
+        "it was made from, or dequantize it once: model.dequantize() and save_pretrained"
+    )
+
+
 def location_problems(config: ModelConfig) -> list[str]:
     """Return what is wrong with the paths of model and tokenizer."""
-    problems = [] if config.path is None else check_path("model.path", config.path)
+    problems = []
+    if config.path is not None:
+        problems = check_weights("model.path", config.path, config.gguf_file)
     if config.tokenizer is not None:
         for problem in check_path("model.tokenizer", config.tokenizer):
             problems.append(problem.replace("config.json", "tokenizer"))
@@ -84,6 +117,7 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
     """
     from transformers import AutoModelForCausalLM
 
+    refuse_quantized(config, path, field)
     return _load(
         AutoModelForCausalLM,
         field,
@@ -95,6 +129,18 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
             **_origin(config, path),
         },
     )
+
+
+def refuse_quantized(config: ModelConfig, path: str, field: str = "model.path") -> None:
+    """Raise ConfigurationError for quantized weights, by the configuration of `path` alone."""
+    from transformers import AutoConfig
+
+    origin = _origin(config, path)
+    if "gguf_file" in origin:  # dequantized on loading
+        return
+    quantization = getattr(_load(AutoConfig, field, path, origin), "quantization_config", None)
+    if problem := quantization_problem(field, path, quantization):
+        raise ConfigurationError(problem)
 
 
 def _origin(config: ModelConfig, path: str) -> dict[str, Any]:

@@ -18,7 +18,13 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
-from unlearn.models.load import is_folder_name, load_tokenizer, load_weights, ready
+from unlearn.models.load import (
+    is_folder_name,
+    load_tokenizer,
+    load_weights,
+    ready,
+    refuse_quantized,
+)
 from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.options.schema import FineTuningConfig, ModelConfig
@@ -42,8 +48,11 @@ def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
 
 
-def describe_base(config: ModelConfig) -> dict[str, Any]:
-    """Return what the base is made of, for the name of a cache entry."""
+def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[str, Any]:
+    """Return what the base is made of, for the name of a cache entry.
+
+    `encoder` makes the ids of a base with a tokenizer of its own; its chat template is named too.
+    """
     common = {
         "dtype": config.dtype.value,
         "template": config.template.value,
@@ -52,6 +61,8 @@ def describe_base(config: ModelConfig) -> dict[str, Any]:
         "chat_date": config.chat_date,
         "fine_tuning": asdict(config.fine_tuning),
     }
+    if encoder is not None:
+        common |= encoder.rendering
     if config.path is None:
         return {**common, "tiny": asdict(config.tiny)}
     if is_folder_name(config.path):
@@ -98,11 +109,13 @@ class Preparation:
         if self.config.path is not None and as_it_is:
             return self.named("target", self.config.path)
         if self.config.path is not None:
+            # What cannot be used of model, template and rows is told before weights are read.
+            refuse_quantized(self.config, self.config.path)
+            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
+            examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
             model = ready(
                 load_weights(self.config, self.config.path), self.config, self.compute.device
             )
-            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
-            examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
             accuracy = answer_accuracy(model, examples, self.compute)
             if accuracy >= self.config.fine_tuning.floor:
                 log.info("target: %s knows the data (%.1f %%)", self.config.path, 100 * accuracy)
@@ -219,6 +232,7 @@ class Preparation:
             config.max_length,
             config.system_prompt,
             config.chat_date,
+            config.chat_options,
         )
 
     def _as_it_is(self, path: str, accuracy: float | None) -> Prepared:
@@ -228,9 +242,12 @@ class Preparation:
 
     def _cached(self, name: str, rows: list[Row]) -> Prepared:
         """Return the base that learnt `rows`, from the cache or trained now."""
+        encoder = None
+        if self.config.path is not None:
+            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
         made_of = {
             "format": FORMAT,
-            "base": describe_base(self.config),
+            "base": describe_base(self.config, encoder),
             "rows": texts(rows),
             "tokenizer": None if self.config.path is not None else texts(all_rows(self.splits)),
         }

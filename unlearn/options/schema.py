@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from unlearn.data.turns import parse_date
 from unlearn.options.ranges import above_zero, allowed, at_least, below_one, refuse, seed, share
 
 
@@ -52,6 +53,14 @@ class EvaluationMode(Enum):
 
     min = "min"
     max = "max"
+
+
+class Words(Enum):
+    """What ROUGE takes for a word."""
+
+    auto = "auto"
+    tofu = "tofu"
+    unicode = "unicode"
 
 
 class Template(Enum):
@@ -151,7 +160,10 @@ class ModelConfig:
     system_prompt: str | None = None
     """System turn of a chat template; null = none of ours (some templates put in their own)."""
     chat_date: str = "26 Jul 2024"
-    """The day that Llama-3's chat template names; results must not depend on today's."""
+    """The day, like 26 Jul 2024, that a chat template takes for today; results must not depend on
+    the day of a run."""
+    chat_options: dict[str, Any] = field(default_factory=dict)
+    """Variables of the chat template, such as `{enable_thinking: false}`."""
     max_length: int = 512
     """Most tokens of prompt and answer; longer answers are cut, and texts become windows."""
     published_reference: dict[str, str] = field(default_factory=dict)
@@ -167,6 +179,12 @@ class ModelConfig:
             if self.dtype is Dtype.bfloat16
             else None,
             at_least("max_length", self.max_length, 8, " tokens"),
+            allowed(
+                parse_date(self.chat_date) is not None,
+                "chat_date",
+                self.chat_date,
+                "a day like 26 Jul 2024 or 2024-07-26",
+            ),
         )
 
 
@@ -271,6 +289,10 @@ class EvaluationConfig:
     stemmer: bool = False
     """MUSE's verbmem and knowmem: compare stems instead of words, as OpenUnlearning does and MUSE
     itself does not. TOFU's measures always compare stems."""
+    words: Words = Words.auto
+    """Words of ROUGE: `tofu` (runs of a-z and 0-9, by which published numbers were made), `unicode`
+    (of every script; a character each where a script has no spaces), or `auto`: as the reader of
+    the data says, tofu for TOFU, MUSE and minitofu, else unicode."""
     min_k: float = 0.4
     """Share of an answer's least likely tokens that the membership attacks min_k and
     min_k_plus_plus read, above 0 up to 1. privleak always reads 0.4."""

@@ -34,6 +34,9 @@ BEGUN = Path("checkpoints") / "run.json"
 MOVED = {"unlearn.data.files.Files": "unlearn.data.own_files.Files"}
 """Parts that records of earlier versions name by another place → where they are now."""
 
+EARLIER = {"words": "tofu"}
+"""How an evaluation was made, where a record of an earlier version does not say it."""
+
 
 class Progress(Enum):
     """How far the run of a folder has come: the one answer to whether it goes on."""
@@ -105,7 +108,9 @@ class RunFolder:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the result comes from."""
-        return self.summary.get("provenance") or {}
+        origin = self.summary.get("provenance") or {}
+        known = origin.get("evaluation")
+        return {**origin, "evaluation": {**EARLIER, **known}} if known else origin
 
     @cached_property
     def overrides(self) -> tuple[str, ...]:

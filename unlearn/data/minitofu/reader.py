@@ -83,6 +83,7 @@ class MiniTofu:
                     "holdout": _joined(authors[AUTHORS : AUTHORS + forgotten]),
                 },
                 general=real_authors + world_facts,
+                words="tofu",
             )
         )
 

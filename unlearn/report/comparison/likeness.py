@@ -21,9 +21,12 @@ WORDS = {
     "template": "template",
     "system_prompt": "system_prompt",
     "chat_date": "chat_date",
+    "chat_options": "chat_options",
+    "prompt_sha256": "prompt of the chat template",
     "max_length": "max_length",
     "max_new_tokens": "max_new_tokens",
     "stemmer": "stemmer",
+    "words": "words",
     "min_k": "min_k",
     "precision": "precision",
     "reference": "reference",
@@ -32,7 +35,11 @@ WORDS = {
 EXPLAINED = {
     "data": ("rows", "rows_sha256", "data_sha256", "reference"),
     "rows": ("rows_sha256",),
-    "model": ("reference", "template"),
+    "model": ("reference", "template", "prompt_sha256"),
+    "template": ("prompt_sha256",),
+    "system_prompt": ("prompt_sha256",),
+    "chat_date": ("prompt_sha256",),
+    "chat_options": ("prompt_sha256",),
     "rows_sha256": ("data_sha256",),
     "data_sha256": ("reference",),
 }
@@ -50,6 +57,10 @@ def likeness(run: Run) -> dict[str, Any]:
     model = run.summary.get("model") or {}
     named = [str(model.get(key)) for key in ("name", "path") if model.get(key)]
     fields = {name: known.get(name, UNRECORDED) for name in WORDS}
+    if known:  # recorded only where there is one
+        fields["chat_options"] = known.get("chat_options", "none")
+    if known.get("template") == "plain":
+        fields["prompt_sha256"] = "none"
     return fields | {
         "data": (run.summary.get("data") or {}).get("name", UNRECORDED),
         "data_sha256": origin.get("data_sha256", UNRECORDED),

@@ -1,0 +1,99 @@
+"""Models that are refused before their weights are read, and what names a prepared one."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from support import tiny
+
+from unlearn.data.tokens import Encoder
+from unlearn.errors import ConfigurationError
+from unlearn.models.load import check_weights, load_weights, location_problems
+from unlearn.models.prepare import describe_base
+from unlearn.options.schema import ModelConfig
+
+QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+CHAT = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def folder_with(config: dict[str, Any], folder: Path) -> str:
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@pytest.mark.parametrize("quantization", [QUANTIZED, {"bits": 4}])
+def test_a_quantized_folder_is_refused_in_one_line_that_helps(
+    quantization: dict[str, Any], tmp_path: Path
+) -> None:
+    path = folder_with({"model_type": "llama", "quantization_config": quantization}, tmp_path)
+    (problem,) = location_problems(ModelConfig(path=path))
+    assert problem.startswith(f"model.path: {path!r} is quantized")
+    assert "dequantize()" in problem
+    assert "\n" not in problem
+    assert [p.split(":")[0] for p in check_weights("reference", path)] == ["reference"]
+
+
+@pytest.mark.parametrize("quantization", [{}, {"quantization_config": None}])
+def test_other_folders_are_not(quantization: dict[str, Any], tmp_path: Path) -> None:
+    path = folder_with({"model_type": "llama", **quantization}, tmp_path)
+    assert location_problems(ModelConfig(path=path)) == []
+
+
+def test_a_tokenizer_may_come_from_a_quantized_folder(tmp_path: Path) -> None:
+    path = folder_with({"model_type": "llama", "quantization_config": QUANTIZED}, tmp_path)
+    assert location_problems(ModelConfig(tokenizer=path)) == []
+
+
+def test_a_gguf_file_is_dequantized_on_loading_and_so_not_refused(tmp_path: Path) -> None:
+    path = folder_with({"model_type": "llama", "quantization_config": QUANTIZED}, tmp_path)
+    assert location_problems(ModelConfig(path=path, gguf_file="model.gguf")) == []
+
+
+def test_a_config_that_is_no_json_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    (problem,) = location_problems(ModelConfig(path=str(tmp_path)))
+    assert "config.json is no JSON" in problem
+
+
+def test_a_quantized_model_of_the_hub_is_refused_before_its_weights_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = transformers.LlamaConfig(quantization_config=QUANTIZED)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, **__: found)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        transformers.AutoModelForCausalLM, "from_pretrained", lambda path, **_: asked.append(path)
+    )
+    with pytest.raises(ConfigurationError, match=r"model\.path: .some/model. is quantized"):
+        load_weights(ModelConfig(path="some/model"), "some/model")
+    assert asked == []
+
+
+def described(template: str | None, **options: Any) -> dict[str, Any]:
+    """What names a target of some model whose tokenizer has this template."""
+    tokenizer = copy.deepcopy(tiny.tokenizer())
+    tokenizer.chat_template = template
+    config = ModelConfig(path="some/model", **options)
+    given = {"chat_date": config.chat_date, "chat_options": config.chat_options}
+    return describe_base(config, Encoder(tokenizer, **given))
+
+
+def test_a_targets_name_knows_the_chat_template_and_its_variables() -> None:
+    usual = described(CHAT)
+    assert usual == described(CHAT)
+    assert usual != described(CHAT.replace("assistant: ", "model: "))
+    assert usual != described(CHAT, chat_options={"mood": "calm"})
+
+
+def test_the_name_of_a_target_with_the_plain_template_is_what_it_was() -> None:
+    assert described(None) == describe_base(ModelConfig(path="some/model"))
+    names = {"dtype", "template", "max_length", "system_prompt", "chat_date", "fine_tuning"}
+    assert set(described(None)) == names | {"path", "revision"}

@@ -1,0 +1,138 @@
+"""How a chat template writes question and answer: rendered under a fixed clock, and taken apart.
+
+What a template puts around an answer is read off one rendered conversation: the text ahead of it
+(an empty thought), the text behind it, and the token that ends the turn, which need not be the
+tokenizer's own end token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from unlearn.errors import DataError, first_line
+
+DATE_FORMATS = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d")
+"""``26 Jul 2024``, ``26 July 2024`` and ``2024-07-26``."""
+CLOCK = (
+    "{% macro strftime_now(format) %}{% set now = namespace(text=format) %}"
+    "{% for directive, value in fixed_clock.items() %}"
+    "{% set now.text = now.text | replace(directive, value) %}{% endfor %}"
+    "{{ now.text }}{% endmacro %}\n"
+)
+"""Stands ahead of a template and hides transformers' function of this name, which reads the clock.
+
+A macro, since transformers turns functions among the variables of a template into text. The newline
+is not rendered: the template's own first line stays the first of a line.
+"""
+QUESTION, ANSWER = "Which word is asked for?", "Lighthouse."
+"""A conversation that stands for all when a template is taken apart."""
+
+
+def parse_date(text: str) -> datetime | None:
+    """Return the day that `text` names, or None where it is in none of :data:`DATE_FORMATS`."""
+    for form in DATE_FORMATS:
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return None
+
+
+def directives(day: datetime) -> dict[str, str]:
+    """Return what every directive of strftime gives on this day, ``%-d`` and its like included."""
+    plain = {letter: day.strftime(f"%{letter}") for letter in "aAbBcdDeFGHIjmMpSTuUVwWxXyYzZ"}
+    short = {f"%-{letter}": text.lstrip("0") or "0" for letter, text in plain.items()}
+    return {f"%{letter}": text for letter, text in plain.items()} | short | {"%%": "%"}
+
+
+class ChatTemplate:
+    """The chat template of a tokenizer, with a system turn, a day and variables of its own."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        system: list[dict[str, str]],
+        date: str,
+        options: Mapping[str, Any],
+    ) -> None:
+        """`date`: what templates read as today; `options`: further variables of the template.
+
+        Raises DataError for a template that cannot be rendered or leaves the answer out.
+        """
+        self.tokenizer, self.system = tokenizer, system
+        day = parse_date(date)
+        if day is None:
+            raise DataError(f"model.chat_date: {date!r} names no day; write it like 26 Jul 2024")
+        self.variables = {"date_string": date, **options}
+        self.text = tokenizer.get_chat_template()
+        if "strftime_now" in self.text:
+            self.text = CLOCK + self.text
+            self.variables["fixed_clock"] = directives(day)
+        prompt, whole = self.prompt(QUESTION), self._conversation(QUESTION, ANSWER)
+        self.sha256 = hashlib.sha256(f"{prompt}\0{whole}".encode()).hexdigest()
+        before, found, self.behind = whole.rpartition(ANSWER)
+        if not found:
+            raise DataError(
+                "the tokenizer's chat template does not write what the assistant says; "
+                "model.template=plain does without it"
+            )
+        self.continues = whole.startswith(prompt)
+        """Whether a conversation begins with its prompt; some templates write it anew."""
+        self.ahead = before[len(prompt) :] if self.continues else ""
+        """What stands between prompt and answer, such as an empty thought."""
+        self.end = self._end_of_turn(prompt.rpartition(QUESTION)[2])
+        """The token that ends a turn; None where the template has none."""
+        self.closing = ""
+        """What stands behind an answer, the end token included."""
+        if self.end is not None:
+            text, token = self.behind, tokenizer.convert_ids_to_tokens(self.end)
+            self.closing = text[: text.index(token) + len(token)]
+
+    def prompt(self, question: str) -> str:
+        """Return the text up to the point where the assistant begins."""
+        return self._render([{"role": "user", "content": question}], opened=True)
+
+    def parts(self, question: str, answer: str) -> tuple[str, str]:
+        """Return the prompt, and what the conversation has beyond it up to the end of the turn.
+
+        Where a conversation does not begin with its prompt, the answer follows it as it is.
+        """
+        prompt, whole = self.prompt(question), self._conversation(question, answer)
+        if whole.startswith(prompt) and whole.endswith(self.behind):
+            return prompt, whole[len(prompt) : len(whole) - len(self.behind)] + self.closing
+        return prompt, answer + self.closing
+
+    def _conversation(self, question: str, answer: str) -> str:
+        asked = {"role": "user", "content": question}
+        return self._render([asked, {"role": "assistant", "content": answer}], opened=False)
+
+    def _render(self, turns: list[dict[str, str]], opened: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self.tokenizer.apply_chat_template(
+                [*self.system, *turns],
+                add_generation_prompt=opened,
+                tokenize=False,
+                chat_template=self.text,
+                **self.variables,
+            )
+        except (TemplateError, TypeError, ValueError, LookupError) as error:
+            system = " with a system turn (model.system_prompt)" if self.system else ""
+            raise DataError(
+                f"the tokenizer's chat template cannot be rendered{system}: {first_line(error)}; "
+                "model.template=plain does without it"
+            ) from error
+
+    def _end_of_turn(self, behind_question: str) -> int | None:
+        """Return the first control token behind the answer, a user's turn's own before others."""
+        control = [i for i in self._ids(self.behind) if i in self.tokenizer.added_tokens_decoder]
+        control = [i for i in control if self.tokenizer.convert_ids_to_tokens(i).strip()]
+        asked = set(self._ids(behind_question))
+        return next((i for i in control if i in asked), control[0] if control else None)
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
