@@ -33,10 +33,10 @@ run: install ## Run the embedded experiment (ARGS="method=pcgrad seed=1" changes
 	$(BIN)/unlearn $(ARGS)
 
 test: install ## Run every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 quick: install ## Run the tests but the slow ones
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-cpus: install ## Run the tests that train as several kinds of CPU would, in both precisions
 	$(BIN)/python tests/support/cpus.py -n $(JOBS) --dist loadfile
