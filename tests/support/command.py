@@ -27,7 +27,7 @@ from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import entries_below
 
 AUTOCAST = f"model.autocast={os.environ.get('UNLEARN_TEST_AUTOCAST', 'none')}"
-"""What runs compute in: float32 whatever `auto` says here, or what tests/support/cpus.py asks for."""
+"""What runs compute in: float32 whatever `auto` says here, or what tests/support/cpus.py asks."""
 
 DESCENT = ("scheduler=constant", "optimizer=sgd", "optimizer.lr=4e-2")
 """A fixed rate of plain descent: what training ends in hangs on rounding as little as it can."""
