@@ -143,7 +143,8 @@ class Run:
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
-            self.keep("after", bench.stages["before"])
+            bench.stages["after"] = bench.stages["before"]
+            self.keep("after", bench.stages["after"])
             before = self.original(preparation, bench)
         else:
             resources = RunResources(
@@ -177,12 +178,8 @@ class Run:
         return evaluation.metrics
 
     def keep(self, stage: str, evaluation: Evaluation) -> None:
-        """Write the tables of a stage, and log the numbers."""
-        assert self.state.bench is not None
-        self.state.bench.stages[stage] = evaluation
-        folder = self.state.folder / "evaluations" / stage
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut
-        evaluation.write(folder)
+        """Write the tables of a stage, over those of an attempt that was cut; log the numbers."""
+        evaluation.write(self.state.folder / "evaluations" / stage)
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
 
