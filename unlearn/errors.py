@@ -1,9 +1,27 @@
 """The errors that people meet, each with the exit status that the command ends with."""
 
+import re
+from importlib.metadata import PackageNotFoundError, requires
+
 
 def first_line(error: object) -> str:
     """Return the first line of what an error says; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def to_install(extra: str) -> str:
+    """Return the command that installs what an extra of pyproject.toml brings.
+
+    It names the packages, so that it works wherever this one came from: the name on the index
+    belongs to somebody else's. From a checkout that was never installed it names the extra.
+    """
+    try:
+        lines = requires("unlearn") or []
+    except PackageNotFoundError:
+        lines = []
+    marked = re.compile(rf"""^(.*?)\s*;.*extra\s*==\s*["']{extra}["']""")
+    packages = [found[1] for line in lines if (found := marked.match(line))]
+    return "pip install " + (" ".join(f"'{name}'" for name in packages) or f"-e '.[{extra}]'")
 
 
 class UnlearnError(Exception):

@@ -120,7 +120,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(unlearn: Command) -> N
         patch.setitem(EXTRAS, choice, "sweep")
         done = unlearn("-m", choice, "seed=1")
     assert done.status == 2
-    assert "pip install 'unlearn[sweep]'" in done.err
+    assert "pip install 'hydra-joblib-launcher" in done.err
 
 
 def note(script: Path) -> None:

@@ -60,7 +60,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
 
 The model's depth is not known to an objective yet; tests/test_methods.py looks at that end.
 """
-NEEDS = ("unlearn[solvers]", "second copy", "retain-only model")
+NEEDS = ("extra `solvers`", "second copy", "retain-only model")
 Row = dict[str, str]
 
 
@@ -269,7 +269,7 @@ def built(group: str, name: str, work: Workbench, **options: Any) -> tuple[Any, 
 
 def skip_without_solvers(row: Row) -> None:
     if "solvers" in row["needs"] and not (find_spec("cvxpy") and find_spec("quadprog")):
-        pytest.skip("needs pip install 'unlearn[solvers]'")
+        pytest.skip("needs pip install -e '.[solvers]'")
 
 
 @pytest.mark.parametrize(("group", "name"), PARTS)

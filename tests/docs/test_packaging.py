@@ -12,8 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from unlearn.errors import to_install
+
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "conf").rglob("*.yaml"))
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")), *YAMLS]
+CODE = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted((ROOT / "unlearn").rglob("*.py"))]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
@@ -40,6 +47,35 @@ def test_package_list_equals_the_folders() -> None:
     found = {".".join(folder.relative_to(ROOT).parts) for folder in with_code}
     assert sorted(listed) == sorted(found | {"unlearn.conf"})
     assert [f for f in with_code | {ROOT / "conf"} if not (f / "__init__.py").exists()] == []
+
+
+def test_nothing_is_installed_by_our_name_which_belongs_to_others_on_the_index() -> None:
+    """From a checkout it is `.[extra]`, and the code names the packages themselves."""
+    for path in [*PAGES, *CODE]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip3? install (-\S+ )*[\"']?unlearn\b(?!-)", text), path
+        for extra in re.findall(r"pip install -e [\"']\.\[(\w+)\][\"']", text):
+            assert extra in EXTRAS, f"{path}: {extra}"
+        for extra in re.findall(r"to_install\([\"'](\w+)[\"']\)", text):
+            assert extra in EXTRAS, f"{path}: {extra}"
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_message_names_what_an_extra_brings(
+    extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"{name}; extra == '{extra}'" for name in EXTRAS[extra]]
+    lines += ["torch>=2.6", "other; extra == 'others'"]
+    monkeypatch.setattr("unlearn.errors.requires", lambda _: lines)
+    packages = to_install(extra).removeprefix("pip install ").replace("'", "").split(" ")
+    assert packages == EXTRAS[extra]
+
+
+def test_a_checkout_that_was_never_installed_is_told_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("unlearn.errors.requires", lambda _: None)
+    assert to_install("solvers") == "pip install -e '.[solvers]'"
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(ROOT / "conf")))

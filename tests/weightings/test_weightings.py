@@ -51,9 +51,9 @@ LOSSES = torch.tensor([0.5, -2.0], dtype=torch.float64)
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "method" / "weighting"
 SOLVERS = ("cvxpy", "clarabel", "ecos", "qpsolvers", "quadprog")
-"""What `pip install 'unlearn[solvers]'` brings, by import name."""
+"""What `pip install -e '.[solvers]'` brings, by import name."""
 needs_solvers = pytest.mark.skipif(
-    not all(find_spec(name) for name in SOLVERS), reason="needs pip install 'unlearn[solvers]'"
+    not all(find_spec(name) for name in SOLVERS), reason="needs pip install -e '.[solvers]'"
 )
 
 
@@ -716,7 +716,7 @@ def test_missing_packages_are_named_with_the_command_that_brings_them(
     name: str, options: dict[str, Any], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchjd._mixins.find_spec", lambda name: None)
-    message = rf"^kind: .*{package}.*installed\. .*: pip install 'unlearn\[solvers\]'$"
+    message = rf"^kind: .*{package}.*installed\. .*: pip install '.*{package}.*'$"
     with pytest.raises(ConfigurationError, match=message):
         torchjd_weighting(name, **options)
 

@@ -8,6 +8,7 @@ import torch
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
+from unlearn.errors import to_install
 from unlearn.metrics.memorization import extraction_strength
 from unlearn.metrics.tofu import probability
 from unlearn.options.declared import Range, option, range_problems
@@ -48,7 +49,8 @@ class Quantization(Attack):
                 for width in dict.fromkeys(self.bits)
                 if not 2 <= width <= 8 or self.bits.count(width) > 1
             ),
-            "method: torchao is not installed; pip install torchao, or method=round_to_nearest"
+            f"method: torchao is not installed; {to_install('quantization')}, or "
+            "method=round_to_nearest"
             if missing
             else None,
         )

@@ -15,7 +15,7 @@ from omegaconf.errors import (
 )
 
 from unlearn.composition.launchers import EXTRAS
-from unlearn.errors import ConfigurationError, UnlearnError, first_line
+from unlearn.errors import ConfigurationError, UnlearnError, first_line, to_install
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         extra = EXTRAS.get(f"{group}={choice}")
-        way_out = f"; to have it: pip install 'unlearn[{extra}]'" if extra else ""
+        way_out = f"; to have it: {to_install(extra)}" if extra else ""
         return f"{group}={choice}: no such choice; allowed: {', '.join(error.options)}{way_out}"
     if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.

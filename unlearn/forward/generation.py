@@ -54,9 +54,8 @@ def continuations(
     ends = end_tokens(model, encoder)
     rows = [Continued(prompt, []) for prompt in prompts]
     open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
-    with in_evaluation_mode(model), progress(title, len(rows)) as bar:
-        if known := len(rows) - len(open_rows):
-            bar.advance(by=known)
+    known = len(rows) - len(open_rows)
+    with in_evaluation_mode(model), progress(title, len(rows), known) as bar:
         start = prefix_cache(model, [row.prompt for row in open_rows], compute)
         with compute.autocast:
             for part in streams(open_rows, most):

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from unlearn.errors import UnlearnError
+from unlearn.errors import UnlearnError, to_install
 from unlearn.storage.cache import cache_root
 from unlearn.storage.files import whole_folder
 
@@ -74,7 +74,7 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
     except (ImportError, ValueError) as error:  # transformers raises either for a missing package
         raise UnlearnError(
             f"reading {gguf.name} failed: {error}\n"
-            "A GGUF file needs two more packages: pip install accelerate gguf"
+            f"A GGUF file needs more packages: {to_install('gguf')}"
         ) from error
 
     # The loaded model remembers that it came from a quantized file, and its saved configuration

@@ -185,8 +185,7 @@ def fine_tune(
     passes = Passes(state, model, optimizer, generator)
     first, step = passes.resume()
     epoch = first
-    with progress(f"learning the {name}", steps) as bar:
-        bar.advance(by=step)
+    with progress(f"learning the {name}", steps, step) as bar:
         for epoch in range(first + 1, recipe.epochs + 1):
             hits = tokens = 0
             for rows in epoch_batches(lengths, recipe.batch_size, generator):

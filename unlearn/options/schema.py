@@ -194,7 +194,8 @@ class TrainingConfig:
 
     steps: int | None = None
     """Optimizer steps; null = `epochs`, and where that is null too, 150 steps or 6 passes over
-    the retain set, whichever is more: forgetting takes steps, mending the rest takes passes."""
+    the retain set, whichever is more: forgetting takes steps, mending the rest takes passes. By
+    default never more than 1,500."""
     epochs: float | None = None
     """Passes over the forget set; used where `steps` is null."""
     batch_size: int = 16

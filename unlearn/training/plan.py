@@ -14,8 +14,9 @@ from unlearn.options.schema import EvaluationConfig, EvaluationUnit, ModelConfig
 from unlearn.schedulers import Scheduler
 from unlearn.training.method import Method
 
-LEAST_STEPS, RETAIN_PASSES = 150, 6
-"""How long a run is by default: so many steps, or so many passes over the retain set if longer."""
+LEAST_STEPS, RETAIN_PASSES, MOST_STEPS = 150, 6, 1500
+"""How long a run is by default: so many steps, or so many passes over the retain set if longer, but
+no longer than the last, which is what all of TOFU's retain rows come to (1,425 steps)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,19 @@ def number_of_steps(training: TrainingConfig, batches: PairedBatches, method: Me
     if not method.retain.trains:
         return LEAST_STEPS
     retain = batches.orders["retain"]
-    return max(LEAST_STEPS, round(RETAIN_PASSES * retain.rows / retain.batch_size))
+    passes = round(RETAIN_PASSES * retain.rows / retain.batch_size)
+    return min(max(LEAST_STEPS, passes), MOST_STEPS)
+
+
+def announced(steps: int, training: TrainingConfig, batches: PairedBatches) -> str:
+    """Return how long a run will be, in steps and in passes over the rows, and what decided it."""
+    passes = " and ".join(
+        f"{steps * order.batch_size / order.rows:.3g} over the {order.rows} {task} rows"
+        for task, order in batches.orders.items()
+    )
+    chosen = training.steps is not None or training.epochs is not None
+    reason = "" if chosen else "; the default for so many rows, training.steps changes it"
+    return f"{steps} steps: passes, {passes}{reason}"
 
 
 def steps_between(evaluation: EvaluationConfig, batches: PairedBatches) -> int:

@@ -73,8 +73,7 @@ class Trainer:
         NumericalError where a number is not finite; the parameters then are those of the last step.
         """
         started = time.monotonic() - self.seconds
-        with progress("unlearning", self.steps) as bar:
-            bar.advance(by=self.done)
+        with progress("unlearning", self.steps, self.done) as bar:
             while self.done < self.steps:
                 values = self.step()
                 self.seconds = time.monotonic() - started

@@ -22,7 +22,7 @@ from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_s
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
 from unlearn.storage.weights import save_model
-from unlearn.training.plan import Plan, number_of_steps, steps_between
+from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
 from unlearn.training.selection import BestCheckpoint
 from unlearn.training.stopping import StopRule
@@ -71,6 +71,7 @@ class Unlearning:
             training.checkpoint_minutes,
         )
         self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep)
+        self.length = announced(self.steps, training, batches)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
 
@@ -108,6 +109,7 @@ class Unlearning:
         judges what it found by the acceptance conditions.
         """
         if self.ended is None:
+            log.info("unlearning: %s", self.length)
             self.train(evaluate, accepted)
             if self.checkpoints.wanted:
                 state = self.state()

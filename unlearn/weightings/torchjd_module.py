@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, to_install
 
 
 def module_of(kind: str, options: dict[str, Any]) -> torch.nn.Module:
@@ -28,7 +28,7 @@ def module_of(kind: str, options: dict[str, Any]) -> torch.nn.Module:
     except ImportError as error:
         missing = str(error).partition(" Install")[0]  # what follows is TorchJD's own extra
         raise ConfigurationError(
-            f"kind: {missing} Install them with: pip install 'unlearn[solvers]'"
+            f"kind: {missing} To have them: {to_install('solvers')}"
         ) from error
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"options: {kind}: {error}") from error
