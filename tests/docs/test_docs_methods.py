@@ -60,7 +60,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
 
 The model's depth is not known to an objective yet; tests/test_methods.py looks at that end.
 """
-NEEDS = ("extra `solvers`", "second copy", "retain-only model")
+NEEDS = (".[solvers]", "second copy", "retain-only model")
 Row = dict[str, str]
 
 

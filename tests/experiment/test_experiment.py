@@ -39,7 +39,7 @@ from unlearn.experiment.settings import Settings, settings_of
 from unlearn.objectives import Ascent, NegativeLogLikelihood, NoObjective
 from unlearn.options.schema import ModelConfig, TrainingConfig
 from unlearn.training.method import Method
-from unlearn.training.plan import number_of_steps
+from unlearn.training.plan import announced, number_of_steps
 from unlearn.weightings import NGDiff
 
 pytestmark = pytest.mark.trains
@@ -590,6 +590,7 @@ def test_a_users_own_group(unlearn: Command, tmp_path: Path) -> None:
     [
         (TrainingConfig(), 360, 150),
         (TrainingConfig(), 3800, 1425),
+        (TrainingConfig(), 20000, 1500),
         (TrainingConfig(epochs=2), 360, 6),
         (TrainingConfig(steps=7, epochs=2), 360, 7),
     ],
@@ -604,3 +605,6 @@ def test_the_default_length_grows_with_the_retain_set(
     assert number_of_steps(training, batches, both) == steps
     forget_alone = Method(ascent, NoObjective(), NGDiff())
     assert number_of_steps(training, batches, forget_alone) == min(steps, 150)
+    said = announced(steps, training, batches)
+    assert said.startswith(f"{steps} steps: passes, {steps * 16 / 40:.3g} over the 40 forget rows")
+    assert ("training.steps changes it" in said) == (training == TrainingConfig())

@@ -10,6 +10,7 @@ from typing import Any
 from unlearn.record.layout import read_run
 from unlearn.report.curves import training_figure
 from unlearn.report.drawing import STYLE
+from unlearn.report.fonts import make_legible
 from unlearn.report.plane import plane_figure
 
 
@@ -34,5 +35,6 @@ def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Pa
             figure = draw(record)
             if figure is not None:
                 drawn.append(folder / f"{name}.png")
+                make_legible(figure)
                 figure.savefig(drawn[-1])
     return drawn

@@ -14,6 +14,7 @@ from unlearn.report.comparison.groups import CORNER, Section
 from unlearn.report.comparison.numbers import PLANES
 from unlearn.report.comparison.styles import style
 from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE
+from unlearn.report.fonts import make_legible
 from unlearn.report.front import Point
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
             _panel(axis, section)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
         try:
+            make_legible(figure)
             figure.savefig(temporary)
             temporary.replace(path)
         finally:
