@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.command import finish, start
+from support.command import LEARNABLE, finish, start
 from support.cpus import capabilities
-from test_attacks_minitofu import OPTIONS
 
-WORDS = (*OPTIONS, "model.autocast=none", "method=ngdiff", "reference=none")
+WORDS = (*LEARNABLE, "model.autocast=none", "method=ngdiff", "reference=none")
 """Target and all are made by each kind of CPU for itself, as on two machines."""
 
 
