@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.taught import half_taught
+from support.tiny import PAD, every_architecture
 from torch import Tensor, nn
 
 from unlearn.attacks import (
@@ -37,12 +39,10 @@ from unlearn.errors import ConfigurationError
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.answers import answer_logits
 from unlearn.metrics.text import rouge_recall
-from unlearn.models.fine_tune import fine_tune
-from unlearn.options.schema import EvaluationConfig, FineTuningConfig
+from unlearn.options.schema import EvaluationConfig
 
 pytestmark = pytest.mark.trains
 
-PAD = tiny.tokenizer().pad_token_id
 FORGET = [
     Row(row.question, row.answer, paraphrased_question=f"Say, {row.question.lower()}")
     for row in tiny.ROWS[:5]
@@ -55,7 +55,6 @@ ATTACKS = {
     "probing": Probing(),
 }
 every_attack = pytest.mark.parametrize("name", ATTACKS)
-every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 
 
 @cache
@@ -65,17 +64,9 @@ def suite() -> Suite:
     return Suite(rows, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
 
 
-@cache
-def _taught(architecture: str) -> Any:
-    model = tiny.model(architecture)
-    recipe = FineTuningConfig(lr=1e-2, epochs=40, batch_size=4, accuracy=0.95)
-    fine_tune(model, tiny.examples(), recipe, tiny.COMPUTE, architecture)
-    return model.eval()
-
-
 def taught(architecture: str = "llama") -> Any:
     """A model that knows the rows: the target."""
-    return copy.deepcopy(_taught(architecture))
+    return copy.deepcopy(half_taught(architecture))
 
 
 def subject(model: Any, target: Any = None) -> Subject:

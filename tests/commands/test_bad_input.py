@@ -32,14 +32,12 @@ from support.command import (
     write_rows,
 )
 from support.forked import Forked
+from support.refusals import files, refused
 from torch import Tensor
 
 from unlearn.composition.explain import release
 from unlearn.errors import NumericalError
 from unlearn.weightings import NGDiff
-
-TRACES = {".hydra", "unlearn.log", "summary.json"}
-"""All that a refused run may leave in its folder."""
 
 
 @pytest.fixture
@@ -58,27 +56,6 @@ def unlearn(tmp_path: Path) -> Command:
     (tmp_path / "pickle" / "pytorch_model.bin").write_bytes(b"never read")
     (tmp_path / "a_file").write_text("not a folder")
     return Command(tmp_path)
-
-
-def refused(done: Done, cache: Path, before: dict[str, int], *fragments: str) -> None:
-    """Assert one message with all fragments, status 2, and nothing but traces of a run."""
-    assert done.status == 2, done.said
-    for fragment in fragments:
-        assert done.said.count(fragment) == 1, f"{fragment!r} not once in:\n{done.said}"
-    told = [line for line in done.said.splitlines() if " ERROR " in line or "unlearn: " in line]
-    assert len(told) == 1, f"more than one message:\n{done.said}"
-    assert "Traceback" not in done.said + done.log
-    if done.folder.exists():
-        assert {path.name for path in done.folder.iterdir()} <= TRACES
-    if (done.folder / "summary.json").exists():
-        assert done.summary["status"] == "failed"
-        assert all(fragment in done.summary["error"] for fragment in fragments)
-        assert all(fragment in done.log for fragment in fragments)
-    assert entries_in(cache) == before, "a refused run filled the cache"
-
-
-def files(retain: str) -> list[str]:
-    return ["data=files", "data.forget=good.jsonl", f"data.retain={retain}"]
 
 
 NGDIFF = "unlearn.weightings.NGDiff"

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from support.command import QUICK, SMALL, Command, Done, entries_in, row, write_rows
 from support.muse_like import write_muse
-from test_bad_input import refused
+from support.refusals import refused
 
 from unlearn.errors import UnlearnError
 from unlearn.evaluation.results import Evaluation

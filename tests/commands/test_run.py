@@ -18,11 +18,6 @@ HEAVY = ("torch", "transformers", "datasets", "wandb", "matplotlib", "pandas", "
 """What takes seconds to import, and no question about the configuration needs."""
 
 
-@pytest.fixture
-def unlearn(tmp_path: Path) -> Command:
-    return Command(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def help_text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("help")

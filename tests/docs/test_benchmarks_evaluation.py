@@ -3,8 +3,10 @@
 import pytest
 import torch
 from support import tiny
-from test_evaluation import PAD, generated_by_transformers, half_taught, prompts, score_alone
-from test_evaluation import scored_answers as scored
+from support.row_alone import generated_by_transformers, score_alone
+from support.taught import half_taught, prompts
+from support.taught import scored_answers as scored
+from support.tiny import PAD
 
 from benchmarks.evaluation import main
 from benchmarks.plain_evaluation import plain_answers, plain_padding, plain_scores

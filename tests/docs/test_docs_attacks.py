@@ -13,7 +13,7 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from support.command import QUICK, Command
-from test_docs_methods import tables
+from support.pages import tables
 
 from unlearn.attacks import Attack
 from unlearn.composition.register import register

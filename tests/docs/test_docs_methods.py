@@ -15,8 +15,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
-from test_commands_in_docs import commands, overrides_of
-from test_costs import DEPTH, SHAPE
+from support.pages import Row, commands, overrides_of, tables
+from support.shapes import DEPTH, SHAPE
 from torch import Tensor
 
 from benchmarks.methods import INTERVENTIONS, Workbench, build_method, ideal, method_names
@@ -58,20 +58,9 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
 }
 """Every range that the page may give an option, as values inside (besides the default) and outside.
 
-The model's depth is not known to an objective yet; tests/test_methods.py looks at that end.
+The model's depth is not known to an objective yet; experiment/test_methods.py looks at that end.
 """
 NEEDS = (".[solvers]", "second copy", "retain-only model")
-Row = dict[str, str]
-
-
-def tables(text: str) -> Iterator[list[Row]]:
-    """Yield every table as its rows, cells by the heading of their column."""
-    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
-        head, _, *body = [
-            [cell.strip() for cell in line.strip().strip("|").split("|")]
-            for line in block.splitlines()
-        ]
-        yield [dict(zip(head, cells, strict=True)) for cells in body]
 
 
 @cache

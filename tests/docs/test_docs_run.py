@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.command import QUICK, Command, row, write_rows
 from support.muse_like import write_muse
-from test_commands_in_docs import commands, overrides_of
+from support.pages import commands, overrides_of
 
 ELSEWHERE = {
     "--help": "test_cli",

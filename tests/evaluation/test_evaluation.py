@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,53 +15,28 @@ import pandas as pd
 import pytest
 import torch
 from support import tiny
+from support.row_alone import generated_by_transformers, score_alone
+from support.taught import COLUMNS, half_taught, prompts, scored_answers
+from support.tiny import PAD, every_architecture
 
 from unlearn.data.batches import collate
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.scoring import Scored, answers_to_score, score
+from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
 from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
-from unlearn.models.fine_tune import fine_tune
 from unlearn.models.tiny import tiny_tokenizer
-from unlearn.options.schema import EvaluationConfig, FineTuningConfig, Words
+from unlearn.options.schema import EvaluationConfig, Words
 
 pytestmark = pytest.mark.trains
 
-PAD = tiny.tokenizer().pad_token_id
-COLUMNS = ["split", "index", "kind", "number", "nll_sum", "tokens", "hits"]
-every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-
-
-@cache
-def half_taught(architecture: str) -> Any:
-    """A model that knows some of the rows: sure of its answers, which end at different lengths."""
-    model = tiny.model(architecture)
-    recipe = FineTuningConfig(lr=1e-2, epochs=40, batch_size=4, accuracy=0.95)
-    fine_tune(model, tiny.examples(), recipe, tiny.COMPUTE, architecture)
-    return model.eval()
-
 
 # Scores
-
-
-def scored_answers() -> list[Scored]:
-    """Every kind of answer, of different lengths: true, paraphrased, wrong."""
-    rows = [
-        Row(
-            row.question,
-            row.answer,
-            paraphrased_answer=f"So it is said: {row.answer}" if number % 3 else None,
-            perturbed_answers=tuple(other.answer for other in tiny.ROWS[: number % 4]),
-        )
-        for number, row in enumerate(tiny.ROWS)
-    ]
-    return answers_to_score(Encoder(tiny.tokenizer()), "forget", rows)
 
 
 def test_what_is_scored() -> None:
@@ -79,18 +53,6 @@ def test_what_is_scored() -> None:
     decoded = [tiny.tokenizer().decode(a.example.answer[:-1]).strip() for a in scored]
     assert decoded == ["Varn.", "In Varn.", "Emil.", "Odile.", "No.", "Odile."]
     assert len({a.example.prompt for a in scored[:5]}) == 1
-
-
-@torch.no_grad()
-def score_alone(model: Any, answer: Scored) -> tuple[float, int]:
-    """Summed NLL and hits of one answer, from the full logits of one row."""
-    prompt, ids = answer.example.prompt, answer.example.answer
-    logits = model(input_ids=torch.tensor([prompt + ids])).logits[0].float()
-    predicting = logits[len(prompt) - 1 : -1]
-    log_probabilities = predicting.log_softmax(-1)[range(len(ids)), list(ids)]
-    return -log_probabilities.double().sum().item(), int(
-        (predicting.argmax(-1) == torch.tensor(ids)).sum()
-    )
 
 
 @every_architecture
@@ -132,24 +94,6 @@ def test_neither_padding_nor_row_order_nor_budget_changes_a_score(
 
 
 # Answers
-
-
-def prompts() -> list[tuple[int, ...]]:
-    return [example.prompt for example in tiny.examples()]
-
-
-def generated_by_transformers(model: Any, prompt: Sequence[int], most: int) -> str:
-    """The greedy answer to one prompt alone, by transformers' own loop."""
-    ids = torch.tensor([prompt])
-    whole = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=False,
-        max_new_tokens=most,
-        pad_token_id=PAD,
-    )
-    answer = whole[0, len(prompt) :]
-    return tiny.tokenizer().decode(answer, skip_special_tokens=True).strip()
 
 
 @pytest.mark.parametrize("budget", [16384, 100, 1], ids=["together", "in parts", "alone"])

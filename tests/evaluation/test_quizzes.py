@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import tiny
 from support.muse_like import article
-from test_tokens import with_start_token
+from support.tokenizer_kinds import with_start_token
 
 from unlearn.data.splits import Judged, Quiz, Row
 from unlearn.data.tokens import Encoder, Example

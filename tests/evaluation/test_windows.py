@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import tiny
 from support.muse_like import article
-from test_tokens import byte_level, sentencepiece_like, with_start_token
+from support.tokenizer_kinds import byte_level, sentencepiece_like, with_start_token
 
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows

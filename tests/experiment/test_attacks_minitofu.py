@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import AUTOCAST, DESCENT, Command, Done
+from support.command import AUTOCAST, DESCENT, LEARNABLE, Command, Done
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
 
@@ -30,16 +30,6 @@ from unlearn.options.schema import Autocast, EvaluationConfig
 pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
 UNLEARNED = ("ngdiff_bounded", "ngdiff", "graddiff")
-OPTIONS = (
-    "data.forget_rows=20",
-    "data.retain_rows=80",
-    "data.retain_scored=40",
-    AUTOCAST,
-    "model.tiny.layers=2",
-    "evaluation.max_new_tokens=24",
-    "training.steps=60",
-    "tracker=none",
-)
 ATTACKS = ("relearning", "quantization", "paraphrase", "probing")
 ATTACKED = (
     f"attack=[{','.join(ATTACKS)}]",
@@ -67,7 +57,7 @@ Flat = dict[str, float]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     command = Command(tmp_path_factory.mktemp("minitofu"))
-    done = {name: command(*OPTIONS, *words) for name, words in RUNS.items()}
+    done = {name: command(*LEARNABLE, *words) for name, words in RUNS.items()}
     for run in done.values():
         assert run.status == 0, run.said
     return done

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checker import checker
 from support.command import QUICK, SMALL, Command, Done, entries_in, row, write_rows
-from test_bad_input import files, refused
-from test_experiment import checker
+from support.refusals import files, refused
 
 from unlearn.attacks import Attack, Found, Subject, metric_names
 from unlearn.attacks import Paraphrase as OurParaphrase

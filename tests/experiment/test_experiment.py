@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from support.checker import checker
 from support.command import (
     QUICK,
     SMALL,
@@ -64,19 +62,6 @@ def choices(group: str) -> list[str]:
 
 
 # What a run leaves behind.
-
-
-@cache
-def checker() -> ModuleType:
-    """The check of run folders that lies beside the checkout, where there is one."""
-    path = ROOT.parent / "shared" / "tools" / "check_run.py"
-    if not path.exists():
-        pytest.skip("the check of run folders is not here: it lies beside the checkout")
-    spec = importlib.util.spec_from_file_location("check_run", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_run_folder_is_complete(whole: Done) -> None:

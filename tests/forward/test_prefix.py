@@ -9,22 +9,10 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-from test_evaluation import (
-    every_architecture,
-    generated_by_transformers,
-    half_taught,
-    prompts,
-    score_alone,
-    scored_answers,
-)
-from test_shared_work import (
-    BFLOAT16,
-    MOST,
-    counted_tokens,
-    other_model,
-    with_alibi,
-    with_window,
-)
+from support.architectures import counted_tokens, other_model, with_alibi, with_window
+from support.row_alone import MOST, generated_by_transformers, score_alone
+from support.taught import half_taught, prompts, scored_answers
+from support.tiny import BFLOAT16, every_architecture
 
 from unlearn.console.once import say_once
 from unlearn.data.tokens import Example

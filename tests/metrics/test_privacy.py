@@ -15,6 +15,7 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 from support import tiny
+from support.tiny import PAD, every_architecture
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -48,10 +49,8 @@ from unlearn.report.wording import grouped
 
 pytestmark = pytest.mark.trains
 
-PAD = tiny.tokenizer().pad_token_id
 LISTS = ["token_hits", "token_log_p", "token_mean_log_p", "token_variance_log_p"]
 ATTACKS = ["loss", "zlib", "min_k", "min_k_plus_plus", "reference", "gradient_norm"]
-every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 
 
 def table(answers: list[dict[str, Any]]) -> pd.DataFrame:

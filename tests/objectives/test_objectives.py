@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import tiny
+from support.tiny import every_architecture
 from torch import Tensor
 
 from unlearn.data.batches import Batch
@@ -15,7 +16,6 @@ from unlearn.forward.answers import answer_logits, answer_losses
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 
 ROWS = range(len(tiny.ROWS))
-every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 
 
 def labels_of(batch: Batch) -> Tensor:

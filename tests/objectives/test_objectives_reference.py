@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from support import tiny
 from support.lookup import ORIGINAL, TABLE, Lookup
 from support.resources import FakeResources
+from support.tiny import every_architecture, moved
 from torch import Tensor, nn
 
 from unlearn.compute.gradients import Gradient
@@ -39,17 +40,6 @@ from unlearn.training.tasks import Task, task_gradient
 ROWS = range(len(tiny.ROWS))
 LEVELS = [1000.0, 0.001, 1000.0, 1000.0, 0.001, 0.001, 1000.0, 0.001]
 """Levels of the rows: four are far from theirs, four are beyond."""
-every_architecture = pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-
-
-def moved(architecture: str = "gpt2", dtype: torch.dtype = torch.float64, by: float = 0.01) -> Any:
-    """A model a little away from `tiny.model` of the same architecture, its target."""
-    model = tiny.model(architecture, dtype=dtype)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += by * torch.randn(parameter.shape, generator=generator, dtype=dtype)
-    return model
 
 
 def resources_of(model: Any, architecture: str = "gpt2", levels: Any = LEVELS) -> FakeResources:

@@ -20,6 +20,7 @@ import torch
 from support import tiny
 from support.lookup import ORIGINAL, TABLE, Lookup
 from support.resources import FakeResources, nll_sums
+from support.tiny import moved
 from torch import Tensor
 
 from unlearn.data.batches import Batch, collate
@@ -196,17 +197,6 @@ CASES = [
     Case("ce_u", lambda _: CEU(), ce_u_loss),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-
-
-def moved(architecture: str = "gpt2", dtype: torch.dtype = torch.float64) -> Any:
-    """A model a little away from `tiny.model` of the same architecture, its target."""
-    model = tiny.model(architecture, dtype=dtype)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=dtype)
-            parameter += 0.01 * noise
-    return model
 
 
 def resources_of(model: Any, architecture: str = "gpt2") -> FakeResources:

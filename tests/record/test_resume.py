@@ -8,14 +8,13 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 import pytest
 import torch
-from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
+from support.command import QUICK, SMALL, Command, Done, events_in, files_in, finish, start
 from support.forked import Forked
 from torch import Tensor
 
@@ -305,18 +304,6 @@ def test_the_random_generators_go_on() -> None:
 
 
 # Killed, not asked.
-
-
-def events_in(*folders: Path) -> int:
-    """How far a run has come: its files, and the lines of its logs and records."""
-    count = 0
-    for folder in folders:
-        for path in entries_below(folder):
-            count += 1
-            if path.suffix in (".log", ".jsonl"):
-                with suppress(FileNotFoundError):
-                    count += path.read_bytes().count(b"\n")
-    return count
 
 
 def killed_after(events: int, process: Forked | Popen[str], cwd: Path, folder: Path) -> bool:

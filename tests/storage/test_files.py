@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.command import entries_in, files_in
-from test_resume import events_in
+from support.command import entries_in, events_in, files_in
 
 from unlearn.record.layout import read_summary
 from unlearn.record.resuming import begin

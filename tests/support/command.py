@@ -55,6 +55,18 @@ SMALL = (
 QUICK = (*SMALL, "reference=none", "evaluation.rows=2", "evaluation.max_new_tokens=1")
 """The same where only the training matters."""
 
+LEARNABLE = (
+    "data.forget_rows=20",
+    "data.retain_rows=80",
+    "data.retain_scored=40",
+    AUTOCAST,
+    "model.tiny.layers=2",
+    "evaluation.max_new_tokens=24",
+    "training.steps=60",
+    "tracker=none",
+)
+"""A run of some ten seconds whose model does learn its rows, and forgets them."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -211,6 +223,18 @@ def entries_in(cache: Path) -> dict[str, int]:
             with suppress(FileNotFoundError):
                 found[str(path.relative_to(cache))] = path.stat().st_mtime_ns
     return found
+
+
+def events_in(*folders: Path) -> int:
+    """How far a run has come: its files, and the lines of its logs and records."""
+    count = 0
+    for folder in folders:
+        for path in entries_below(folder):
+            count += 1
+            if path.suffix in (".log", ".jsonl"):
+                with suppress(FileNotFoundError):
+                    count += path.read_bytes().count(b"\n")
+    return count
 
 
 def row(question: str, answer: str) -> dict[str, str]:

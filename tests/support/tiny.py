@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,6 +42,7 @@ ROWS = [
 """Questions and answers of clearly different lengths."""
 
 ARCHITECTURES = ("llama", "gpt2", "falcon")
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def compute(**options: Any) -> Compute:
@@ -48,10 +50,16 @@ def compute(**options: Any) -> Compute:
     return replace(COMPUTE, **options)
 
 
+BFLOAT16 = compute(bfloat16=True)
+
+
 @cache
 def tokenizer() -> Any:
     """A byte-pair tokenizer of the rows, with an end token, a padding token and no start token."""
     return tiny_tokenizer([text for row in ROWS for text in (row.question, row.answer)], 400)
+
+
+PAD = tokenizer().pad_token_id
 
 
 @cache
@@ -68,7 +76,7 @@ def examples() -> tuple[Example, ...]:
 
 def batch(rows: list[int] | range, pad: int | None = None) -> Batch:
     """The examples of these rows as one batch."""
-    pad = tokenizer().pad_token_id if pad is None else pad
+    pad = PAD if pad is None else pad
     return collate([examples()[row] for row in rows], list(rows), pad)
 
 
@@ -119,6 +127,16 @@ def model(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return hf.AutoModelForCausalLM.from_config(config).to(dtype).eval()
+
+
+def moved(architecture: str = "gpt2", dtype: torch.dtype = torch.float64, by: float = 0.01) -> Any:
+    """A model a little away from :func:`model` of the same architecture, its target."""
+    another = model(architecture, dtype=dtype)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in another.parameters():
+            parameter += by * torch.randn(parameter.shape, generator=generator, dtype=dtype)
+    return another
 
 
 def parameters(a_model: Any) -> list[torch.nn.Parameter]:

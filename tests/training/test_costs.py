@@ -6,18 +6,15 @@ discarded pass and a layer too many all show.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+from support.shapes import DEPTH, SHAPE
 
 from benchmarks.calls import counted_calls, mark_layers
-from benchmarks.loops import SHAPES, build_model
+from benchmarks.loops import build_model
 from benchmarks.methods import INTERVENTIONS, Workbench, build_method, ideal, method_names, probed
 from unlearn.schedulers import Constant
 
-DEPTH = 16
-SHAPE = replace(SHAPES["small"], hidden=16, layers=DEPTH, heads=2, key_value_heads=2)
 PEERS = {
     "graddiff": 6,
     "graddiff_kl": 7,

@@ -18,7 +18,6 @@ from unlearn.evaluation.sums import sums_once
 from unlearn.training.resources import RunResources
 
 FORGET, RETAIN, HOLDOUT = tiny.ROWS[:3], tiny.ROWS[3:6], tiny.ROWS[6:]
-PAD = tiny.tokenizer().pad_token_id
 
 
 class Loads:

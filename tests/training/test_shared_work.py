@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers as hf
 from support import tiny
-from test_evaluation import (
-    COLUMNS,
-    PAD,
-    every_architecture,
-    generated_by_transformers,
-    half_taught,
-    prompts,
-    score_alone,
-    scored_answers,
-)
+from support.architectures import counted_tokens, other_model, with_alibi, with_window
+from support.row_alone import MOST, generated_by_transformers, score_alone
+from support.taught import COLUMNS, half_taught, prompts, scored_answers
+from support.tiny import BFLOAT16, PAD, every_architecture
 
 from unlearn.console import progress
 from unlearn.console.once import say_once
@@ -42,68 +33,9 @@ from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
 pytestmark = pytest.mark.trains
 
-MOST = 24
-"""Tokens of a generated answer."""
-BFLOAT16 = tiny.compute(bfloat16=True)
-
-
-def other_model(config: Any, attention: str = "sdpa") -> Any:
-    """A random model of a shape that tiny.py does not have."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
-    return model.float().eval()
-
-
-def with_window(window: int | None) -> Any:
-    """A Mistral whose tokens see so many before them."""
-    config = hf.MistralConfig(
-        vocab_size=len(tiny.tokenizer()),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.2,
-        sliding_window=window,
-        bos_token_id=None,
-        eos_token_id=tiny.tokenizer().eos_token_id,
-        pad_token_id=PAD,
-    )
-    return other_model(config)
-
-
-def with_alibi() -> Any:
-    """A Falcon that knows positions by the distance of keys, which it reads from a plain mask."""
-    config = hf.FalconConfig(
-        vocab_size=len(tiny.tokenizer()),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        initializer_range=0.2,
-        alibi=True,
-        bos_token_id=None,
-        eos_token_id=tiny.tokenizer().eos_token_id,
-        pad_token_id=PAD,
-    )
-    return other_model(config)
-
 
 def examples() -> list[Example]:
     return list(dict.fromkeys(answer.example for answer in scored_answers()))
-
-
-@contextmanager
-def counted_tokens(model: Any) -> Iterator[list[int]]:
-    """Give a list that holds, for every call of the model, the tokens that entered it."""
-    calls: list[int] = []
-    handle = model.register_forward_pre_hook(
-        lambda _module, _inputs, given: calls.append(given["input_ids"].numel()), with_kwargs=True
-    )
-    try:
-        yield calls
-    finally:
-        handle.remove()
 
 
 # Trees
