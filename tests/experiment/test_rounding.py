@@ -29,6 +29,7 @@ RATES = {
 
 def forget_losses(folder: Path) -> dict[str, float]:
     """Return what each command ends in, by the name of its rate."""
+    folder.mkdir()
     command = Command(folder)
     ends = {}
     for name, words in RATES.items():
