@@ -70,7 +70,8 @@ def rescore(
     compute = compute_of(settings.model, settings.evaluation)
     preparation = Preparation(settings.model, splits, compute)
     preparation.refuse_reference(reference)
-    encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
+    folder = models.after.folder
+    encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
     measure(bench, models, preparation, settings)
 

@@ -35,7 +35,7 @@ from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.metrics.catalogue import Way
 from unlearn.models.load import load_tokenizer
-from unlearn.models.prepare import Preparation
+from unlearn.models.prepare import Preparation, check_target
 from unlearn.models.prepared import Prepared
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
@@ -83,6 +83,8 @@ def executed(state: State) -> dict[str, Any]:
         settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
         scored = settings.evaluation.rows
+        trains = settings.method is not None
+        check_target(settings.model, settings.target, settings.reference, splits, trains)
         check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         check_best(
@@ -122,13 +124,15 @@ class Run:
         preparation = Preparation(settings.model, self.splits, compute)
         with state.clock.spend("prepare_s"):
             preparation.refuse_reference(settings.reference)
-            target = state.target = preparation.target(as_it_is=settings.method is None)
+            trains = settings.method is not None
+            target = state.target = preparation.target(settings.target, trains)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             require_reference(settings, reference)
 
         with state.clock.spend("evaluate_s"):
-            encoder = preparation.encoder(load_tokenizer(settings.model, target.folder))
+            tokenizer = load_tokenizer(settings.model, target.folder)
+            encoder = preparation.encoder(tokenizer, target.folder)
             log.info("template: %s (%s)", encoder.template, encoder.reason)
             bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
