@@ -138,9 +138,9 @@ class Run:
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
-                self.measure("reference", load_reference, reference.sha256)
+                self.measure("reference", load_reference, preparation.key(reference))
             model = preparation.load(target)
-            self.measure("before", lambda: model, target.sha256)
+            self.measure("before", lambda: model, preparation.key(target))
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
@@ -158,7 +158,8 @@ class Run:
                 compute,
                 target.sha256,
                 load_reference,
-                reference.sha256 if reference else None,
+                preparation.key(target),
+                preparation.key(reference),
             )
             with state.clock.spend("train_s"):
                 self.unlearn(settings.plan(settings.method, better), resources)
@@ -171,10 +172,10 @@ class Run:
                 bench.stages[stage].write_metrics(state.folder / "evaluations" / stage)
                 self.record.log(state.steps, {"stage": stage, **found})
 
-    def measure(self, stage: str, load: Load, sha256: str | None = None) -> Metrics:
+    def measure(self, stage: str, load: Load, key: str | None = None) -> Metrics:
         """Measure a model and keep what was found; see :meth:`Bench.measure`."""
         assert self.state.bench is not None
-        evaluation = self.state.bench.measure(stage, load, sha256)
+        evaluation = self.state.bench.measure(stage, load, key)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -202,7 +203,7 @@ class Run:
             return None
         model, tokenizer = preparation.named("attack_before", path), bench.suite.encoder.tokenizer
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
-        return bench.original(load, model.sha256)
+        return bench.original(load, preparation.key(model))
 
     def unlearn(self, plan: Plan, resources: RunResources) -> None:
         """Train the model as planned, evaluating on the way where the configuration says so."""

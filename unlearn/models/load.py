@@ -142,8 +142,8 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
         path,
         {
             "dtype": getattr(torch, config.dtype.value),
-            "attn_implementation": config.attention.value,
             "use_safetensors": True,
+            **({"attn_implementation": config.attention.value} if config.attention else {}),
             **_origin(config, path),
         },
     )

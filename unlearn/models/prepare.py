@@ -6,6 +6,8 @@ The *target* knows the forget and the retain rows: it is what unlearning starts 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from dataclasses import asdict, replace
@@ -29,7 +31,7 @@ from unlearn.models.load import (
 from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.options.schema import FineTuningConfig, ModelConfig, TargetChoice
-from unlearn.storage.weights import hash_weights
+from unlearn.storage.weights import hash_folder, hash_weights
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +69,23 @@ def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[s
         common |= encoder.rendering
     if config.path is None:
         return {**common, "tiny": asdict(config.tiny)}
+    common |= _beside(config)
     if is_folder_name(config.path):
-        weights = hash_weights(Path(config.path).expanduser())
+        folder = Path(config.path).expanduser()
+        weights = hash_folder(folder, hash_weights(folder))
         return {**common, "weights": weights, "gguf_file": config.gguf_file}
     return {**common, "path": config.path, "revision": config.revision}
+
+
+def _beside(config: ModelConfig) -> dict[str, str]:
+    """Return what changes numbers and lies outside the model's folder; empty by default."""
+    chosen = {}
+    if config.tokenizer is not None:
+        folder = Path(config.tokenizer).expanduser()
+        chosen["tokenizer"] = hash_folder(folder) if folder.is_dir() else config.tokenizer
+    if config.attention is not None:
+        chosen["attention"] = config.attention.value
+    return chosen
 
 
 def all_rows(splits: Splits) -> list[Row]:
@@ -243,6 +258,20 @@ class Preparation:
         return ready(
             load_weights(self.config, prepared.folder, field), self.config, self.compute.device
         )
+
+    def key(self, prepared: Prepared | None) -> str | None:
+        """Return what names a model's tables in the cache: all that can change a number.
+
+        None for a model on the hub, whose tables are not kept.
+        """
+        if prepared is None or prepared.sha256 is None:
+            return None
+        chosen = [hash_folder(Path(prepared.folder).expanduser(), prepared.sha256)]
+        if self.config.attention is not None:
+            chosen.append(self.config.attention.value)
+        if prepared.folder == self.config.path:
+            chosen += [self.config.gguf_file or "", *_beside(self.config).values()]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
     def named(self, field: str, path: str) -> Prepared:
         """Return the model at `path`, which the option `field` named, as it is."""

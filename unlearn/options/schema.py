@@ -156,7 +156,8 @@ class ModelConfig:
     """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
     autocast: Autocast = Autocast.auto
     """auto = bfloat16 where the device computes it natively."""
-    attention: Attention = Attention.sdpa
+    attention: Attention | None = None
+    """null = the architecture's own choice: sdpa where it has that, else eager."""
     gguf_file: str | None = None
     """Name of a GGUF file inside `path`."""
     device: str = "auto"
