@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from support import tiny
 
@@ -15,7 +16,7 @@ from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.models.load import check_weights, load_weights, location_problems
 from unlearn.models.prepare import describe_base
-from unlearn.options.schema import ModelConfig
+from unlearn.options.schema import Attention, ModelConfig
 
 QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 CHAT = (
@@ -97,3 +98,29 @@ def test_the_name_of_a_target_with_the_plain_template_is_what_it_was() -> None:
     assert described(None) == describe_base(ModelConfig(path="some/model"))
     names = {"dtype", "template", "max_length", "system_prompt", "chat_date", "fine_tuning"}
     assert set(described(None)) == names | {"path", "revision"}
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen"),
+    [
+        (transformers.LlamaConfig, "sdpa"),
+        (transformers.BloomConfig, "eager"),
+        (transformers.MptConfig, "eager"),
+        (transformers.Gemma2Config, None),
+    ],
+)
+def test_the_architecture_chooses_its_attention(
+    config: Any, chosen: str | None, tmp_path: Path
+) -> None:
+    shape = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "n_heads": 2}
+    more = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32}
+    sizes = {"d_model": 32, "n_layers": 1, "n_layer": 1, "n_head": 2, "head_dim": 16}
+    made = config(**shape, **more, **sizes)
+    transformers.AutoModelForCausalLM.from_config(made).save_pretrained(tmp_path)
+    model = load_weights(ModelConfig(path=str(tmp_path)), str(tmp_path))
+    assert chosen in (None, model.config._attn_implementation)
+    eager = ModelConfig(path=str(tmp_path), attention=Attention.eager)
+    ids = torch.arange(1, 9)[None]
+    with torch.no_grad():
+        one, other = (m.eval()(ids).logits for m in (model, load_weights(eager, str(tmp_path))))
+    torch.testing.assert_close(one, other)

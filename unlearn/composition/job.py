@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from unlearn.composition.own_model import model_name
 from unlearn.options.parts import plain_container
 
 
@@ -36,4 +37,5 @@ def describe_choices(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     described = {}
     for group in ("method", "data", "model", "scheduler"):
         described[group] = {"name": choices.get(group, "custom"), **plain_container(cfg[group])}
-    return described
+    model = described["model"]
+    return {**described, "model": {**model, "name": model_name(model["name"], model["path"])}}

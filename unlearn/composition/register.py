@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from unlearn.composition.help import config_groups
 from unlearn.composition.launchers import register_launchers
+from unlearn.composition.own_model import choose_neutral_preset, model_name
 from unlearn.compute.workers import worker_count
 from unlearn.options.schema import SCHEMAS, Config
 from unlearn.storage.cache import cached_or
@@ -44,10 +45,12 @@ def record_subdir(_root_: Any) -> str | None:
 
 def run_name(_root_: Any) -> str:
     """Return method-data-model by their chosen names; `custom` where a group was deleted."""
-    names = [
-        OmegaConf.select(_root_, f"hydra.runtime.choices.{group}") or "custom"
+    method, data, model = (
+        OmegaConf.select(_root_, f"hydra.runtime.choices.{group}")
         for group in ("method", "data", "model")
-    ]
+    )
+    path = OmegaConf.select(_root_, "model.path")
+    names = [method or "custom", data or "custom", model_name(model, path)]
     return "-".join(str(name).replace("/", "_") for name in names)
 
 
@@ -65,6 +68,7 @@ def register() -> None:
     for group, schema in SCHEMAS.items():
         store.store(group=f"schema/{group}", name="base", node=schema)
     register_launchers()
+    choose_neutral_preset()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)

@@ -118,6 +118,7 @@ class Muse:
                 },
                 judged={name: Judged(USUAL[name].role, "text") for name in names},
                 words="tofu",
+                benchmark=True,
             ),
             published=True,
         )

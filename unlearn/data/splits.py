@@ -111,6 +111,9 @@ class Splits:
     """How each split of `evaluated` and `quizzes` is judged, where not as :data:`USUAL` says."""
     words: WordRule = "unicode"
     """What ROUGE takes for a word, where `evaluation.words` is `auto`."""
+    benchmark: bool = False
+    """Whether the rows are a benchmark's, made to be learnt and forgotten: a given model that does
+    not know them is taught them first (`target=auto`). Rows of one's own are never taught."""
 
     @property
     def unseen(self) -> str | None:
@@ -120,6 +123,7 @@ class Splits:
     @property
     def sha256(self) -> str:
         """Hash of every row in order, so that a cached model or a score names its data."""
-        how = ("judged", "words")  # these say how rows are measured, not what they are
+        # These say how rows are measured and what they are for, not what they are.
+        how = ("judged", "words", "benchmark")
         rows = {name: value for name, value in asdict(self).items() if name not in how}
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

@@ -76,7 +76,15 @@ class Tofu:
             evaluated["holdout"] = rows["holdout"]
         general = [Row(r.question, r.answer) for r in rows["real_authors"] + rows["world_facts"]]
         return checked(
-            Splits(f"tofu_{self.subset}", forget, retain, evaluated, general, words="tofu"),
+            Splits(
+                f"tofu_{self.subset}",
+                forget,
+                retain,
+                evaluated,
+                general,
+                words="tofu",
+                benchmark=True,
+            ),
             published=True,
         )
 

@@ -1,8 +1,8 @@
 """Tables of models that many runs share, target and reference, kept from one run to the next.
 
-An entry is named by everything that its tables depend on: weights, ids of every scored answer and
-prompt, limits, device and precision. Metrics are computed afresh from the tables, so an entry never
-holds a number that a newer formula would give otherwise.
+An entry is named by everything that its tables depend on: the files of the model's folder, ids of
+every scored answer and prompt, limits, device and precision. Metrics are computed afresh from the
+tables, so an entry never holds a number that a newer formula would give otherwise.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ FORMAT = 4
 def evaluate_once(
     suite: Suite,
     load: Callable[[], LanguageModel],
-    weights: str | None,
+    model: str | None,
     stage: str,
     reference: Evaluation | None,
 ) -> Evaluation:
     """Return the evaluation of the model that `load` returns, from the cache where it is there.
 
-    `weights` is the hash of its weights; None (a model on the hub) is never cached.
+    `model` names it by all that can change a number; None (a model on the hub) is never cached.
     """
-    if weights is None:
+    if model is None:
         return suite.evaluate(load(), stage, reference)
 
     def read(folder: Path) -> Evaluation:
@@ -52,5 +52,5 @@ def evaluate_once(
         made.write(folder)
         return made
 
-    made_of = [FORMAT, suite.fingerprint, weights, suite.compute.where]
+    made_of = [FORMAT, suite.fingerprint, model, suite.compute.where]
     return once(entry_of("evaluations", json.dumps(made_of)), f"{stage}: its tables", read, make)

@@ -22,16 +22,16 @@ FORMAT = 2
 
 def sums_once(
     load: Callable[[], LanguageModel],
-    weights: str | None,
+    model: str | None,
     examples: Sequence[Example],
     compute: Compute,
     title: str,
 ) -> Tensor:
     """Return S of every example under the model that `load` returns, (N,) float32 on the CPU.
 
-    `weights` is the hash of its weights; None (a model on the hub) is never cached.
+    `model` names it by all that can change a number; None (a model on the hub) is never cached.
     """
-    if weights is None:
+    if model is None:
         return _score(load(), examples, compute, title)
 
     def read(entry: Path) -> Tensor:
@@ -45,7 +45,7 @@ def sums_once(
         write_json_atomic(entry, sums.tolist())
         return sums
 
-    made_of = repr((FORMAT, weights, compute.where, list(examples)))
+    made_of = repr((FORMAT, model, compute.where, list(examples)))
     return once(entry_of("sums", made_of, ".json"), f"{title}: its sums", read, make)
 
 

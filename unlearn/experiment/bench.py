@@ -72,22 +72,22 @@ class Bench:
             return {}
         return {"names": list(self.attacks), "notes": self.attack_notes}
 
-    def measure(self, stage: str, load: Load, sha256: str | None = None) -> Evaluation:
+    def measure(self, stage: str, load: Load, key: str | None = None) -> Evaluation:
         """Measure the model that `load` returns, and keep it as `stage`.
 
-        `sha256` is the hash of its weights where other runs measure the same model: its tables are
-        then kept in the cache.
+        `key` names the model where other runs measure the same: its tables are then kept in the
+        cache.
         """
         load = cache(load)
-        found = evaluate_once(self.suite, load, sha256, stage, self.stages.get("reference"))
+        found = evaluate_once(self.suite, load, key, stage, self.stages.get("reference"))
         found = self.measures.add_to(found, load, self.suite, stage)
         self.catalogue.declare(*self.measures.metrics)
         self.stages[stage] = found
         return found
 
-    def original(self, load: Load, sha256: str | None) -> Target:
+    def original(self, load: Load, key: str | None) -> Target:
         """Return a model before unlearning that is no stage of the run, for the attacks' shares."""
-        return Target(evaluate_once(self.suite, load, sha256, "original", None), load)
+        return Target(evaluate_once(self.suite, load, key, "original", None), load)
 
     def require(self, conditions: list[Condition]) -> list[str]:
         """Return every name that is or will be measured; refuse conditions on others.

@@ -70,7 +70,8 @@ def rescore(
     compute = compute_of(settings.model, settings.evaluation)
     preparation = Preparation(settings.model, splits, compute)
     preparation.refuse_reference(reference)
-    encoder = preparation.encoder(load_tokenizer(settings.model, models.after.folder))
+    folder = models.after.folder
+    encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
     measure(bench, models, preparation, settings)
 
@@ -111,10 +112,11 @@ def measure(bench: Bench, models: Models, preparation: Preparation, settings: Se
     load_after, load_reference, target = partial(preparation.load, models.after), None, None
     if (kept := models.reference) is not None:
         load_reference = partial(preparation.load_reference, kept, bench.suite.encoder.tokenizer)
-        bench.measure("reference", load_reference, kept.sha256)
+        bench.measure("reference", load_reference, preparation.key(kept))
     if (before := models.before) is not None:
         load_before = partial(preparation.load, before)
-        target = Target(bench.measure("before", load_before, before.sha256), load_before)
+        measured = bench.measure("before", load_before, preparation.key(before))
+        target = Target(measured, load_before)
     if models.after == models.before:
         bench.stages["after"] = bench.stages["before"]
     else:

@@ -35,7 +35,7 @@ from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.metrics.catalogue import Way
 from unlearn.models.load import load_tokenizer
-from unlearn.models.prepare import Preparation
+from unlearn.models.prepare import Preparation, check_target
 from unlearn.models.prepared import Prepared
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
@@ -83,6 +83,8 @@ def executed(state: State) -> dict[str, Any]:
         settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
         scored = settings.evaluation.rows
+        trains = settings.method is not None
+        check_target(settings.model, settings.target, settings.reference, splits, trains)
         check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         check_best(
@@ -122,21 +124,23 @@ class Run:
         preparation = Preparation(settings.model, self.splits, compute)
         with state.clock.spend("prepare_s"):
             preparation.refuse_reference(settings.reference)
-            target = state.target = preparation.target(as_it_is=settings.method is None)
+            trains = settings.method is not None
+            target = state.target = preparation.target(settings.target, trains)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             require_reference(settings, reference)
 
         with state.clock.spend("evaluate_s"):
-            encoder = preparation.encoder(load_tokenizer(settings.model, target.folder))
+            tokenizer = load_tokenizer(settings.model, target.folder)
+            encoder = preparation.encoder(tokenizer, target.folder)
             log.info("template: %s (%s)", encoder.template, encoder.reason)
             bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
             if reference is not None:
                 load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
-                self.measure("reference", load_reference, reference.sha256)
+                self.measure("reference", load_reference, preparation.key(reference))
             model = preparation.load(target)
-            self.measure("before", lambda: model, target.sha256)
+            self.measure("before", lambda: model, preparation.key(target))
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
@@ -154,7 +158,8 @@ class Run:
                 compute,
                 target.sha256,
                 load_reference,
-                reference.sha256 if reference else None,
+                preparation.key(target),
+                preparation.key(reference),
             )
             with state.clock.spend("train_s"):
                 self.unlearn(settings.plan(settings.method, better), resources)
@@ -167,10 +172,10 @@ class Run:
                 bench.stages[stage].write_metrics(state.folder / "evaluations" / stage)
                 self.record.log(state.steps, {"stage": stage, **found})
 
-    def measure(self, stage: str, load: Load, sha256: str | None = None) -> Metrics:
+    def measure(self, stage: str, load: Load, key: str | None = None) -> Metrics:
         """Measure a model and keep what was found; see :meth:`Bench.measure`."""
         assert self.state.bench is not None
-        evaluation = self.state.bench.measure(stage, load, sha256)
+        evaluation = self.state.bench.measure(stage, load, key)
         if stage == "before":
             for note in evaluation.notes:
                 log.info("%s", note)
@@ -198,7 +203,7 @@ class Run:
             return None
         model, tokenizer = preparation.named("attack_before", path), bench.suite.encoder.tokenizer
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
-        return bench.original(load, model.sha256)
+        return bench.original(load, preparation.key(model))
 
     def unlearn(self, plan: Plan, resources: RunResources) -> None:
         """Train the model as planned, evaluating on the way where the configuration says so."""

@@ -40,6 +40,7 @@ from unlearn.options.schema import (
     SCHEMAS,
     EvaluationConfig,
     ModelConfig,
+    TargetChoice,
     TrackerConfig,
     TrainingConfig,
 )
@@ -66,6 +67,7 @@ class Settings:
     evaluation: EvaluationConfig
     measures: Measures
     tracker: TrackerConfig
+    target: TargetChoice
     reference: str
     conditions: list[Condition]
     strict: bool
@@ -153,6 +155,7 @@ def settings_of(cfg: DictConfig) -> Settings:
         evaluation=evaluation,
         measures=measures,
         tracker=tracker,
+        target=cfg.target,
         reference=cfg.reference,
         conditions=conditions,
         strict=cfg.accept.strict,

@@ -70,7 +70,11 @@ class State:
         """Return the summary; `status` is completed, failed or stopped."""
         prepared = {"target": self.target, "reference": self.reference}
         models = {
-            name: {"path": model.folder, "accuracy": model.accuracy}
+            name: {
+                "path": model.folder,
+                "accuracy": model.accuracy,
+                **({"knows": model.knows} if model.knows else {}),
+            }
             for name, model in prepared.items()
             if model is not None
         }

@@ -97,6 +97,24 @@ def number_of_layers(config: ModelConfig) -> int | None:
     return int(found.num_hidden_layers)
 
 
+POSITIONS = ("max_position_embeddings", "max_seq_len", "context_length", "n_positions", "n_ctx")
+"""What configurations call the positions of a model."""
+UNKNOWN_LENGTH = 2048
+"""Tokens for a model that names no limit, as of a recurrent one."""
+
+
+def own_length(config: ModelConfig, path: str, tokenizer: Any) -> tuple[int, str]:
+    """Return the most tokens that a checkpoint says it reads, and who says so."""
+    from transformers import AutoConfig
+
+    found = _load(AutoConfig, "model.path", path, _origin(config, path)).get_text_config()
+    named = ((getattr(found, name, None), f"its {name}") for name in POSITIONS)
+    limits = [(n, who) for n, who in named if isinstance(n, int) and n >= 8][:1]
+    if 8 <= tokenizer.model_max_length < 10**9:  # else it is transformers' word for "unknown"
+        limits.append((int(tokenizer.model_max_length), "its tokenizer's model_max_length"))
+    return min(limits, default=(UNKNOWN_LENGTH, "it names no limit"))
+
+
 def load_tokenizer(config: ModelConfig, path: str) -> Any:
     """Return the tokenizer of the model at `path`, or the one that the configuration names."""
     from transformers import AutoTokenizer
@@ -124,8 +142,8 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
         path,
         {
             "dtype": getattr(torch, config.dtype.value),
-            "attn_implementation": config.attention.value,
             "use_safetensors": True,
+            **({"attn_implementation": config.attention.value} if config.attention else {}),
             **_origin(config, path),
         },
     )

@@ -6,9 +6,11 @@ The *target* knows the forget and the retain rows: it is what unlearning starts 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,14 @@ from unlearn.models.load import (
     is_folder_name,
     load_tokenizer,
     load_weights,
+    own_length,
     ready,
     refuse_quantized,
 )
 from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
-from unlearn.options.schema import FineTuningConfig, ModelConfig
-from unlearn.storage.weights import hash_weights
+from unlearn.options.schema import FineTuningConfig, ModelConfig, TargetChoice
+from unlearn.storage.weights import hash_folder, hash_weights
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(all_rows(splits)) for text in pair)
     tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
+    assert config.max_length is not None  # `check_target` refuses it
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
 
 
@@ -56,7 +60,7 @@ def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[s
     common = {
         "dtype": config.dtype.value,
         "template": config.template.value,
-        "max_length": config.max_length,
+        "max_length": encoder.max_length if encoder else config.max_length,
         "system_prompt": config.system_prompt,
         "chat_date": config.chat_date,
         "fine_tuning": asdict(config.fine_tuning),
@@ -65,10 +69,23 @@ def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[s
         common |= encoder.rendering
     if config.path is None:
         return {**common, "tiny": asdict(config.tiny)}
+    common |= _beside(config)
     if is_folder_name(config.path):
-        weights = hash_weights(Path(config.path).expanduser())
+        folder = Path(config.path).expanduser()
+        weights = hash_folder(folder, hash_weights(folder))
         return {**common, "weights": weights, "gguf_file": config.gguf_file}
     return {**common, "path": config.path, "revision": config.revision}
+
+
+def _beside(config: ModelConfig) -> dict[str, str]:
+    """Return what changes numbers and lies outside the model's folder; empty by default."""
+    chosen = {}
+    if config.tokenizer is not None:
+        folder = Path(config.tokenizer).expanduser()
+        chosen["tokenizer"] = hash_folder(folder) if folder.is_dir() else config.tokenizer
+    if config.attention is not None:
+        chosen["attention"] = config.attention.value
+    return chosen
 
 
 def all_rows(splits: Splits) -> list[Row]:
@@ -86,6 +103,37 @@ def in_order(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.question, row.answer))
 
 
+def may_teach(choice: TargetChoice, splits: Splits) -> bool:
+    """Return whether a given model learns the rows first, if it does not know them."""
+    return choice is TargetChoice.train or (choice is TargetChoice.auto and splits.benchmark)
+
+
+def check_target(
+    config: ModelConfig, choice: TargetChoice, reference: str, splits: Splits, trains: bool
+) -> None:
+    """Raise ConfigurationError for what `target` cannot do here, before any model loads.
+
+    `trains`: whether the run unlearns anything; one that only measures prepares no target.
+    """
+    if config.path is None:
+        if choice is TargetChoice.as_is:
+            raise ConfigurationError(
+                "target: as_is, but no model is given and the tiny one has no knowledge of its "
+                "own; give model.path=FOLDER, or target=auto"
+            )
+        if config.max_length is None:
+            raise ConfigurationError(
+                "model.max_length: null, but the tiny model has no length of its own; allowed: 8 "
+                "or more tokens"
+            )
+    elif trains and reference == "train" and not may_teach(choice, splits):
+        raise ConfigurationError(
+            f"reference: train, but model.path={config.path} is taken as it is and for all we know "
+            "has seen the forget rows, so no retain-only model can be made from it; allowed here: "
+            "none, the path of a retain-only model, or target=train, which teaches the model first"
+        )
+
+
 class Preparation:
     """Prepares the models of one run."""
 
@@ -97,37 +145,65 @@ class Preparation:
     ) -> None:
         self.config, self.splits = config, splits
         self.compute = compute
+        self._length: int | None = config.max_length
         # A base without pretraining learns the general knowledge along with the rest.
         general = splits.general if config.path is None else []
         self.common = [*general, *splits.background]
 
-    def target(self, as_it_is: bool = False) -> Prepared:
-        """Return the model to unlearn from: the given one if it knows the rows, else a new one.
+    def target(self, choice: TargetChoice, trains: bool = True) -> Prepared:
+        """Return the model to unlearn from: the given one, or one that learnt the rows first.
 
-        `as_it_is`: a given one whatever it knows, for a run that only measures.
+        A run that `trains` nothing measures a given one whatever it knows, unless told to teach it.
         """
-        if self.config.path is not None and as_it_is:
-            return self.named("target", self.config.path)
-        if self.config.path is not None:
-            # What cannot be used of model, template and rows is told before weights are read.
-            refuse_quantized(self.config, self.config.path)
-            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
-            examples = encode_rows(encoder, [*self.splits.retain, *self.splits.forget])
-            model = ready(
-                load_weights(self.config, self.config.path), self.config, self.compute.device
-            )
-            accuracy = answer_accuracy(model, examples, self.compute)
-            if accuracy >= self.config.fine_tuning.floor:
-                log.info("target: %s knows the data (%.1f %%)", self.config.path, 100 * accuracy)
-                return self._as_it_is(self.config.path, accuracy)
-            log.info(
-                "target: %s predicts %.1f %% of the answer tokens, less than "
-                "model.fine_tuning.floor; it learns the data first",
-                self.config.path,
-                100 * accuracy,
-            )
-            del model
+        path = self.config.path
+        if path is None:
+            log.info("target: the tiny model has no knowledge of its own; it learns the rows first")
+        elif not trains and choice is not TargetChoice.train:
+            return self.named("target", path)
+        elif choice is TargetChoice.train:
+            log.info("target: %s learns the rows first, as target=train asks", path)
+        else:
+            given = self._asked(path)
+            if not self._unknown(given, choice):
+                return given
         return self._cached("target", [*self.common, *self.splits.retain, *self.splits.forget])
+
+    def _asked(self, path: str) -> Prepared:
+        """Return a given model with what it knows of the rows."""
+        # What cannot be used of model, template and rows is told before weights are read.
+        refuse_quantized(self.config, path)
+        encoder = self.encoder(load_tokenizer(self.config, path), path)
+        asked = {
+            name: encode_rows(encoder, rows)
+            for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
+        }
+        model = ready(load_weights(self.config, path), self.config, self.compute.device)
+        knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
+        tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
+        hits = sum(knows[name] * tokens[name] for name in asked)
+        log.info(
+            "target: %s predicts %.1f %% of the answer tokens of forget, %.1f %% of retain",
+            path,
+            100 * knows["forget"],
+            100 * knows["retain"],
+        )
+        return replace(self._as_it_is(path, hits / sum(tokens.values())), knows=knows)
+
+    def _unknown(self, given: Prepared, choice: TargetChoice) -> bool:
+        """Return whether a given model is to be taught; say so, or what it does not know."""
+        assert given.accuracy is not None
+        assert given.knows is not None
+        floor = self.config.fine_tuning.floor
+        if may_teach(choice, self.splits):
+            known = given.accuracy >= floor
+            said = "knows the data" if known else "does not know the data and learns them first"
+            text = "target: %s %s (%.1f %%, model.fine_tuning.floor=%s)"
+            log.info(text, given.folder, said, 100 * given.accuracy, floor)
+            return not known
+        log.info("target: %s is taken as it is; nothing is taught to it", given.folder)
+        if given.knows["forget"] < floor:
+            log.warning("target: %s", little_known(given.knows["forget"], floor))
+        return False
 
     def reference(self, wanted: str, subset: str | None, target: Prepared) -> Prepared | None:
         """Return the retain-only model, or None where there is none."""
@@ -183,6 +259,20 @@ class Preparation:
             load_weights(self.config, prepared.folder, field), self.config, self.compute.device
         )
 
+    def key(self, prepared: Prepared | None) -> str | None:
+        """Return what names a model's tables in the cache: all that can change a number.
+
+        None for a model on the hub, whose tables are not kept.
+        """
+        if prepared is None or prepared.sha256 is None:
+            return None
+        chosen = [hash_folder(Path(prepared.folder).expanduser(), prepared.sha256)]
+        if self.config.attention is not None:
+            chosen.append(self.config.attention.value)
+        if prepared.folder == self.config.path:
+            chosen += [self.config.gguf_file or "", *_beside(self.config).values()]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+
     def named(self, field: str, path: str) -> Prepared:
         """Return the model at `path`, which the option `field` named, as it is."""
         log.info("%s: %s, as it is, since nothing is unlearned", field, path)
@@ -223,13 +313,16 @@ class Preparation:
                 "reference is the same base, trained on retain rows"
             )
 
-    def encoder(self, tokenizer: Any) -> Encoder:
-        """Return what turns rows into ids for this tokenizer."""
+    def encoder(self, tokenizer: Any, folder: str) -> Encoder:
+        """Return what turns rows into ids for the model in `folder` and its tokenizer."""
         config = self.config
+        if self._length is None:
+            self._length, who = own_length(config, folder, tokenizer)
+            log.info("model.max_length: %d tokens, by %s", self._length, who)
         return Encoder(
             tokenizer,
             config.template.value,
-            config.max_length,
+            self._length,
             config.system_prompt,
             config.chat_date,
             config.chat_options,
@@ -244,7 +337,7 @@ class Preparation:
         """Return the base that learnt `rows`, from the cache or trained now."""
         encoder = None
         if self.config.path is not None:
-            encoder = self.encoder(load_tokenizer(self.config, self.config.path))
+            encoder = self.encoder(load_tokenizer(self.config, self.config.path), self.config.path)
         made_of = {
             "format": FORMAT,
             "base": describe_base(self.config, encoder),
@@ -261,11 +354,21 @@ class Preparation:
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
         model = ready(model, self.config, self.compute.device)
-        examples = encode_rows(self.encoder(tokenizer), in_order(rows))
+        encoder = self.encoder(tokenizer, self.config.path or "")
+        examples = encode_rows(encoder, in_order(rows))
         recipe = self.config.fine_tuning
         learned = fine_tune(model, examples, recipe, self.compute, name, state)
         report(name, learned, recipe, time.monotonic() - started)
         return model, tokenizer, learned
+
+
+def little_known(share: float, floor: float) -> str:
+    """Say that a given model may have nothing to forget."""
+    return (
+        f"it predicts only {100 * share:.1f} % of the forget rows' answer tokens, less than "
+        f"model.fine_tuning.floor={floor}: what a model does not know need not be forgotten; see "
+        "the loss and the answers before unlearning"
+    )
 
 
 def report(name: str, learned: Learned, recipe: FineTuningConfig, seconds: float) -> None:

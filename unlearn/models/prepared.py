@@ -31,6 +31,8 @@ class Prepared:
     """Hash of the weights; None for a hub id that is used as it is."""
     accuracy: float | None
     """Share of answer tokens that it predicts of the rows it was to learn; None where unknown."""
+    knows: dict[str, float] | None = None
+    """The same of forget and retain apart, for a given model that was asked before unlearning."""
 
 
 def row_marks(rows: Iterable[tuple[str, str]]) -> list[str]:

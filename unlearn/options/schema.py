@@ -63,6 +63,14 @@ class Words(Enum):
     unicode = "unicode"
 
 
+class TargetChoice(Enum):
+    """Whether the model is taught the rows before it unlearns them."""
+
+    auto = "auto"
+    as_is = "as_is"
+    train = "train"
+
+
 class Template(Enum):
     """How a question becomes a prompt."""
 
@@ -148,7 +156,8 @@ class ModelConfig:
     """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
     autocast: Autocast = Autocast.auto
     """auto = bfloat16 where the device computes it natively."""
-    attention: Attention = Attention.sdpa
+    attention: Attention | None = None
+    """null = the architecture's own choice: sdpa where it has that, else eager."""
     gguf_file: str | None = None
     """Name of a GGUF file inside `path`."""
     device: str = "auto"
@@ -164,8 +173,10 @@ class ModelConfig:
     the day of a run."""
     chat_options: dict[str, Any] = field(default_factory=dict)
     """Variables of the chat template, such as `{enable_thinking: false}`."""
-    max_length: int = 512
-    """Most tokens of prompt and answer; longer answers are cut, and texts become windows."""
+    max_length: int | None = 512
+    """Most tokens of prompt and answer; longer answers are cut, and texts become windows. null =
+    what the checkpoint says of itself: its positions, and its tokenizer's limit where that is
+    less."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
@@ -178,7 +189,9 @@ class ModelConfig:
             "keeps float32 masters"
             if self.dtype is Dtype.bfloat16
             else None,
-            at_least("max_length", self.max_length, 8, " tokens"),
+            None
+            if self.max_length is None
+            else at_least("max_length", self.max_length, 8, " tokens"),
             allowed(
                 parse_date(self.chat_date) is not None,
                 "chat_date",
@@ -416,6 +429,9 @@ class Config:
     tracker: TrackerConfig = MISSING
     seed: int = 0
     """Order of the batches, and every random draw of a method."""
+    target: TargetChoice = TargetChoice.auto
+    """Whether model.path learns the rows first: as_is = never; train = always; auto = only the rows
+    of a benchmark (its reader says so), where the model does not know them."""
     reference: str = "auto"
     """The retain-only model: auto (a published one, else train), train, none, or a path."""
     accept: AcceptConfig = field(default_factory=AcceptConfig)

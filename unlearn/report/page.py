@@ -95,7 +95,7 @@ def _story(record: RunFolder) -> str:
         )
     else:
         opening = f"{model} was evaluated on {data}; nothing was trained."
-    sentences = [opening]
+    sentences = [opening, *_of_the_target(record)]
     stages = record.metrics
     for metric, words in STORY.items():
         before, after = (stages.get(stage, {}).get(metric) for stage in ("before", "after"))
@@ -117,6 +117,19 @@ def _story(record: RunFolder) -> str:
     elif stages:
         sentences.append("There is no reference model to compare with.")
     return " ".join(sentences)
+
+
+def _of_the_target(record: RunFolder) -> list[str]:
+    """Say which model was given, and what it knew of the rows before unlearning."""
+    target = (record.summary.get("model") or {}).get("target") or {}
+    knows = target.get("knows")
+    if not knows:
+        return []
+    return [
+        f"The model is `{target['path']}`, as it was given; before, it predicted "
+        f"{100 * knows['forget']:.1f} % of the answer tokens of forget and "
+        f"{100 * knows['retain']:.1f} % of retain."
+    ]
 
 
 def _conditions(record: RunFolder) -> str:

@@ -20,6 +20,27 @@ def hash_weights(folder: Path) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+SMALL_FILES = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
+"""Endings of configuration, generation configuration, tokenizer and chat template."""
+IDLE = {"preparation.json", "license.txt", "notice.txt", "requirements.txt"}
+"""Files with such an ending that change no number."""
+
+
+def hash_folder(folder: Path, weights: str = "") -> str:
+    """Return one SHA-256 over all of a saved model that can change a number.
+
+    `weights` is what :func:`hash_weights` says; a tokenizer's folder has none. What stands beside
+    them decides as much: a base of rotation, an end token, a line of the chat template.
+    """
+    parts = [weights]
+    for path in sorted([*folder.glob("*"), *folder.glob("additional_chat_templates/*")]):
+        small = path.suffix in SMALL_FILES and path.name.lower() not in IDLE
+        if small and path.is_file() and not path.name.startswith("."):
+            name = path.relative_to(folder).as_posix()
+            parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def save_model(
     model: LanguageModel,
     tokenizer: Any,

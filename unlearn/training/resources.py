@@ -39,7 +39,9 @@ class RunResources:
     target_sha256: str | None
     load_reference: Callable[[], LanguageModel] | None
     """None where the run has no retain-only model."""
-    reference_sha256: str | None = None
+    target_key: str | None = None
+    """Names the target's scores in the cache; None keeps none."""
+    reference_key: str | None = None
     _frozen: Any = field(default=None, repr=False)
     _levels: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -57,7 +59,7 @@ class RunResources:
 
     def target_sums(self, examples: Sequence[Example]) -> Tensor:
         """Return S of every example under the target, (N,) float32, on the device."""
-        return self._sums(lambda: self.model, self.target_sha256, examples, "scoring the target")
+        return self._sums(lambda: self.model, self.target_key, examples, "scoring the target")
 
     def level(self, name: str) -> Tensor:
         """Return the NLL per token that each forget row should reach, (N,), on the device.
@@ -87,7 +89,7 @@ class RunResources:
                 "the path of one, level=holdout where the data has holdout rows, or a number"
             )
         title = "scoring the reference"
-        sums = self._sums(self.load_reference, self.reference_sha256, self.forget, title)
+        sums = self._sums(self.load_reference, self.reference_key, self.forget, title)
         return sums / _answer_tokens(self.forget).to(self.model.device)
 
     def of_task(self, rows: Sequence[Row]) -> TaskResources:
@@ -97,11 +99,11 @@ class RunResources:
     def _sums(
         self,
         load: Callable[[], LanguageModel],
-        weights: str | None,
+        key: str | None,
         examples: Sequence[Example],
         title: str,
     ) -> Tensor:
-        sums = sums_once(load, weights, examples, self.compute, title)
+        sums = sums_once(load, key, examples, self.compute, title)
         return sums.to(self.model.device)
 
 

@@ -84,7 +84,9 @@ class Unlearning:
         if checkpoint is None:
             return
         state = read_state(checkpoint)
-        if state["target_sha256"] != self.resources.target_sha256:
+        target = self.resources.target_sha256, self.resources.target_key
+        # An earlier version noted the weights alone.
+        if target != (state["target_sha256"], state.get("target_key", target[1])):
             raise ConfigurationError(
                 f"hydra.run.dir: {str(self.folder)!r} began with another target than is there now "
                 "(was the cache cleared, or model.path written anew?); give a folder of its own"
@@ -181,6 +183,7 @@ class Unlearning:
         """Return everything that a run needs to go on from here, the weights apart."""
         return {
             "target_sha256": self.resources.target_sha256,
+            "target_key": self.resources.target_key,
             "trainer": self.trainer.state_dict(),
             "clock": self.clock.state_dict(),
             "stop": self.stop.state_dict() if self.stop is not None else None,

@@ -84,6 +84,7 @@ class MiniTofu:
                 },
                 general=real_authors + world_facts,
                 words="tofu",
+                benchmark=True,
             )
         )
 
