@@ -10,8 +10,7 @@ from unlearn.attacks.base import Attack, Found, Subject, answer_probability, rec
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
 from unlearn.metrics.memorization import extraction_strength
 from unlearn.metrics.tofu import probability
-from unlearn.options.declared import Range, option, range_problems
-from unlearn.options.ranges import refuse
+from unlearn.options.declared import Range, option, range_problems, refuse
 
 METHODS = ("auto", "torchao", "round_to_nearest")
 

@@ -25,6 +25,7 @@ from unlearn.experiment.compatibility import check_attack_options, check_parts, 
 from unlearn.metrics.catalogue import Way
 from unlearn.models.load import check_weights, location_problems
 from unlearn.objectives import Objective
+from unlearn.options.declared import SEED
 from unlearn.options.parts import (
     Problems,
     check_keys,
@@ -35,7 +36,6 @@ from unlearn.options.parts import (
     plain_container,
     reader_of,
 )
-from unlearn.options.ranges import seed
 from unlearn.options.schema import (
     SCHEMAS,
     EvaluationConfig,
@@ -108,7 +108,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
     for problem in (
-        seed("seed", cfg.seed),
+        SEED.problem("seed", cfg.seed),
         *location_problems(cfg.model),
         device_problem(cfg.model.device),
     ):
