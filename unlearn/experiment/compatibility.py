@@ -112,15 +112,13 @@ def check_rows(
     `scored` is the option evaluation.rows: most rows of a split that attacks get to see.
     """
     problems = check_attacks(attacks or {}, splits.evaluated.get("forget", [])[:scored])
-    needed = {"training.until": until}
     if method is not None:
-        needed["method.forget.level"] = method.forget.needs_level
         for objective, rows in ((method.forget, splits.forget), (method.retain, splits.retain)):
             try:
                 objective.check_rows(rows)
             except DataError as error:
                 problems += error.problems
-    for field, level in needed.items():
+    for field, level in levels_of(method, until).items():
         if level == "holdout" and splits.unseen is None:
             problems.append(
                 f"{field}: holdout, but the data ({splits.name}) has no holdout rows; allowed "
@@ -128,6 +126,12 @@ def check_rows(
             )
     if problems:
         raise DataError(problems)
+
+
+def levels_of(method: Method | None, until: str | float | None) -> dict[str, str | float | None]:
+    """Return the levels of forgetting that a run asks for, by the options that name them."""
+    needed = None if method is None else method.forget.needs_level
+    return {"training.until": until, "method.forget.level": needed}
 
 
 def check_conditions(

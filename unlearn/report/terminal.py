@@ -23,10 +23,8 @@ def print_summary(
 ) -> None:
     """Print the headline metrics, the verdict, the learning rate, the time and the folder.
 
-    Args:
-        run: The run folder, complete.
-        file: Where to print; null is standard output. Colours only on a terminal.
-        summary: A record other than the folder's summary.json, such as a later evaluation's.
+    Where `file` is null, to standard output; in colour only on a terminal. `summary` is a record
+    other than the folder's summary.json, such as a later evaluation's.
     """
     record = read_run(run, summary)
     console = Console(file=file, highlight=False)

@@ -49,6 +49,10 @@ class Scheduler(Declared):
         """Return whether step `number` is to be probed on the next step's retain batch."""
         return False
 
+    def rate(self, number: int) -> float:
+        """Return the learning rate of step `number`, counted from 0, where nothing is probed."""
+        raise NotImplementedError
+
     def step(
         self,
         number: int,
@@ -64,7 +68,10 @@ class Scheduler(Declared):
         next one's; `loss_here` is its value before the step where that is known without computing
         it. Both are of the forget task where a method has no retain task.
         """
-        raise NotImplementedError
+        rate = self.rate(number)
+        set_rate(optimizer, rate)
+        optimizer.step()
+        return Rate(rate)
 
     def state_dict(self) -> dict[str, Any]:
         return {"lr": self.lr}
