@@ -133,11 +133,7 @@ class Attack(Declared):
         return []
 
     def problems_beside(self, method: Beside | None) -> list[str]:
-        """Return what keeps this attack from working on the run's model, told before any model
-        loads: sentences, or problems that begin with the option at fault.
-
-        `method` is None where nothing is trained.
-        """
+        """See :class:`Declared`; `method` is None where nothing is trained."""
         return []
 
     def check_rows(self, rows: Sequence[Row]) -> None:

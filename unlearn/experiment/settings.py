@@ -107,13 +107,11 @@ def settings_of(cfg: DictConfig) -> Settings:
     attacks = attacks_of(cfg, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
-    for problem in (
+    problems.add(
         SEED.problem("seed", cfg.seed),
         *location_problems(cfg.model),
         device_problem(cfg.model.device),
-    ):
-        if problem is not None:
-            problems.add(problem)
+    )
     for number, condition in enumerate(conditions):
         problems.require(
             condition is None or condition.of != "reference" or cfg.reference != "none",
@@ -128,8 +126,8 @@ def settings_of(cfg: DictConfig) -> Settings:
             "attack/…, which is measured after the training",
         )
     if cfg.reference not in ("auto", "train", "none"):
-        for problem in check_weights("reference", cfg.reference):
-            problems.add(problem + " (allowed besides: auto, train, none)")
+        wrong = check_weights("reference", cfg.reference)
+        problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)
     check_until(cfg.training.until, cfg.reference, problems)

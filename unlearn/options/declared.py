@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from unlearn.errors import ConfigurationError
+from unlearn.options.beside import Beside
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,17 @@ class Ranged:
 
 
 class Declared(Ranged):
-    """What is declared once: options with their ranges, what a part needs, and how it is tried."""
+    """A part: options with their ranges, what it needs, how it is tried, and what it refuses."""
 
     needs: str = "nothing"
     """What has to be there, for the header of its YAML."""
     examples: tuple[str, ...] = ("",)
     """Overrides beside the one that chooses the part: an example each."""
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this part from working beside the others of the run, told before any
+        model loads; an override adds to it.
+
+        A problem is a sentence, or begins with the option at fault, as in `rho: 3; allowed: …`.
+        """
+        return []

@@ -9,7 +9,6 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
 
 
@@ -38,12 +37,6 @@ class Scheduler(Declared):
     def begin(self, lr: float, steps: int) -> None:
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
-
-    def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps this scheduler from working with the method, told before any model
-        loads: sentences, or problems that begin with the option at fault.
-        """
-        return []
 
     def probes_held_out(self, number: int) -> bool:
         """Return whether step `number` is to be probed on the next step's retain batch."""
