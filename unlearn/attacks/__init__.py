@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from unlearn.attacks.base import Attack, Found, Subject, Target, unchanged
 from unlearn.attacks.paraphrase import Paraphrase
 from unlearn.attacks.probing import Probing
 from unlearn.attacks.quantization import Quantization
 from unlearn.attacks.relearning import Relearning
-from unlearn.data.splits import Row, Splits
+from unlearn.data.splits import Row
 from unlearn.errors import first_line
-from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.suites import Suite
 from unlearn.options.parts import Problems
 
 __all__ = [
@@ -31,7 +28,6 @@ __all__ = [
     "Relearning",
     "Subject",
     "Target",
-    "attack_in_turn",
     "check_attacks",
     "metric_names",
     "run_attacks",
@@ -84,29 +80,9 @@ def run_attacks(attacks: Attacks, subject: Subject) -> tuple[dict[str, float | N
         metrics[f"attack/{name}"] = _finite(found.recovered)
         metrics |= {f"attack/{name}_{key}": _finite(x) for key, x in found.details.items()}
         notes += [f"attack/{name}: {note}" for note in found.notes]
+    for note in notes:
+        log.info("%s: %s", subject.stage, note)
     return metrics, notes
-
-
-def attack_in_turn(
-    attacks: Attacks,
-    suite: Suite,
-    splits: Splits,
-    evaluations: Mapping[str, Evaluation],
-    loads: Mapping[str, Callable[[], Any] | None],
-    target: Target | None,
-) -> Iterator[tuple[str, dict[str, float | None], list[str]]]:
-    """Attack the models of several stages the same way; gives stage, metrics and notes of each.
-
-    `loads` returns the model of a stage, None where there is none; `target` is the model before
-    unlearning, None where it is not known.
-    """
-    for stage, load in loads.items():
-        if attacks and load is not None:
-            subject = Subject(stage, load(), suite, splits, evaluations[stage], target)
-            found, notes = run_attacks(attacks, subject)
-            for note in notes:
-                log.info("%s: %s", stage, note)
-            yield stage, found, notes
 
 
 def _finite(value: float | None) -> float | None:

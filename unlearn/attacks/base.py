@@ -19,7 +19,9 @@ from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
+from unlearn.forward.generation import generate
 from unlearn.metrics.table import mean_nll
+from unlearn.metrics.text import mean_recall
 from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
 
@@ -78,6 +80,36 @@ class Subject:
             hits_of=("forget",),
         )
 
+    def recall(
+        self, answers: Sequence[Scored], how: str, model: LanguageModel | None = None
+    ) -> float | None:
+        """Return the mean ROUGE-L recall of forget answers in what the model says to their prompts.
+
+        `how` tells the questions on the progress bar; None where no true answer has a word.
+        """
+        suite = self.suite
+        texts = generate(
+            self.model if model is None else model,
+            suite.encoder,
+            [answer.example.prompt for answer in answers],
+            suite.compute,
+            suite.config.max_new_tokens,
+            f"{self.stage}: answering {how}",
+        )
+        truths = [suite.rows["forget"][answer.index].answer for answer in answers]
+        return mean_recall(zip(truths, texts, strict=True), suite.words)
+
+    def recovered(
+        self, probability: float, notes: list[str], rows: Sequence[int] | None = None
+    ) -> float | None:
+        """Return the share of the forget answers' probability that an attack brought back.
+
+        See :func:`recovered`; `rows` takes the forget rows of those indexes only.
+        """
+        before = answer_probability(self.target.measured.scores, rows) if self.target else None
+        after = answer_probability(self.measured.scores, rows)
+        return recovered(probability, after, before, notes)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -101,11 +133,7 @@ class Attack(Declared):
         return []
 
     def problems_beside(self, method: Beside | None) -> list[str]:
-        """Return what keeps this attack from working on the run's model, told before any model
-        loads: sentences, or problems that begin with the option at fault.
-
-        `method` is None where nothing is trained.
-        """
+        """See :class:`Declared`; `method` is None where nothing is trained."""
         return []
 
     def check_rows(self, rows: Sequence[Row]) -> None:

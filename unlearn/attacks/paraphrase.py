@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
-from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
-from unlearn.forward.generation import generate
-from unlearn.metrics.text import mean_recall
 
 
 @dataclass
@@ -45,13 +42,16 @@ class Paraphrase(Attack):
 
     def run(self, subject: Subject) -> Found:
         notes: list[str] = []
-        said = self._recall(subject, subject.model)
-        probability = answer_probability(subject.score(self._answers(subject)))
+        answers, how = self._answers(subject), "paraphrased questions"
+        said = subject.recall(answers, how)
+        probability = answer_probability(subject.score(answers))
         if said is None:
             notes.append("no recovered share, as no true answer of a forget row has a word")
             return Found(None, {**dict.fromkeys(self.names()), "probability": probability}, notes)
         target = subject.target
-        before = target.find(repr(self), lambda m: self._recall(subject, m)) if target else None
+        before = None
+        if target:
+            before = target.find(repr(self), lambda model: subject.recall(answers, how, model))
         if target and before is None:
             before = target.measured.metrics.get("forget/rougeL_recall")
             notes.append(
@@ -74,16 +74,3 @@ class Paraphrase(Attack):
             Scored("forget", index, "answer", 0, encode(str(row.paraphrased_question), row.answer))
             for index, row in enumerate(rows)
         ]
-
-    def _recall(self, subject: Subject, model: LanguageModel) -> float | None:
-        suite = subject.suite
-        texts = generate(
-            model,
-            suite.encoder,
-            [answer.example.prompt for answer in self._answers(subject)],
-            suite.compute,
-            suite.config.max_new_tokens,
-            f"{subject.stage}: answering paraphrased questions",
-        )
-        truths = [row.answer for row in suite.rows["forget"]]
-        return mean_recall(zip(truths, texts, strict=True), suite.words)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.attacks.base import Attack, Found, Subject
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
@@ -64,10 +64,7 @@ class Probing(Attack):
             "own_head_probability": max(p for (_, by), (p, _) in read.items() if by == "own"),
         }
         notes.append(f"most is read at layer {layer} by the {name} head")
-        target = subject.target
-        before = answer_probability(target.measured.scores) if target else None
-        after = answer_probability(subject.measured.scores)
-        return Found(recovered(best, after, before, notes), details, notes)
+        return Found(subject.recovered(best, notes), details, notes)
 
 
 def head_of(model: LanguageModel) -> Head:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.attacks.base import Attack, Found, Subject, answer_probability
 from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
 from unlearn.errors import to_install
 from unlearn.metrics.memorization import extraction_strength
 from unlearn.metrics.tofu import probability
-from unlearn.options.declared import Range, option, range_problems
-from unlearn.options.ranges import refuse
+from unlearn.options.declared import Range, option, range_problems, refuse
 
 METHODS = ("auto", "torchao", "round_to_nearest")
 
@@ -79,7 +78,4 @@ class Quantization(Attack):
             kept = probability(retain) if len(retain) else None
             details[f"int{width}_retain_probability"] = kept
         best = max(details[f"int{width}_probability"] or 0.0 for width in self.bits)
-        target = subject.target
-        before = answer_probability(target.measured.scores) if target else None
-        after = answer_probability(subject.measured.scores)
-        return Found(recovered(best, after, before, notes), details, notes)
+        return Found(subject.recovered(best, notes), details, notes)

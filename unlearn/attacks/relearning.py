@@ -6,12 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
+from unlearn.attacks.base import Attack, Found, Subject, answer_probability
 from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
-from unlearn.forward.generation import generate
-from unlearn.metrics.text import mean_recall
 from unlearn.models.fine_tune import learn_batch, make_optimizer
 from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, Range, option
 
@@ -81,26 +79,7 @@ class Relearning(Attack):
         best = max(value for value in details.values() if value is not None)
         details["probability"] = best
         details["trained_probability"] = answer_probability(scores, trained)
-        details["rougeL_recall"] = _recall(subject, others)
+        asked = [a for a in answers if a.index in others]
+        details["rougeL_recall"] = subject.recall(asked, "after relearning")
         notes: list[str] = []
-        after = answer_probability(subject.measured.scores, others)
-        target = subject.target
-        before = answer_probability(target.measured.scores, others) if target else None
-        return Found(recovered(best, after, before, notes), details, notes)
-
-
-def _recall(subject: Subject, indexes: Sequence[int]) -> float | None:
-    """Return the mean ROUGE-L recall of the model's answers to these forget questions."""
-    suite = subject.suite
-    wanted = set(indexes)
-    asked = [a for a in subject.answers("forget") if a.index in wanted]
-    texts = generate(
-        subject.model,
-        suite.encoder,
-        [a.example.prompt for a in asked],
-        suite.compute,
-        suite.config.max_new_tokens,
-        f"{subject.stage}: answering after relearning",
-    )
-    truths = [suite.rows["forget"][a.index].answer for a in asked]
-    return mean_recall(zip(truths, texts, strict=True), suite.words)
+        return Found(subject.recovered(best, notes, others), details, notes)

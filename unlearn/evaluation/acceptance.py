@@ -141,13 +141,10 @@ def condition_problems(
 ) -> list[str]:
     """Return what is wrong with conditions on metrics that will not be there; before any model.
 
-    Args:
-        conditions: In the order of accept.conditions; None for one that could not be read.
-        names: What will be measured.
-        of_reference: What is measured against a reference; of these, `names` holds those alone that
-            have one.
-        reference: Whether there can be a reference.
-        later: How names begin that are known only once they are measured, such as kpi/.
+    `conditions` has None for one that could not be read; `names` is what will be measured, and of
+    `of_reference`, what is measured against a reference, has those alone that have one. `reference`
+    says whether there can be one. Names that begin as `later` says, such as kpi/, are known only
+    once they are measured.
     """
     problems = []
     for number, condition in enumerate(conditions):

@@ -21,16 +21,9 @@ from unlearn.metrics.privacy import (
 )
 from unlearn.metrics.table import LIKELIHOODS
 
-NEEDED = {
-    "loss": [],
-    "zlib": ["zlib_bytes"],
-    "min_k": ["token_log_p"],
-    "min_k_plus_plus": list(LIKELIHOODS),
-    "gradient_norm": ["gradient_norm"],
-}
-"""Attacks on one model → columns of the score table beyond the usual ones."""
-
 Tables = dict[str, pd.DataFrame]
+MIN_K = ["token_log_p"]
+"""What min_k reads of the score table beyond the usual columns."""
 
 
 def membership(
@@ -53,19 +46,19 @@ def membership(
     if "holdout" not in tables:
         notes.append("mia_*, privleak: not measured, as there are no holdout rows")
         return {}
-    attacks: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-        "loss": loss_scores,
-        "zlib": zlib_scores,
-        "min_k": partial(min_k_scores, share=share),
-        "min_k_plus_plus": partial(min_k_plus_plus_scores, share=share),
-        "gradient_norm": gradient_norm_scores,
+    attacks: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], list[str]]] = {
+        "loss": (loss_scores, []),
+        "zlib": (zlib_scores, ["zlib_bytes"]),
+        "min_k": (partial(min_k_scores, share=share), MIN_K),
+        "min_k_plus_plus": (partial(min_k_plus_plus_scores, share=share), list(LIKELIHOODS)),
+        "gradient_norm": (gradient_norm_scores, ["gradient_norm"]),
     }
     found = {}
-    for name, score in attacks.items():
-        if _holds(tables, NEEDED[name]):
+    for name, (score, needed) in attacks.items():
+        if _holds(tables, needed):
             found[f"mia_{name}"] = attack(score, tables)
         elif name != "gradient_norm":
-            notes.append(f"mia_{name}: not measured, as the scores lack {NEEDED[name][0]}")
+            notes.append(f"mia_{name}: not measured, as the scores lack {needed[0]}")
     theirs = None if reference is None else _tables(reference, unseen)
     return found | _beside_reference(tables, theirs, notes)
 
@@ -83,7 +76,7 @@ def _beside_reference(tables: Tables, theirs: Tables | None, notes: list[str]) -
         return {}
     strangeness = {split: reference_scores(tables[split], theirs[split]) for split in tables}
     found = {"mia_reference": auc(strangeness["forget"], strangeness["holdout"])}
-    if _holds(tables, NEEDED["min_k"]) and _holds(theirs, NEEDED["min_k"]):
+    if _holds(tables, MIN_K) and _holds(theirs, MIN_K):
         min_k = partial(min_k_scores, share=PRIVLEAK_SHARE)
         found["privleak"] = privleak(attack(min_k, tables), attack(min_k, theirs))
     else:

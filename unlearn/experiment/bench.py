@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from unlearn.attacks import Attack, Target, attack_in_turn, metric_names
+from unlearn.attacks import Attack, Subject, Target, metric_names, run_attacks
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Splits
@@ -103,11 +103,14 @@ class Bench:
         self, after: Load, reference: Load | None, target: Target | None
     ) -> Iterator[tuple[str, dict[str, float | None]]]:
         """Attack the finished model and, the same way, the reference; gives what each showed."""
-        loads = {"after": after, "reference": reference}
-        for stage, found, notes in attack_in_turn(
-            self.attacks, self.suite, self.splits, self.stages, loads, target
-        ):
-            self.attack_notes[stage] = notes
-            metrics = {**self.stages[stage].metrics, **found}
-            self.stages[stage] = replace(self.stages[stage], metrics=metrics)
+        if not self.attacks:
+            return
+        for stage, load in (("after", after), ("reference", reference)):
+            if load is None:
+                continue
+            measured = self.stages[stage]
+            subject = Subject(stage, load(), self.suite, self.splits, measured, target)
+            found, self.attack_notes[stage] = run_attacks(self.attacks, subject)
+            del subject  # and with it the model, before another one loads
+            self.stages[stage] = replace(measured, metrics={**measured.metrics, **found})
             yield stage, found

@@ -15,15 +15,13 @@ from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.load import check_weights, number_of_layers
-from unlearn.objectives import Objective
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
+from unlearn.options.declared import Declared
 from unlearn.options.parts import Problems
 from unlearn.options.schema import EvaluationConfig
 from unlearn.schedulers import Scheduler
-from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
-from unlearn.weightings import Weighting
 
 
 def check_parts(
@@ -35,7 +33,7 @@ def check_parts(
 ) -> None:
     """Let every part judge itself beside the others; None where it could not be made."""
     beside = None
-    judged: dict[str, Objective | Weighting | Scheduler | Intervention | Attack | None] = {}
+    judged: dict[str, Declared | None] = {}
     if method is not None:
         beside = Beside(
             method.forget,
@@ -65,8 +63,7 @@ def check_until(until: object, reference: str, problems: Problems) -> None:
     """Note a stop rule that cannot be followed."""
     if until is not None:
         level = problems.build("training.until", level_of, until)
-        for problem in level_problems("training.until", level, reference):
-            problems.add(problem)
+        problems.add(*level_problems("training.until", level, reference))
 
 
 def check_attack_options(
@@ -81,8 +78,7 @@ def check_attack_options(
         trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
         problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
         problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
-        for problem in check_weights("attack_before", cfg.attack_before):
-            problems.add(problem)
+        problems.add(*check_weights("attack_before", cfg.attack_before))
     measured = metric_names({name: attack for name, attack in attacks.items() if attack})
     for number, condition in enumerate(conditions):
         if condition is None or not condition.metric.startswith("attack/"):
@@ -112,15 +108,13 @@ def check_rows(
     `scored` is the option evaluation.rows: most rows of a split that attacks get to see.
     """
     problems = check_attacks(attacks or {}, splits.evaluated.get("forget", [])[:scored])
-    needed = {"training.until": until}
     if method is not None:
-        needed["method.forget.level"] = method.forget.needs_level
         for objective, rows in ((method.forget, splits.forget), (method.retain, splits.retain)):
             try:
                 objective.check_rows(rows)
             except DataError as error:
                 problems += error.problems
-    for field, level in needed.items():
+    for field, level in levels_of(method, until).items():
         if level == "holdout" and splits.unseen is None:
             problems.append(
                 f"{field}: holdout, but the data ({splits.name}) has no holdout rows; allowed "
@@ -128,6 +122,12 @@ def check_rows(
             )
     if problems:
         raise DataError(problems)
+
+
+def levels_of(method: Method | None, until: str | float | None) -> dict[str, str | float | None]:
+    """Return the levels of forgetting that a run asks for, by the options that name them."""
+    needed = None if method is None else method.forget.needs_level
+    return {"training.until": until, "method.forget.level": needed}
 
 
 def check_conditions(

@@ -29,7 +29,7 @@ from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
-from unlearn.experiment.compatibility import check_best, check_conditions, check_rows
+from unlearn.experiment.compatibility import check_best, check_conditions, check_rows, levels_of
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
@@ -223,10 +223,7 @@ class Run:
 
 def require_reference(settings: Settings, reference: Prepared | None) -> None:
     """Raise ConfigurationError where a level is the reference's and the run has none."""
-    levels = {"training.until": settings.training.until}
-    if settings.method is not None:
-        levels["method.forget.level"] = settings.method.forget.needs_level
-    for name, level in levels.items():
+    for name, level in levels_of(settings.method, settings.training.until).items():
         if level == "reference" and reference is None:
             raise ConfigurationError(
                 f"{name}: reference, but none can be had here (see the line above); give "

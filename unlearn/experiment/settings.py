@@ -25,6 +25,7 @@ from unlearn.experiment.compatibility import check_attack_options, check_parts, 
 from unlearn.metrics.catalogue import Way
 from unlearn.models.load import check_weights, location_problems
 from unlearn.objectives import Objective
+from unlearn.options.declared import SEED
 from unlearn.options.parts import (
     Problems,
     check_keys,
@@ -35,7 +36,6 @@ from unlearn.options.parts import (
     plain_container,
     reader_of,
 )
-from unlearn.options.ranges import seed
 from unlearn.options.schema import (
     SCHEMAS,
     EvaluationConfig,
@@ -109,13 +109,11 @@ def settings_of(cfg: DictConfig) -> Settings:
     attacks = attacks_of(cfg, problems)
     for name in SCHEMAS:
         check_keys(cfg[name], name, problems)
-    for problem in (
-        seed("seed", cfg.seed),
+    problems.add(
+        SEED.problem("seed", cfg.seed),
         *location_problems(cfg.model),
         device_problem(cfg.model.device),
-    ):
-        if problem is not None:
-            problems.add(problem)
+    )
     for number, condition in enumerate(conditions):
         problems.require(
             condition is None or condition.of != "reference" or cfg.reference != "none",
@@ -130,8 +128,8 @@ def settings_of(cfg: DictConfig) -> Settings:
             "attack/…, which is measured after the training",
         )
     if cfg.reference not in ("auto", "train", "none"):
-        for problem in check_weights("reference", cfg.reference):
-            problems.add(problem + " (allowed besides: auto, train, none)")
+        wrong = check_weights("reference", cfg.reference)
+        problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)
     check_until(cfg.training.until, cfg.reference, problems)

@@ -63,16 +63,10 @@ def rouge_recall(
     return float(scores["rougeL"].recall), float(scores["rouge1"].recall)
 
 
-def rouge_recalls(
-    pairs: Iterable[tuple[str, str]], words: WordRule = "tofu"
-) -> list[tuple[float, float] | tuple[None, None]]:
-    """`rouge_recall` of each (truth, answer) pair, in order."""
-    return [rouge_recall(truth, answer, words) for truth, answer in pairs]
-
-
 def mean_recall(pairs: Iterable[tuple[str, str]], words: WordRule) -> float | None:
     """Mean rougeL_recall of (truth, answer) pairs whose truth has a word; None where none has."""
-    found = [recall for recall, _ in rouge_recalls(pairs, words) if recall is not None]
+    recalls = [rouge_recall(truth, answer, words)[0] for truth, answer in pairs]
+    found = [recall for recall in recalls if recall is not None]
     return sum(found) / len(found) if found else None
 
 

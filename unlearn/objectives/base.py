@@ -80,11 +80,6 @@ class Objective(Declared):
         return self.layer is not None
 
     def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps this loss from being taken in this run, told before any model loads;
-        an override adds to it.
-
-        A problem is a sentence, or begins with the option at fault, as in `layer: 9; allowed: …`.
-        """
         problems = level_problems("level", self.needs_level, method.reference)
         if self.layer is not None and (depth := method.depth) is not None and self.layer > depth:
             problems.append(f"layer: {self.layer}; allowed: 1 to {depth}, the layers of this model")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
+from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
 from unlearn.objectives.row_sums import row_sums
@@ -17,7 +18,7 @@ from unlearn.options.declared import option
 
 
 @dataclass
-class BoundedAscent(Objective):
+class BoundedAscent(Ascent):
     """Ascent on the rows below their level: −(1/B)·Σ of S/|y| over rows with S/|y| < level.
 
     Our own (METHODS.md 5): ascent has no floor, and a direction of fixed length never shrinks, so
@@ -36,7 +37,6 @@ class BoundedAscent(Objective):
     """Mean NLL of a row that is enough: `reference` (the row's own under the retain-only model),
     `holdout` (the mean of the holdout rows under the target), or nats a token."""
 
-    positive = False
     vanishes = True
 
     def __post_init__(self) -> None:
@@ -51,9 +51,6 @@ class BoundedAscent(Objective):
 
     def count(self, batch: Batch) -> int:
         return batch.size
-
-    def shown(self, loss: float) -> float:
-        return -loss
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         means = row_sums(model, batch) / batch.answer_mask.sum(dim=1)  # (B,)

@@ -28,7 +28,7 @@ def _is_level(value: object) -> bool:
     return True
 
 
-LEVEL = Range("reference, holdout, or a number above 0 (nats a token)", _is_level)
+LEVEL = Range("reference, holdout, or a number above 0 (nats a token)", _is_level, null=False)
 
 
 def level_of(value: object) -> str | float:

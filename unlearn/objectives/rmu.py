@@ -12,7 +12,7 @@ from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.answers import hidden_states, number_of_layers
 from unlearn.objectives.base import Objective, Resources
-from unlearn.options.declared import ABOVE_ZERO, SEED, Range, option
+from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, SEED, Range, option
 
 
 @dataclass
@@ -37,10 +37,7 @@ class RMU(Objective):
     needs = "nothing; its usual companion is method/retain=hidden_state"
     examples = ("method.forget.layer=2",)
 
-    layer: int | None = option(
-        None,
-        Range("null, or 1 to the model's depth", lambda value: value is None or value >= 1),
-    )
+    layer: int | None = option(None, Range("null, or 1 to the model's depth", ONE_OR_MORE.holds))
     """The layer L, counted from 1; null = 7/16 of the model's depth, rounded."""
     coefficient: float = option(2.0, ABOVE_ZERO)
     """c, the length of the place that states are led to."""

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.compute.model import LanguageModel
-from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_losses
-from unlearn.objectives.base import Objective
+from unlearn.objectives.ascent import Ascent
 from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
-class SatImp(Objective):
+class SatImp(Ascent):
     """Ascent with weights for saturation and importance: −mean[p^β₁·(1−p)^β₂·ℓ], weights detached.
 
     Yang et al. 2025, arXiv 2505.11953. ℓ (N,) is the NLL of an answer token and p = e^−ℓ. The
@@ -29,15 +26,8 @@ class SatImp(Objective):
     beta2: float = option(1.0, ZERO_OR_MORE)
     """Power β₂ of 1 − p: the larger, the less a certain token counts."""
 
-    positive = False
     moving_target = True
 
-    def shown(self, loss: float) -> float:
-        return -loss
-
-    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        losses, _ = answer_losses(model, batch)
-        fixed = losses.detach()
+    def weights(self, losses: Tensor) -> Tensor:
         # −expm1(−ℓ) = 1 − p keeps its digits where p is next to 1.
-        weights = (-self.beta1 * fixed).exp() * (-(-fixed).expm1()) ** self.beta2
-        return -(weights * losses).sum()
+        return (-self.beta1 * losses).exp() * (-(-losses).expm1()) ** self.beta2

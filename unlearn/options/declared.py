@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from unlearn.options.ranges import SEEDS, refuse
+from unlearn.errors import ConfigurationError
+from unlearn.options.beside import Beside
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,21 @@ class Range:
     """What an option may be: in words, and as a test of values that have the option's type."""
 
     words: str
-    holds: Callable[[Any], bool] = lambda value: True
+    test: Callable[[Any], bool] = lambda value: True
     """By default nothing is tested here: the type says it all, or the part looks itself."""
+    null: bool = True
+    """Whether null is left to the option's type, which allows it or not."""
+
+    def holds(self, value: Any) -> bool:
+        """Return whether the value is allowed."""
+        return (value is None and self.null) or self.test(value)
+
+    def problem(self, name: str, value: Any) -> str | None:
+        """Return what is wrong with the value of the option `name`."""
+        if self.holds(value):
+            return None
+        shown = repr(value) if isinstance(value, str) else value
+        return f"{name}: {shown}; allowed: {self.words}"
 
 
 ABOVE_ZERO = Range("above 0", lambda value: 0 < value < math.inf)
@@ -31,7 +45,7 @@ ONE_OR_MORE = Range("1 or more", lambda value: value >= 1)
 BELOW_ONE = Range("0 up to, not including, 1", lambda value: 0 <= value < 1)
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
 FINITE = Range("any finite number", math.isfinite)
-SEED = Range("0 up to 2^63 - 1", lambda value: 0 <= value < SEEDS)
+SEED = Range("0 up to 2^63 - 1", lambda value: 0 <= value < 2**63)
 ANY_SEED = Range("any whole number")
 
 
@@ -53,22 +67,37 @@ def range_of(declared: dataclasses.Field[Any]) -> Range | None:
 
 def range_problems(part: Any) -> list[str]:
     """Return every option of a part that is out of its range."""
-    problems = []
-    for declared in dataclasses.fields(part):
-        allowed, value = range_of(declared), getattr(part, declared.name, None)
-        if allowed is not None and not allowed.holds(value):
-            shown = repr(value) if isinstance(value, str) else value
-            problems.append(f"{declared.name}: {shown}; allowed: {allowed.words}")
-    return problems
+    ranges = {declared.name: range_of(declared) for declared in dataclasses.fields(part)}
+    found = [r.problem(name, getattr(part, name, None)) for name, r in ranges.items() if r]
+    return [problem for problem in found if problem is not None]
 
 
-class Declared:
-    """What is declared once: options with their ranges, what a part needs, and how it is tried."""
+def refuse(*problems: str | None) -> None:
+    """Raise ConfigurationError with all problems that there are."""
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ConfigurationError(found)
+
+
+class Ranged:
+    """Options that refuse what is out of its range."""
+
+    def __post_init__(self) -> None:
+        refuse(*range_problems(self))
+
+
+class Declared(Ranged):
+    """A part: options with their ranges, what it needs, how it is tried, and what it refuses."""
 
     needs: str = "nothing"
     """What has to be there, for the header of its YAML."""
     examples: tuple[str, ...] = ("",)
     """Overrides beside the one that chooses the part: an example each."""
 
-    def __post_init__(self) -> None:
-        refuse(*range_problems(self))
+    def problems_beside(self, method: Beside) -> list[str]:
+        """Return what keeps this part from working beside the others of the run, told before any
+        model loads; an override adds to it.
+
+        A problem is a sentence, or begins with the option at fault, as in `rho: 3; allowed: …`.
+        """
+        return []

@@ -26,8 +26,9 @@ class Problems:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def add(self, problem: str) -> None:
-        self.found.append(problem)
+    def add(self, *problems: str | None) -> None:
+        """Note those that there are."""
+        self.found += [problem for problem in problems if problem is not None]
 
     def add_under(self, field: str, problems: Iterable[str]) -> None:
         """Note the problems of the part that the option `field` names."""

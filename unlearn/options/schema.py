@@ -7,7 +7,6 @@ are dataclasses of their own rooms: their fields are their options.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -15,7 +14,26 @@ from typing import Any
 from omegaconf import MISSING
 
 from unlearn.data.turns import parse_date
-from unlearn.options.ranges import above_zero, allowed, at_least, below_one, refuse, seed, share
+from unlearn.options.declared import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    ONE_OR_MORE,
+    SEED,
+    SHARE,
+    ZERO_OR_MORE,
+    Range,
+    Ranged,
+    option,
+    range_problems,
+    refuse,
+)
+
+SOME = Range("above 0 up to 1, a share of the tokens", lambda share: 0 < share <= 1)
+
+
+def _from_zero(words: str) -> Range:
+    """Return the range of numbers of which 0 has a meaning of its own, told in `words`."""
+    return Range(words, ZERO_OR_MORE.holds)
 
 
 class Dtype(Enum):
@@ -80,26 +98,21 @@ class Template(Enum):
 
 
 @dataclass
-class TinyConfig:
+class TinyConfig(Ranged):
     """Shape of the embedded model, a Llama; used where `model.path` is null."""
 
-    hidden_size: int = 128
-    layers: int = 3
-    heads: int = 4
-    intermediate_size: int = 384
-    vocabulary: int = 2048
+    hidden_size: int = option(128, ONE_OR_MORE)
+    layers: int = option(3, ONE_OR_MORE)
+    heads: int = option(4, ONE_OR_MORE)
+    intermediate_size: int = option(384, ONE_OR_MORE)
+    vocabulary: int = option(2048, Range("300 or more (256 are the bytes)", lambda n: n >= 300))
     """Most entries of the byte-pair tokenizer, the 256 bytes included."""
-    seed: int = 0
+    seed: int = option(0, SEED)
     """Seed of the initial weights."""
 
     def __post_init__(self) -> None:
         refuse(
-            seed("seed", self.seed),
-            at_least("hidden_size", self.hidden_size, 1),
-            at_least("layers", self.layers, 1),
-            at_least("heads", self.heads, 1),
-            at_least("intermediate_size", self.intermediate_size, 1),
-            at_least("vocabulary", self.vocabulary, 300, " (256 are the bytes)"),
+            *range_problems(self),
             None
             if self.heads < 1 or self.hidden_size % (2 * self.heads) == 0
             else f"heads: {self.heads} heads do not divide model.tiny.hidden_size="
@@ -108,42 +121,30 @@ class TinyConfig:
 
 
 @dataclass
-class FineTuningConfig:
+class FineTuningConfig(Ranged):
     """How a model that does not know the data yet learns it: the recipe of target and reference."""
 
-    lr: float = 1e-5
+    lr: float = option(1e-5, ABOVE_ZERO)
     """Peak learning rate of AdamW; linear warm-up, then half a cosine to a twentieth."""
-    epochs: int = 5
+    epochs: int = option(5, ABOVE_ZERO)
     """Most passes over the rows."""
-    batch_size: int = 32
+    batch_size: int = option(32, ABOVE_ZERO)
     """Rows a step."""
-    micro_batch_size: int | None = None
+    micro_batch_size: int | None = option(None, ABOVE_ZERO)
     """Rows a forward pass; null = `batch_size`."""
     weight_decay: float = 0.0
-    warmup: float = 0.05
+    warmup: float = option(0.05, BELOW_ONE)
     """Share of the steps."""
-    accuracy: float = 0.999
+    accuracy: float = option(0.999, SHARE)
     """Stop once this share of answer tokens of an epoch was predicted."""
-    floor: float = 0.95
+    floor: float = option(0.95, SHARE)
     """A target that predicts less than this share of its answer tokens is reported as weak."""
-    seed: int = 0
+    seed: int = option(0, SEED)
     """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
-
-    def __post_init__(self) -> None:
-        refuse(
-            seed("seed", self.seed),
-            above_zero("lr", self.lr),
-            above_zero("epochs", self.epochs),
-            above_zero("batch_size", self.batch_size),
-            above_zero("micro_batch_size", self.micro_batch_size),
-            share("accuracy", self.accuracy),
-            share("floor", self.floor),
-            below_one("warmup", self.warmup),
-        )
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(Ranged):
     """Which model, in which precision, on which device."""
 
     path: str | None = None
@@ -173,7 +174,7 @@ class ModelConfig:
     the day of a run."""
     chat_options: dict[str, Any] = field(default_factory=dict)
     """Variables of the chat template, such as `{enable_thinking: false}`."""
-    max_length: int | None = 512
+    max_length: int | None = option(512, Range("8 or more tokens", lambda tokens: tokens >= 8))
     """Most tokens of prompt and answer; longer answers are cut, and texts become windows. null =
     what the checkpoint says of itself: its positions, and its tokenizer's limit where that is
     less."""
@@ -184,48 +185,43 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         refuse(
+            *range_problems(self),
             "dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
             "model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
             "keeps float32 masters"
             if self.dtype is Dtype.bfloat16
             else None,
-            None
-            if self.max_length is None
-            else at_least("max_length", self.max_length, 8, " tokens"),
-            allowed(
-                parse_date(self.chat_date) is not None,
-                "chat_date",
-                self.chat_date,
-                "a day like 26 Jul 2024 or 2024-07-26",
-            ),
+            f"chat_date: {self.chat_date}; allowed: a day like 26 Jul 2024 or 2024-07-26"
+            if parse_date(self.chat_date) is None
+            else None,
         )
 
 
 @dataclass
-class TrainingConfig:
+class TrainingConfig(Ranged):
     """The unlearning loop."""
 
-    steps: int | None = None
+    steps: int | None = option(None, ABOVE_ZERO)
     """Optimizer steps; null = `epochs`, and where that is null too, 150 steps or 6 passes over
     the retain set, whichever is more: forgetting takes steps, mending the rest takes passes. By
     default never more than 1,500."""
-    epochs: float | None = None
+    epochs: float | None = option(None, ABOVE_ZERO)
     """Passes over the forget set; used where `steps` is null."""
-    batch_size: int = 16
+    batch_size: int = option(16, ABOVE_ZERO)
     """Rows a task and step: so many forget rows and so many retain rows."""
-    micro_batch_size: int | None = None
+    micro_batch_size: int | None = option(None, ABOVE_ZERO)
     """Rows a forward pass; null = `batch_size`. Changes memory, not results."""
-    clip: float | None = None
+    clip: float | None = option(None, ABOVE_ZERO)
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
-    checkpoint_every: int = 50
+    checkpoint_every: int = option(50, _from_zero("0 (none) or more steps"))
     """Steps between saved states, of which the newest is kept until the run completes: the same
     command with the same `hydra.run.dir` goes on from it. 0 = none by steps."""
-    checkpoint_minutes: float | None = 10.0
+    checkpoint_minutes: float | None = option(10.0, Range("above 0, or null", ABOVE_ZERO.holds))
     """Save one also where the last is so many minutes old; null = by steps only."""
     keep_checkpoints: bool = False
     """Leave `checkpoints/` in place at the end."""
-    diagnose_every: int = 10
+    diagnose_every: int = option(10, _from_zero("0 (never) or more steps"))
     """Steps between those at which a method with fixed weights takes its two gradients apart, for
     norms, cosine and interval in the record: one gradient more in memory; 0 = never. Every other
     weighting knows both gradients at every step."""
@@ -233,51 +229,26 @@ class TrainingConfig:
     """Stop early, once the mean NLL of the forget rows has reached a level: `reference` (theirs
     under the retain-only model), `holdout` (that of the holdout rows under the target), or a number
     in nats a token; null = take every step."""
-    until_every: int = 10
+    until_every: int = option(10, Range("1 or more steps", ONE_OR_MORE.holds))
     """Steps between checks of `until`, each a forward pass over the forget rows."""
-    until_retain_slack: float | None = None
+    until_retain_slack: float | None = option(None, _from_zero("0 or more nats a token, or null"))
     """With `until`: go on until the retain loss, too, is at most so many nats a token above what it
     was at the first step; null = do not wait for it."""
 
     def __post_init__(self) -> None:
-        slack, minutes = self.until_retain_slack, self.checkpoint_minutes
         refuse(
-            above_zero("steps", self.steps),
-            above_zero("epochs", self.epochs),
-            above_zero("batch_size", self.batch_size),
-            above_zero("micro_batch_size", self.micro_batch_size),
-            above_zero("clip", self.clip),
-            allowed(
-                self.diagnose_every >= 0,
-                "diagnose_every",
-                self.diagnose_every,
-                "0 (never) or more steps",
-            ),
-            at_least("until_every", self.until_every, 1, " steps"),
-            allowed(
-                slack is None or 0 <= slack < math.inf,
-                "until_retain_slack",
-                slack,
-                "0 or more nats a token, or null",
-            ),
+            *range_problems(self),
             "until_retain_slack: needs training.until, the level that ends a run"
-            if slack is not None and self.until is None
+            if self.until_retain_slack is not None and self.until is None
             else None,
-            allowed(
-                self.checkpoint_every >= 0,
-                "checkpoint_every",
-                self.checkpoint_every,
-                "0 (none) or more steps",
-            ),
-            above_zero("checkpoint_minutes", minutes, "above 0, or null"),
         )
 
 
 @dataclass
-class EvaluationConfig:
+class EvaluationConfig(Ranged):
     """What is measured, before, after and in between."""
 
-    every: int = 0
+    every: int = option(0, _from_zero("0 (none) or more steps or epochs"))
     """Steps, or epochs, between evaluations during training; 0 = none. Never changes the steps."""
     unit: EvaluationUnit = EvaluationUnit.steps
     """What `every` counts: steps, or epochs (passes over the forget set)."""
@@ -291,14 +262,14 @@ class EvaluationConfig:
     """Stop after so many evaluations in a row without a better `best`; null = never."""
     stop_when_accepted: bool = False
     """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
-    max_new_tokens: int = 200
+    max_new_tokens: int = option(200, ABOVE_ZERO)
     """Longest generated answer."""
-    generate_tokens: int | None = None
+    generate_tokens: int | None = option(None, ABOVE_ZERO)
     """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
     need where 2 GiB hold their keys and values."""
-    score_tokens: int = 8192
+    score_tokens: int = option(8192, ABOVE_ZERO)
     """Padded tokens of one scoring batch."""
-    rows: int | None = None
+    rows: int | None = option(None, ABOVE_ZERO)
     """Most rows scored a split, for quick tries; null = all."""
     stemmer: bool = False
     """MUSE's verbmem and knowmem: compare stems instead of words, as OpenUnlearning does and MUSE
@@ -307,7 +278,7 @@ class EvaluationConfig:
     """Words of ROUGE: `tofu` (runs of a-z and 0-9, by which published numbers were made), `unicode`
     (of every script; a character each where a script has no spaces), or `auto`: as the reader of
     the data says, tofu for TOFU, MUSE and minitofu, else unicode."""
-    min_k: float = 0.4
+    min_k: float = option(0.4, SOME)
     """Share of an answer's least likely tokens that the membership attacks min_k and
     min_k_plus_plus read, above 0 up to 1. privleak always reads 0.4."""
     gradient_norm: bool = False
@@ -323,7 +294,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         needs = "needs evaluation.every=STEPS, so that there is something to choose from"
         refuse(
-            allowed(self.every >= 0, "every", self.every, "0 (none) or more steps or epochs"),
+            *range_problems(self),
             *(
                 f"{name}: {value}; {needs}" if value and self.every <= 0 else None
                 for name, value in (
@@ -331,22 +302,13 @@ class EvaluationConfig:
                     ("stop_when_accepted", self.stop_when_accepted),
                 )
             ),
-            allowed(
-                self.patience is None or (self.patience >= 1 and self.best is not None),
-                "patience",
-                self.patience,
-                "1 or more evaluations, together with evaluation.best=METRIC",
-            ),
+            f"patience: {self.patience}; allowed: 1 or more evaluations, together with "
+            "evaluation.best=METRIC"
+            if self.patience is not None and (self.patience < 1 or self.best is None)
+            else None,
             f"mode: {self.mode.name}; needs evaluation.best=METRIC, whose best value it tells"
             if self.mode is not None and self.best is None
             else None,
-            above_zero("max_new_tokens", self.max_new_tokens),
-            above_zero("generate_tokens", self.generate_tokens),
-            above_zero("score_tokens", self.score_tokens),
-            above_zero("rows", self.rows),
-            allowed(
-                0 < self.min_k <= 1, "min_k", self.min_k, "above 0 up to 1, a share of the tokens"
-            ),
         )
 
 

@@ -149,10 +149,8 @@ class RunFolder:
 def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
     """Read a run folder, or what `unlearn-evaluate` left below one.
 
-    Args:
-        path: The folder.
-        summary: What ``summary.json`` will hold, for a run that writes it last of all; null reads
-            the file. A missing file counts as an empty record.
+    `summary` is what ``summary.json`` will hold, for a run that writes it last of all; null reads
+    the file. A missing file counts as an empty record.
     """
     if summary is None:
         found = [read_json(path / name) for name in (RESCORED, SUMMARY)]

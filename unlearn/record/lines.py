@@ -8,9 +8,9 @@ it is guarded: a tracker that fails says so once and falls silent, and the run g
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from unlearn.record.sink import Sink
 from unlearn.storage.files import plain, write_text_atomic
@@ -18,7 +18,7 @@ from unlearn.storage.files import plain, write_text_atomic
 log = logging.getLogger(__name__)
 
 
-class Record:
+class Record(AbstractContextManager["Record"]):
     """Appends to ``<run>/metrics.jsonl``, one object a line, and forwards each line to a sink.
 
     An existing file is continued; a half-written last line, as a killed process leaves it, goes.
@@ -54,15 +54,7 @@ class Record:
         """Close the file; the sink has its own end, :meth:`Sink.finish`."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:

@@ -123,7 +123,7 @@ def _begun(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_others(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    one, other = _flat(theirs), _flat(ours)
+    one, other = leaves_of(theirs), leaves_of(ours)
     different = [
         f"{name}: {one.get(name, 'not set')} there, {other.get(name, 'not set')} now"
         for name in sorted(one.keys() | other.keys())
@@ -142,11 +142,11 @@ def _taken(folder: Path, what: str) -> str:
     )
 
 
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+def leaves_of(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of a configuration by their dotted names, as JSON would give them back."""
     if not isinstance(config, Mapping) or not config:
         return {prefix.removesuffix("."): plain(config)}
     leaves: dict[str, Any] = {}
     for key, value in config.items():
-        leaves |= _flat(value, f"{prefix}{key}.")
+        leaves |= leaves_of(value, f"{prefix}{key}.")
     return leaves

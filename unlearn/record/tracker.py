@@ -25,13 +25,9 @@ def make_sink(
 ) -> Sink:
     """Choose the sink that ``tracker`` names; in a process group, rank 0 alone should call this.
 
-    Args:
-        config: The group ``tracker``.
-        run: The run folder; its name is the name of the run.
-        settings: The resolved configuration as plain containers, with versions and git beside it.
-        tags: Names of method, data and model.
-        sweep: Name of the sweep's folder where the run is part of one.
-        job_type: ``unlearn``, or ``evaluate`` where nothing is trained.
+    `settings` is the resolved configuration as plain containers, with versions and git beside it;
+    `tags` are the names of method, data and model, `sweep` that of the sweep's folder where the run
+    is part of one, and `job_type` is ``evaluate`` where nothing is trained.
     """
     if config.name is TrackerName.none:
         return Sink()
@@ -40,4 +36,13 @@ def make_sink(
         return Sink()
     from unlearn.record.wandb_sink import WandbSink
 
-    return WandbSink(config, run, settings=settings, tags=tags, sweep=sweep, job_type=job_type)
+    description = {
+        "project": config.project,
+        "entity": config.entity,
+        "group": config.group or sweep,
+        "job_type": job_type,
+        "tags": list(dict.fromkeys([*tags, *config.tags])),
+        "notes": config.notes,
+        "config": settings,
+    }
+    return WandbSink(config, run, description)

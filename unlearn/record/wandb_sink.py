@@ -60,35 +60,15 @@ class WandbSink(Sink):
     x-axis of every chart.
     """
 
-    def __init__(
-        self,
-        config: TrackerConfig,
-        run: Path,
-        *,
-        settings: Mapping[str, Any],
-        tags: Sequence[str],
-        sweep: str | None,
-        job_type: str,
-    ) -> None:
+    def __init__(self, config: TrackerConfig, run: Path, description: Mapping[str, Any]) -> None:
+        """`description`: what wandb is told of the run, besides its id, name and place."""
         self.failed = False
         self._run: Any = None
         self._with_model = config.log_model
-        self._start(
-            config,
-            run,
-            {
-                "project": config.project,
-                "entity": config.entity,
-                "group": config.group or sweep,
-                "job_type": job_type,
-                "tags": list(dict.fromkeys([*tags, *config.tags])),
-                "notes": config.notes,
-                "config": settings,
-            },
-        )
+        self._start(config, run, description)
 
     @_guarded
-    def _start(self, config: TrackerConfig, run: Path, description: dict[str, Any]) -> None:
+    def _start(self, config: TrackerConfig, run: Path, description: Mapping[str, Any]) -> None:
         wandb = _wandb()
         quiet = wandb.Settings(
             silent=True,

@@ -96,8 +96,7 @@ def _tick(value: float, _: int) -> str:
 def legend(*axes: Axes, columns: int = 3) -> int:
     """Put one legend for all ``axes`` of a panel above it, where it hides no data.
 
-    Returns:
-        Its height in rows, for the title to leave room.
+    Returns its height in rows, for the title to leave room.
     """
     handles = [handle for axis in axes for handle in axis.get_legend_handles_labels()[0]]
     axes[0].legend(

@@ -17,12 +17,7 @@ from unlearn.report.plane import plane_figure
 def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Path]:
     """Draw ``figures/training.png`` and ``figures/plane.png``, each where the run has its numbers.
 
-    Args:
-        run: The run folder.
-        summary: What ``summary.json`` will hold; null reads the file.
-
-    Returns:
-        The files that were written.
+    Returns the files that were written. `summary`: what ``summary.json`` will hold; null reads it.
     """
     import matplotlib
 

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from unlearn.record.layout import Flat, RunFolder
 from unlearn.report.drawing import FAINT, FORGET, INK, REFERENCE
 from unlearn.report.wording import number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+PLANES = {
+    "rougeL_recall": "ROUGE-L recall",
+    "knowmem": "ROUGE-L F1 of answers",
+    "probability": "probability",
+}
+"""What the forget-retain plane may be drawn by, the first that was measured of both splits."""
+
+
+def plane_of(runs: Iterable[Mapping[str, float | None]]) -> str | None:
+    """Return the measure by which runs, or stages of one, are drawn on the plane, if any."""
+    known = [{name for name, value in run.items() if value is not None} for run in runs]
+    for measure in PLANES:
+        if any({f"forget/{measure}", f"retain/{measure}"} <= names for names in known):
+            return measure
+    return None
+
+
+def bottom_of(heights: Iterable[float]) -> float:
+    """Return where the retain axis begins: -0.03, 0.5 or 0.8, so that figures can be compared."""
+    lowest = min(filter(math.isfinite, heights), default=0.0)
+    return max(bound for bound in (-0.03, 0.5, 0.8) if bound < max(lowest - 0.05, 0))
+
+
+def frame(axis: Axes, label: str, bottom: float, reference: Sequence[float] | None) -> None:
+    """Set limits and titles of the axes; dotted lines cross where the reference lies."""
+    if reference is not None:
+        for line, place in zip((axis.axvline, axis.axhline), reference, strict=True):
+            line(place, color=REFERENCE, linewidth=0.9, linestyle=":")
+    axis.set(xlim=(-0.03, 1.03), ylim=(bottom, 1 + 0.03 * (1 - bottom)))
+    axis.set_xlabel(f"{label} on forget rows (lower is better)")
+    axis.set_ylabel(f"{label} on retain rows (higher is better)")
 
 
 def plane_figure(record: RunFolder) -> Figure | None:
@@ -23,17 +55,14 @@ def plane_figure(record: RunFolder) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    measured = _both_splits(record.metrics)
-    if measured is None:
+    metric = plane_of(record.metrics.values())
+    if metric is None:
         return None
-    metric, label = measured
 
     def place(flat: Flat) -> tuple[float, float]:
-        forget, retain = (flat.get(f"{split}/{metric}") for split in ("forget", "retain"))
-        return (
-            float("nan") if forget is None else forget,
-            float("nan") if retain is None else retain,
-        )
+        found = [flat.get(f"{split}/{metric}") for split in ("forget", "retain")]
+        forget, retain = (math.nan if value is None else value for value in found)
+        return forget, retain
 
     points = {stage: place(flat) for stage, flat in record.metrics.items()}
     visited = [place(flat) for _, flat in sorted(record.on_the_way.items())]
@@ -41,9 +70,6 @@ def plane_figure(record: RunFolder) -> Figure | None:
     axis = figure.subplots()
     ends = [[points[stage]] if stage in points else [] for stage in ("before", "after")]
     axis.plot(*_columns([*ends[0], *visited, *ends[1]]), color=FAINT, linewidth=1.2)
-    if "reference" in points:
-        axis.axvline(points["reference"][0], color=REFERENCE, linewidth=0.9, linestyle=":")
-        axis.axhline(points["reference"][1], color=REFERENCE, linewidth=0.9, linestyle=":")
     # Before is a wide ring: where nothing was trained, after lies in its middle.
     for stage, marker, size, face, edge in (
         ("before", "o", 12, "none", INK),
@@ -62,27 +88,12 @@ def plane_figure(record: RunFolder) -> Figure | None:
     if visited:
         text = f"during training ({len(visited)} evaluations)"
         axis.plot(*_columns(visited), ".", color=FAINT, label=text)
-    lowest = np.nanmin([y for _, y in [*points.values(), *visited]])
-    bottom = max(bound for bound in (-0.03, 0.5, 0.8) if bound < max(lowest - 0.05, 0))
-    axis.set(xlim=(-0.03, 1.03), ylim=(bottom, 1 + 0.03 * (1 - bottom)))
-    axis.set_xlabel(f"{label} on forget rows (lower is better)")
-    axis.set_ylabel(f"{label} on retain rows (higher is better)")
+    bottom = bottom_of(y for _, y in [*points.values(), *visited])
+    label = PLANES[metric][0].upper() + PLANES[metric][1:]
+    frame(axis, label, bottom, points.get("reference"))
     figure.suptitle(record.name, x=0.01, ha="left", fontsize=10)
     figure.legend(labelspacing=0.8, loc="outside lower center", ncols=2)
     return figure
-
-
-def _both_splits(metrics: Mapping[str, Flat]) -> tuple[str, str] | None:
-    """Choose the axes: ROUGE-L where answers were generated, else the probability."""
-    for metric, label in (
-        ("rougeL_recall", "ROUGE-L recall"),
-        ("knowmem", "ROUGE-L F1 of answers"),
-        ("probability", "Probability"),
-    ):
-        for flat in metrics.values():
-            if all(flat.get(f"{split}/{metric}") is not None for split in ("forget", "retain")):
-                return metric, label
-    return None
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -24,10 +24,9 @@ SAMPLES = {
 def side_by_side(path: Path) -> list[dict[str, Any]]:
     """Join the generations of the stages: one row a question, null where a stage has no answer.
 
-    Returns:
-        Rows with the keys split (with its quiz, as in ``forget/knowmem``, where it is of one),
-        index, question, truth, then ``<stage>`` (the answer) and ``rougeL_<stage>`` (recall, of a
-        quiz F1) for before, after and reference.
+    A row has split (with its quiz, as in ``forget/knowmem``, where it is of one), index, question,
+    truth, then ``<stage>`` (the answer) and ``rougeL_<stage>`` (recall, of a quiz F1) for before,
+    after and reference.
     """
     answers = {
         stage: {

@@ -23,10 +23,8 @@ def print_summary(
 ) -> None:
     """Print the headline metrics, the verdict, the learning rate, the time and the folder.
 
-    Args:
-        run: The run folder, complete.
-        file: Where to print; null is standard output. Colours only on a terminal.
-        summary: A record other than the folder's summary.json, such as a later evaluation's.
+    Where `file` is null, to standard output; in colour only on a terminal. `summary` is a record
+    other than the folder's summary.json, such as a later evaluation's.
     """
     record = read_run(run, summary)
     console = Console(file=file, highlight=False)
@@ -49,19 +47,14 @@ def _table(record: RunFolder) -> Table:
     table.add_column("better")
     verdict = record.summary.get("verdict") or {}
     judged = [condition["metric"] for condition in verdict.get("conditions") or []]
-    for metric in dict.fromkeys([*HEADLINES, *judged]):
-        if metric.removeprefix("attack/") in attack_names(record):
-            continue  # below, under a name of its own
-        if any(metric in flat for flat in record.metrics.values()):
-            known = record.catalogue[metric]
-            label = known.label if metric in HEADLINES else metric
-            values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
-            table.add_row(label, *(value.replace(MISSING, "-") for value in values), known.words)
-    for attack in attack_names(record):
-        shares = [number(flat.get(f"attack/{attack}")) for flat in record.metrics.values()]
-        label = f"{attack}: recovered share"
-        way = record.catalogue[f"attack/{attack}"].words
-        table.add_row(label, *(share.replace(MISSING, "-") for share in shares), way)
+    attacks = {f"attack/{name}": f"{name}: recovered share" for name in attack_names(record)}
+    told = [name for name in dict.fromkeys([*HEADLINES, *judged]) if name not in attacks]
+    measured = {name for flat in record.metrics.values() for name in flat}
+    for metric in [*(name for name in told if name in measured), *attacks]:
+        known = record.catalogue[metric]
+        label = attacks.get(metric) or (known.label if metric in HEADLINES else metric)
+        values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
+        table.add_row(label, *(value.replace(MISSING, "-") for value in values), known.words)
     return table
 
 

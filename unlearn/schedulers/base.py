@@ -9,7 +9,6 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
 
 
@@ -39,15 +38,13 @@ class Scheduler(Declared):
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
 
-    def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps this scheduler from working with the method, told before any model
-        loads: sentences, or problems that begin with the option at fault.
-        """
-        return []
-
     def probes_held_out(self, number: int) -> bool:
         """Return whether step `number` is to be probed on the next step's retain batch."""
         return False
+
+    def rate(self, number: int) -> float:
+        """Return the learning rate of step `number`, counted from 0, where nothing is probed."""
+        raise NotImplementedError
 
     def step(
         self,
@@ -64,7 +61,10 @@ class Scheduler(Declared):
         next one's; `loss_here` is its value before the step where that is known without computing
         it. Both are of the forget task where a method has no retain task.
         """
-        raise NotImplementedError
+        rate = self.rate(number)
+        set_rate(optimizer, rate)
+        optimizer.step()
+        return Rate(rate)
 
     def state_dict(self) -> dict[str, Any]:
         return {"lr": self.lr}

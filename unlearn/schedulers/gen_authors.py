@@ -29,10 +29,7 @@ class GenAuthors(Probing):
     forward passes."""
     smooth: float = option(0.9, BELOW_ONE)
     """Weight of the old rate in the arithmetic average with η*."""
-    limit: float | None = option(
-        2.0,
-        Range("more than 1, or null for no limit", lambda value: value is None or value > 1),
-    )
+    limit: float | None = option(2.0, Range("more than 1, or null for no limit", lambda n: n > 1))
     """Most that η* may differ from the rate at one probe, as a factor."""
 
     def probes(self, number: int) -> bool:

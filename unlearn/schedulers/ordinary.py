@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch.nn import Parameter
-from torch.optim import Optimizer
-
 from unlearn.options.declared import BELOW_ONE, option
-from unlearn.schedulers.base import Rate, Scheduler, set_rate
+from unlearn.schedulers.base import Scheduler
 
 
 @dataclass
@@ -28,24 +24,10 @@ class Ordinary(Scheduler):
         raise NotImplementedError
 
     def rate(self, number: int) -> float:
-        """Return the learning rate of step `number`, counted from 0."""
         warm = int(self.warmup * self.steps)
         if number < warm:
             return self.lr * (number + 1) / warm
         return self.lr * self.factor((number - warm) / max(self.steps - warm, 1))
-
-    def step(
-        self,
-        number: int,
-        optimizer: Optimizer,
-        parameters: Sequence[Parameter],
-        retain_loss: Callable[[], float],
-        loss_here: float | None,
-    ) -> Rate:
-        rate = self.rate(number)
-        set_rate(optimizer, rate)
-        optimizer.step()
-        return Rate(rate)
 
 
 @dataclass

@@ -84,6 +84,9 @@ class Probing(Scheduler):
         """Return what the rate is multiplied by at step `number`."""
         return 1.0
 
+    def rate(self, number: int) -> float:
+        return self.lr * self.decayed(number)
+
     def step(
         self,
         number: int,
@@ -92,17 +95,14 @@ class Probing(Scheduler):
         retain_loss: Callable[[], float],
         loss_here: float | None,
     ) -> Rate:
-        decay = self.decayed(number)
         if not self.probes(number):
-            set_rate(optimizer, self.lr * decay)
-            optimizer.step()
-            return Rate(self.lr * decay)
+            return super().step(number, optimizer, parameters, retain_loss, loss_here)
         here = retain_loss() if loss_here is None else loss_here
         line = Line(optimizer, parameters, self.unit(number))
         rate = self.probed_rate(number, Probe(line, retain_loss, here))
         self.lr = rate.lr
-        line.move(self.lr * decay if rate.taken else 0.0)
-        return replace(rate, lr=self.lr * decay)
+        line.move(self.rate(number) if rate.taken else 0.0)
+        return replace(rate, lr=self.rate(number))
 
 
 def direction_of(new: float, old: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,23 +13,14 @@ from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, take_gradient
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-
-
-class TaskObjective(Protocol):
-    """What the engine needs of an objective: a sum with gradient, and its count."""
-
-    zero_at_target: bool
-
-    def count(self, batch: Batch) -> int: ...
-
-    def sum(self, model: LanguageModel, batch: Batch) -> Tensor: ...
+from unlearn.objectives import Objective
 
 
 @dataclass
 class Task:
     """One of the two tasks at one step: its objective and its micro-batches."""
 
-    objective: TaskObjective
+    objective: Objective
     batches: Sequence[Batch]
 
     @property

@@ -37,11 +37,6 @@ class Weighting(Declared):
         raise NotImplementedError
 
     def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps this weighting from working with these objectives, told before any
-        model loads; an override adds to it.
-
-        A problem is a sentence, or begins with the option at fault, as in `slack: 3; allowed: …`.
-        """
         name, problems = type(self).__name__, []
         if self.needs_positive_losses:
             problems += [

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unlearn.options.declared import ABOVE_ZERO, ZERO_OR_MORE, Range, option, range_problems
-from unlearn.options.ranges import allowed, refuse
+from unlearn.options.declared import ABOVE_ZERO, ZERO_OR_MORE, Range, option, range_problems, refuse
 from unlearn.weightings.base import Weighting
 
 
@@ -37,7 +36,7 @@ class PrimalDual(Weighting):
 
     bound: float | None = option(
         None,
-        Range("any finite number, or null", lambda value: value is None or math.isfinite(value)),
+        Range("any finite number, or null", math.isfinite),
     )
     """Largest allowed retain loss, in its own unit (nats a token for NLL); null = `slack` above
     what it is at the first step."""
@@ -51,10 +50,8 @@ class PrimalDual(Weighting):
     """Upper limit of λ."""
 
     def __post_init__(self) -> None:
-        refuse(
-            *range_problems(self),
-            allowed(0 <= self.start <= self.most, "start", self.start, f"0 to most ({self.most})"),
-        )
+        beside_most = Range(f"0 to most ({self.most})", lambda start: 0 <= start <= self.most)
+        refuse(*range_problems(self), beside_most.problem("start", self.start))
         self._dual = self.start
         self._bound = self.bound
 

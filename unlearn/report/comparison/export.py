@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
-from unlearn.report.comparison.numbers import COLUMNS, cell, shown
+from unlearn.report.comparison.numbers import COLUMNS
 from unlearn.report.comparison.statistics import spread
 from unlearn.storage.files import write_text_atomic
 
@@ -19,8 +19,8 @@ MARKERS = ("<!-- table -->", "<!-- end of table -->")
 
 def write_csv(path: Path, comparison: Comparison) -> None:
     """Write one line a group; docs/comparison.md describes the columns."""
-    names = list(COLUMNS)
-    names += [name for name in _measured(comparison) if name not in COLUMNS]
+    measured = {name for section in comparison.sections for name in section.columns}
+    names = [*COLUMNS, *sorted(measured - COLUMNS.keys())]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     numbers = [f"{name}{suffix}" for name in names for suffix in ("", "_std")]
@@ -34,22 +34,15 @@ def write_csv(path: Path, comparison: Comparison) -> None:
             for name in names:
                 values = group.values(name)
                 cells += [f"{x:.6g}" for x in spread(values)] if values else ["", ""]
-            cells += [number + 1, "yes" if place in section.front else "no", accepted(group)]
+            cells += [number + 1, "yes" if place in section.front else "no", group.accepted]
             writer.writerow([*cells, *_against(section, group, names)])
     write_text_atomic(path, text.getvalue())
 
 
-def accepted(group: Group) -> str:
-    """Say how many runs of a group were accepted; nothing where none had conditions."""
-    judged = [run.accepted for run in group.runs if run.accepted is not None]
-    return f"{sum(judged)} of {len(judged)}" if judged else ""
-
-
 def _against(section: Section, group: Group, names: list[str]) -> list[Any]:
-    found = [section.difference(group, name) for name in names]
-    pairs = max((one.pairs for one in found if one), default=0)
+    found, pairs = section.differences(group, names)
     cells: list[Any] = [section.baseline.label, pairs or ""]
-    for one in found:
+    for one in found.values():
         values = (one.mean, one.low, one.high) if one else (None, None, None)
         cells += ["" if value is None else f"{value:.6g}" for value in values]
     return cells
@@ -75,17 +68,12 @@ def write_markdown(path: Path, comparison: Comparison) -> None:
 
 
 def _table(section: Section) -> str:
-    columns = shown(run for group in section.groups for run in group.numbers)
     lines = [
-        "| run | seeds | " + " | ".join(columns.values()) + " |",
-        "|---|---:|" + "---:|" * len(columns),
+        "| run | seeds | " + " | ".join(section.columns.values()) + " |",
+        "|---|---:|" + "---:|" * len(section.columns),
     ]
     for group in section.groups:
-        cells = " | ".join(cell(column, group.values(column)) for column in columns)
+        cells = " | ".join(map(group.cell, section.columns))
         label = group.label.replace("|", "\\|")
         lines.append(f"| `{label}` | {len(group.runs)} | {cells} |")
     return "\n".join(lines)
-
-
-def _measured(comparison: Comparison) -> dict[str, str]:
-    return shown(run for group in comparison.groups for run in group.numbers)

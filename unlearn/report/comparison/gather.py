@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from unlearn.errors import ConfigurationError
+from unlearn.record.resuming import leaves_of
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.likeness import apart, differences
 from unlearn.report.comparison.runs import Run, find_runs, in_words, read_runs
@@ -49,13 +49,10 @@ class Comparison:
 def compare(paths: Sequence[Path], baseline: str | None = None) -> Comparison:
     """Read all runs at or below `paths` and sort them into sections and groups.
 
-    Args:
-        paths: Folders of runs or of sweeps.
-        baseline: Label of the group that the others are compared with, or a part of one that fits
-            no other; null is the first group of each section, the sweep's first job.
-
-    Raises:
-        ConfigurationError: where there is no run, or the baseline is no group.
+    `paths` are folders of runs or of sweeps. `baseline` is the label of the group that the others
+    are compared with, or a part of one that fits no other; null is the first group of each section,
+    the sweep's first job. Raises ConfigurationError where there is no run, or the baseline is no
+    group.
     """
     runs, problems = read_runs(find_runs(paths))
     if not runs:
@@ -98,22 +95,12 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
 
 def _unsaid(run: Run, others: Sequence[Run]) -> list[str]:
     """Name what the overrides do not: settings in which runs that were told the same differ."""
-    flat = [_flat(other.compared) for other in others]
+    flat = [leaves_of(other.compared) for other in others]
     names = sorted({name for one in flat for name in one})
     differing = [name for name in names if len({str(one.get(name)) for one in flat}) > 1]
-    own = _flat(run.compared)
+    own = leaves_of(run.compared)
     told = [f"({name}: {own.get(name, 'not set')})" for name in differing[:3]]
     return [*told, "(…)"] if len(differing) > 3 else told
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _baselines(sections: Sequence[Sequence[Group]], name: str | None) -> list[Group]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
 from unlearn.metrics.catalogue import Catalogue
-from unlearn.report.comparison.numbers import OWN, numbers, plane_of
+from unlearn.report.comparison.numbers import COLUMNS, OWN, cell, numbers
 from unlearn.report.comparison.runs import Run, in_words
 from unlearn.report.comparison.statistics import Difference, paired_difference
 from unlearn.report.front import Point, hypervolume, pareto_front
+from unlearn.report.plane import plane_of
 
 CORNER: Point = (1.0, 0.0)
 """The worst corner of the plane, everything known and nothing kept: the hypervolume starts here."""
@@ -51,6 +52,21 @@ class Group:
         """The numbers of one column, of those runs that have it."""
         return [run[column] for run in self.numbers if column in run]
 
+    def cell(self, column: str) -> str:
+        """Mean ± standard deviation of one column; a dash where nothing was measured."""
+        return cell(column, self.values(column))
+
+    @property
+    def accepted(self) -> str:
+        """How many runs were accepted; nothing where none had conditions."""
+        judged = [run.accepted for run in self.runs if run.accepted is not None]
+        return f"{sum(judged)} of {len(judged)}" if judged else ""
+
+    @property
+    def each(self) -> list[Group]:
+        """The runs, each as a group of its own."""
+        return [replace(self, runs=(run,)) for run in self.runs]
+
     def by_seed(self, column: str) -> dict[int, float]:
         """The numbers of one column by seed, the mean where a seed was run twice."""
         found: dict[int, list[float]] = {}
@@ -84,9 +100,26 @@ class Section:
         return [run for group in self.groups for run in group.runs]
 
     @cached_property
+    def columns(self) -> dict[str, str]:
+        """The numbers that any of the runs has, with their titles; those of COLUMNS first."""
+        measured = {name for group in self.groups for run in group.numbers for name in run}
+        titles = {name: title for name, title in COLUMNS.items() if name in measured}
+        return titles | {name: name for name in sorted(measured - COLUMNS.keys())}
+
+    @property
+    def judged(self) -> bool:
+        """Whether any run had conditions."""
+        return any(group.accepted for group in self.groups)
+
+    @property
+    def axes(self) -> list[str]:
+        """The two columns that span the forget-retain plane; none where it cannot be drawn."""
+        return [f"{split}/{self.measure}" for split in ("forget", "retain") if self.measure]
+
+    @cached_property
     def measure(self) -> str | None:
         """What the forget-retain plane is drawn by."""
-        return plane_of([values for group in self.groups for values in group.numbers])
+        return plane_of(values for group in self.groups for values in group.numbers)
 
     def better(self, column: str) -> str:
         """Say which way is good, as the runs recorded it; nothing where nobody said, or not all."""
@@ -110,6 +143,11 @@ class Section:
         """Indices of the groups whose means no other group's mean beats, by rising forget."""
         return pareto_front(self.points)
 
+    @property
+    def front_names(self) -> list[str]:
+        """The labels of the groups on the front."""
+        return [self.groups[place].short for place in self.front]
+
     @cached_property
     def hypervolume(self) -> float:
         """The share of the plane that the groups' means dominate."""
@@ -120,6 +158,13 @@ class Section:
         if group is self.baseline:
             return None
         return paired_difference(group.by_seed(column), self.baseline.by_seed(column))
+
+    def differences(
+        self, group: Group, columns: Iterable[str]
+    ) -> tuple[dict[str, Difference | None], int]:
+        """The differences of a group by column, and the pairs that the most of them are made of."""
+        found = {column: self.difference(group, column) for column in columns}
+        return found, max((one.pairs for one in found.values() if one), default=0)
 
     @property
     def notes(self) -> list[str]:

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
-from unlearn.report.comparison.numbers import PLANES, numbers, written
+from unlearn.report.comparison.numbers import numbers, written
 from unlearn.report.comparison.printed import console, heading, print_failed
 from unlearn.report.comparison.runs import Run
+from unlearn.report.plane import PLANES
 from unlearn.report.wording import duration
 
 VERDICTS: dict[bool | None, str] = {True: "accepted", False: "not accepted", None: "-"}
@@ -30,7 +31,7 @@ def print_jobs(comparison: Comparison, file: IO[str] | None = None) -> None:
 
 def _jobs(section: Section, comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False)
-    names = [f"{split}/{section.measure}" for split in ("forget", "retain") if section.measure]
+    names = section.axes
     label = PLANES[section.measure] if section.measure else ""
     for title in ("job", "told", "seed", *(f"{name.split('/')[0]} {label}" for name in names)):
         table.add_column(title, justify="left" if title in ("job", "told") else "right")

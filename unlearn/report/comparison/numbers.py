@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from unlearn.metrics.catalogue import Metric
 from unlearn.report.comparison.runs import Run
@@ -34,12 +34,6 @@ FURTHER = ("attack/", "kpi/")
 """Groups of metrics that are columns of page and CSV as well, where a run has them."""
 FORMS = {"train_s": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
 """How a number is written where three decimals do not fit it."""
-PLANES = {
-    "rougeL_recall": "ROUGE-L recall",
-    "knowmem": "ROUGE-L F1 of answers",
-    "probability": "probability",
-}
-"""What the forget-retain plane may be drawn by, the first that was measured of both splits."""
 
 
 def numbers(run: Run) -> dict[str, float]:
@@ -54,22 +48,6 @@ def numbers(run: Run) -> dict[str, float]:
     names = [*COLUMNS, *sorted(name for name in after if name.startswith(FURTHER))]
     found = {name: values.get(name) for name in names}
     return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def shown(runs: Iterable[Mapping[str, float]], further: bool = True) -> dict[str, str]:
-    """Return the columns that any of the runs has a number for, with their titles."""
-    measured = {name for run in runs for name in run}
-    more = sorted(measured - COLUMNS.keys()) if further else []
-    titles = {name: title for name, title in COLUMNS.items() if name in measured}
-    return titles | {name: name for name in more}
-
-
-def plane_of(runs: Sequence[Mapping[str, float]]) -> str | None:
-    """Return the measure by which the runs are drawn on the forget-retain plane, if any."""
-    for measure in PLANES:
-        if any({f"forget/{measure}", f"retain/{measure}"} <= run.keys() for run in runs):
-            return measure
-    return None
 
 
 def written(column: str, value: float) -> str:

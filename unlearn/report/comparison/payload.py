@@ -13,12 +13,12 @@ from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.comparison.asked import Answers, Texts
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
-from unlearn.report.comparison.numbers import PLANES
 from unlearn.report.comparison.picture import SPLITS, landmarks, lowest_shown, staircase
 from unlearn.report.comparison.runs import Run
 from unlearn.report.comparison.styles import style
 from unlearn.report.drawing import column
 from unlearn.report.page import verdict_line
+from unlearn.report.plane import PLANES
 
 POINTS = 24_000
 """Points of one curve that a page may hold, all runs together."""

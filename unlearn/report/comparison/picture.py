@@ -7,15 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import CORNER, Section
-from unlearn.report.comparison.numbers import PLANES
 from unlearn.report.comparison.styles import style
 from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE
 from unlearn.report.fonts import make_legible
 from unlearn.report.front import Point
+from unlearn.report.plane import PLANES, bottom_of, frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,12 +66,11 @@ def landmarks(section: Section) -> dict[str, list[Point]]:
 
 
 def lowest_shown(section: Section) -> float:
-    """Return where the retain axis begins: -0.03, 0.5 or 0.8, so that pictures can be compared."""
+    """Return where the retain axis begins, so that all that is drawn lies above."""
     marks = landmarks(section)
     ys = [y for _, y in [*section.points, *marks.get("target", []), *marks.get("reference", [])]]
     ys += [value for group in section.groups for value in group.values(f"retain/{section.measure}")]
-    lowest = float(np.nanmin(ys)) if np.isfinite(ys).any() else 0.0
-    return max(bound for bound in (-0.03, 0.5, 0.8) if bound < max(lowest - 0.05, 0))
+    return bottom_of(ys)
 
 
 def staircase(points: list[Point]) -> list[Point]:
@@ -107,15 +104,8 @@ def _panel(axis: Axes, section: Section) -> None:
             look: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": edge}
             axis.plot(x, y, marker, markersize=size, clip_on=False, zorder=4, label=name, **look)
             name = f"_{name}"  # one line in the legend
-    if "reference" in marks:
-        x, y = marks["reference"][0]
-        axis.axvline(x, color=REFERENCE, linewidth=0.9, linestyle=":")
-        axis.axhline(y, color=REFERENCE, linewidth=0.9, linestyle=":")
     _points(axis, section)
-    axis.set(xlim=(-0.03, 1.03), ylim=(bottom, 1 + 0.03 * (1 - bottom)))
-    measure = PLANES[section.measure]
-    axis.set_xlabel(f"{measure} on forget rows (lower is better)")
-    axis.set_ylabel(f"{measure} on retain rows (higher is better)")
+    frame(axis, PLANES[section.measure], bottom, next(iter(marks.get("reference", [])), None))
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
 
 

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
-from unlearn.report.comparison.numbers import PLANES, cell, shown, written
+from unlearn.report.comparison.numbers import COLUMNS, written
 from unlearn.report.comparison.statistics import Difference
+from unlearn.report.plane import PLANES
 
 WIDTH = 180
 """Columns where no terminal says how many it has."""
@@ -70,7 +71,7 @@ def print_failed(comparison: Comparison, out: Console) -> None:
 
 
 def _groups(section: Section) -> Table:
-    columns = shown([run for group in section.groups for run in group.numbers], further=False)
+    columns = {name: title for name, title in section.columns.items() if name in COLUMNS}
     table = Table(title="mean ± standard deviation over seeds")
     table.add_column("run", overflow="fold")
     table.add_column("seeds", justify="right")
@@ -78,24 +79,21 @@ def _groups(section: Section) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for place, group in enumerate(section.groups):
         mark = "* " if place in section.front else ""
-        cells = [cell(column, group.values(column)) for column in columns]
-        table.add_row(Text(mark + group.short), str(len(group.runs)), *cells)
+        name = Text(mark + group.short)
+        table.add_row(name, str(len(group.runs)), *map(group.cell, columns))
     return table
 
 
 def _differences(section: Section) -> Table | None:
     """Return the paired differences; null where no interval can be had."""
-    names = [f"{split}/{section.measure}" for split in ("forget", "retain") if section.measure]
-    measured = shown([run for group in section.groups for run in group.numbers])
     columns = {
-        name: measured[name]
-        for name in [*names, "model_utility", "forget_quality"]
-        if name in measured
+        name: section.columns[name]
+        for name in [*section.axes, "model_utility", "forget_quality"]
+        if name in section.columns
     }
     rows: list[list[Text | str]] = []
     for group in section.groups:
-        found = {name: section.difference(group, name) for name in columns}
-        pairs = max((one.pairs for one in found.values() if one), default=0)
+        found, pairs = section.differences(group, columns)
         if pairs > 1:
             cells = [difference_cell(name, one) for name, one in found.items()]
             rows.append([Text(group.short), str(pairs), *cells])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.errors import ConfigurationError
-from unlearn.record.layout import HYDRA, RESCORED, SUMMARY, Flat, RunFolder, read_run
+from unlearn.record.layout import HYDRA, RESCORED, SUMMARY, RunFolder, read_run
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
@@ -60,12 +60,6 @@ class Run(RunFolder):
     def accepted(self) -> bool | None:
         """The verdict; null where there were no conditions."""
         return (self.summary.get("verdict") or {}).get("accepted")
-
-    @property
-    def metrics(self) -> dict[str, Flat]:
-        """Flat metrics by stage, of every stage that was measured."""
-        recorded = self.summary.get("metrics") or {}
-        return {stage: flat for stage, flat in recorded.items() if flat}
 
 
 def in_words(told: Sequence[str]) -> str:

@@ -59,12 +59,7 @@ def _draws(count: int, resamples: int) -> np.ndarray:
 
 
 def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
-    """Return ours − theirs over the seeds that both have, null where they share none.
-
-    Args:
-        ours: Values by seed.
-        theirs: The baseline's, by seed.
-    """
+    """Return ours − theirs, values by seed, over the seeds that both have; null without any."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None

@@ -15,14 +15,8 @@ def write_comparison(
 ) -> list[Path]:
     """Write CSV, picture and page into the folder `out`, each whole or not at all.
 
-    Args:
-        comparison: What :func:`compare` returned.
-        out: The folder; made where it does not exist.
-        csv: Another place for the CSV.
-        name: The title of the page; null is the name of `out`.
-
-    Returns:
-        The files that were written.
+    Returns the files that were written. `csv` is another place for the CSV, `name` the title of the
+    page; null is the name of `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
     table = csv or out / "comparison.csv"

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 from unlearn.compute.gradients import Gradient
 from unlearn.compute.model import LanguageModel
-from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
 from unlearn.training.direction import Direction
 
@@ -57,13 +56,6 @@ class Intervention(Declared):
     needs_both: bool = False
     """Whether `direct` is to find both tasks' gradients in `direction.both`: one gradient more in
     memory, and no single backward pass for fixed weights."""
-
-    def problems_beside(self, method: Beside) -> list[str]:
-        """Return what keeps it from working with these objectives, told before any model loads.
-
-        A problem is a sentence, or begins with the option at fault, as in `rho: 3; allowed: …`.
-        """
-        return []
 
     def begin(self, start: Start) -> None:
         """Learn the run, once, before its first step.
