@@ -33,8 +33,8 @@ class Prepared:
     """Share of answer tokens that it predicts of the rows it was to learn; None where unknown."""
 
 
-def row_marks(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a short hash of each question with its answer, sorted."""
+def row_marks(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return a short hash of each row (`prepare.texts`), sorted."""
     texts = (json.dumps(row).encode() for row in rows)
     return sorted({hashlib.sha256(text).hexdigest()[:12] for text in texts})
 

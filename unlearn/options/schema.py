@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from unlearn.data.turns import parse_date
+from unlearn.data.turns import ARGUMENTS, parse_date
 from unlearn.options.ranges import above_zero, allowed, at_least, below_one, refuse, seed, share
 
 
@@ -184,6 +184,12 @@ class ModelConfig:
                 "chat_date",
                 self.chat_date,
                 "a day like 26 Jul 2024 or 2024-07-26",
+            ),
+            *(
+                f"chat_options: {name} is an argument of apply_chat_template that unlearn sets "
+                "itself, not a variable of the template; leave it out"
+                for name in self.chat_options
+                if name in ARGUMENTS
             ),
         )
 
