@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -26,11 +27,16 @@ def quoted_form(override: str, words: Sequence[str] = ()) -> str | None:
     if not equals or not name or not value:
         return None
     for quote in '"', "'":
-        text = value.replace("\\" + quote, quote).replace(quote, "\\" + quote)
+        # A backslash is itself but ahead of a quote, the closing one included.
+        text = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + _escaped(found[2]), value)
         form = f"{name}={quote}{text}{quote}"
         if _value(form) == value:
             return shlex.quote(form)
     return None
+
+
+def _escaped(quote: str) -> str:
+    return f"\\{quote}" if quote else ""
 
 
 def _value(form: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ def read_source(given: str, field: str, encoding: str | None = None) -> Table:
     folder is a data set as the hub lays it out, and what is neither here is looked for on the hub:
     NAME, NAME/CONFIGURATION or NAME/CONFIGURATION/SPLIT, the split being `train` unless named.
     """
-    path = Path(given).expanduser()
+    path = Path(given)
+    with suppress(RuntimeError):  # ~NAME where nobody is called so is a name like others
+        path = path.expanduser()
     if path.is_file() or kind_of(path) in SUFFIXES:
         return read_table(path, field, encoding)
     named = f"{field}={given}"

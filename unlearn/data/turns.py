@@ -31,6 +31,7 @@ is not rendered: the template's own first line stays the first of a line.
 ARGUMENTS = frozenset(
     {
         *("conversation", "messages", "chat_template", "add_generation_prompt"),
+        "sanitize_control_tokens",
         *("continue_final_message", "tokenize", "padding", "truncation", "max_length"),
         *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
         *("strftime_now", "fixed_clock", "raise_exception"),
