@@ -47,7 +47,7 @@ def unlearn(tmp_path: Path) -> Command:
     write_rows(tmp_path / "other.jsonl", [row("Where?", "At sea."), row("Why?", "For tea.")])
     write_rows(tmp_path / "overlap.jsonl", [row("Why?", "For tea."), row("When?", "In spring.")])
     write_rows(tmp_path / "blank.jsonl", [row("Where?", "At sea."), row("Why?", "  ")])
-    write_rows(tmp_path / "column.jsonl", [{"frage": "Wo?", "answer": "At sea."}])
+    write_rows(tmp_path / "column.jsonl", [{"asked": "Wo?", "answer": "At sea."}])
     write_rows(tmp_path / "empty.jsonl", [])
     (tmp_path / "broken.jsonl").write_text('{"question": "Who?", "answer": "A\n')
     (tmp_path / "no_model").mkdir()
@@ -183,7 +183,7 @@ REFUSED = {
         files("overlap.jsonl"),
         ["both the forget and the retain", "'When?'", "'In spring.'"],
     ),
-    "column": (files("column.jsonl"), ["no column 'question'", "'frage'", "data.question="]),
+    "column": (files("column.jsonl"), ["no column 'question'", "'asked'", "data.question="]),
     "blank answer": (files("blank.jsonl"), ["blank.jsonl:2", "'answer' is blank", "'Why?'"]),
     "too few rows": (["data.forget_rows=41"], ["data.forget_rows=41", "at most 40"]),
     "no rows": (["data.forget_rows=0"], ["data.forget_rows=0", "at least 1"]),
@@ -210,6 +210,10 @@ REFUSED = {
     "relative to no reference": (
         ["reference=none", "accept.conditions=[{metric: forget/loss, at_least: 1, of: reference}]"],
         ["accept.conditions[0].of: reference", "reference=train"],
+    ),
+    "argument for a variable": (
+        ["model.chat_options={tokenize: true}"],
+        ["model.chat_options: tokenize is an argument of apply_chat_template"],
     ),
     # folders
     "folder of the run": (["hydra.run.dir=a_file/run"], ["hydra.run.dir", "a_file/run"]),

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import json
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers.utils.chat_template_utils as rendering
 from support import tiny
+from transformers import PreTrainedTokenizerBase
 
-from unlearn.data.splits import Row
-from unlearn.data.tokens import Encoder
-from unlearn.errors import DataError
+from unlearn.data.splits import Row, Splits, Turn, as_record
+from unlearn.data.tokens import Encoder, encode_rows
+from unlearn.data.turns import ARGUMENTS
+from unlearn.errors import ConfigurationError, DataError
+from unlearn.evaluation.scoring import answers_to_score
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import generate
+from unlearn.models.prepare import texts
 from unlearn.models.tiny import tiny_model
-from unlearn.options.schema import EvaluationConfig, TinyConfig
+from unlearn.options.schema import EvaluationConfig, ModelConfig, TinyConfig
 
 CONTROL = ["<|turn|>", "<|turn_end|>", "<|response_end|>"]
 THOUGHT = ["<think>", "</think>"]
@@ -142,6 +150,95 @@ def test_a_template_that_cannot_be_used_is_refused_in_one_line(
         Encoder(tokenizer_of(template), system_prompt=system)
     assert "model.template=plain" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows_own", "said"),
+    [(False, r"\(model\.system_prompt\)"), (True, r"system turn of a row \(question 'Where\?'")],
+)
+def test_a_system_turn_that_the_template_of_the_cases_refuses(
+    cases_path: Path, rows_own: bool, said: str
+) -> None:
+    text = (cases_path / "templates" / "refuses_a_system_turn.jinja").read_text(encoding="utf-8")
+    tokenizer = tokenizer_of(text)
+    system = Turn("system", "Be brief.")
+    with pytest.raises(DataError, match=said) as caught:
+        encoder = Encoder(tokenizer, system_prompt=None if rows_own else system.content)
+        encoder.encode("Where?", ANSWER, (system,))
+    assert "no system turn here" in str(caught.value) and "\n" not in str(caught.value)
+    assert Encoder(tokenizer).encode(QUESTION, ANSWER)
+
+
+def test_every_argument_of_apply_chat_template_is_refused_as_a_variable() -> None:
+    """Tools and documents are variables of templates, which it only hands on."""
+    named = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+    assert set(named) - {"self", "kwargs", "tools", "documents"} <= ARGUMENTS
+    with pytest.raises(ConfigurationError) as caught:
+        ModelConfig(chat_options={"tokenize": True, "mood": "calm", "return_dict": True})
+    assert [problem.split(" is an argument")[0] for problem in caught.value.problems] == [
+        "chat_options: tokenize",
+        "chat_options: return_dict",
+    ]
+
+
+# The turns before a question
+
+EARLIER = (Turn("user", "Who are you?"), Turn("assistant", "Odile."))
+SYSTEM = Turn("system", "Be brief.")
+
+
+@every_template
+@pytest.mark.parametrize("before", [(SYSTEM,), EARLIER, (SYSTEM, *EARLIER)])
+def test_the_turns_before_a_question_reach_the_template(
+    name: str, before: tuple[Turn, ...]
+) -> None:
+    """By transformers alone: the whole conversation, rendered with all of its turns."""
+    template, end = TEMPLATES[name]
+    tokenizer = tokenizer_of(template)
+    asked = [turn._asdict() for turn in (*before, Turn("user", QUESTION))]
+    said = [*asked, {"role": "assistant", "content": ANSWER}]
+    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    whole = tokenizer.apply_chat_template(said, return_dict=False)
+    last = max(n for n, i in enumerate(whole) if i == tokenizer.convert_tokens_to_ids(end))
+    example = Encoder(tokenizer).encode(QUESTION, ANSWER, before)
+    assert list(example.prompt) == prompt
+    assert list(example.prompt + example.answer) == whole[: last + 1]
+    (same,) = encode_rows(Encoder(tokenizer), [Row(QUESTION, ANSWER, before=before)])
+    assert same == example
+
+
+def test_a_rows_own_system_turn_goes_ahead_of_the_option() -> None:
+    tokenizer = tokenizer_of(TEMPLATES["its own end"][0])
+    encoder = Encoder(tokenizer, system_prompt="Be long.")
+    assert "Be long." in tokenizer.decode(encoder.prompt(QUESTION, EARLIER))
+    own = tokenizer.decode(encoder.prompt(QUESTION, (SYSTEM, *EARLIER)))
+    assert "Be brief." in own and "Be long." not in own
+
+
+def test_the_turns_before_a_question_are_written_in_the_plain_template() -> None:
+    encoder = Encoder(tokenizer_of(TEMPLATES["its own end"][0]), template="plain")
+    prompt = encoder.tokenizer.decode(encoder.prompt(QUESTION, (SYSTEM, *EARLIER)))
+    assert prompt == (
+        f"Be brief.\n\nQuestion: Who are you?\nAnswer: Odile.\n\nQuestion: {QUESTION}\nAnswer:"
+    )
+
+
+def test_every_answer_of_a_row_is_scored_behind_its_turns() -> None:
+    row = Row(QUESTION, ANSWER, "She did.", ("Emil.",), before=EARLIER)
+    encoder = Encoder(tokenizer_of(TEMPLATES["its own end"][0]))
+    expected = tuple(encoder.prompt(QUESTION, EARLIER))
+    scored = answers_to_score(encoder, "forget", [row])
+    assert [answer.kind for answer in scored] == ["answer", "paraphrase", "perturbed"]
+    assert {answer.example.prompt for answer in scored} == {expected}
+
+
+def test_the_turns_before_are_in_the_hash_of_the_data_only_where_there_are_any() -> None:
+    rows, others = [Row("Who?", "Ann.")], [Row("Where?", "Oslo.")]
+    made = Splits("own", rows, others, evaluated={"forget": rows})
+    assert "before" not in json.dumps(as_record(made))
+    told = Splits("own", [replace(rows[0], before=EARLIER)], others, evaluated={"forget": rows})
+    assert told.sha256 != made.sha256
+    assert texts(told.forget) != texts(made.forget)
 
 
 # A model that learnt the rendered conversations is a perfect model

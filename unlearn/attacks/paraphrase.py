@@ -70,7 +70,5 @@ class Paraphrase(Attack):
     def _answers(self, subject: Subject) -> list[Scored]:
         """Return the true answers behind the paraphrased questions."""
         encode, rows = subject.suite.encoder.encode, subject.suite.rows["forget"]
-        return [
-            Scored("forget", index, "answer", 0, encode(str(row.paraphrased_question), row.answer))
-            for index, row in enumerate(rows)
-        ]
+        examples = [encode(str(row.paraphrased_question), row.answer, row.before) for row in rows]
+        return [Scored("forget", n, "answer", 0, example) for n, example in enumerate(examples)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import sys
 import traceback
 from importlib.resources import files
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -15,9 +17,12 @@ from omegaconf.errors import (
 )
 
 from unlearn.composition.launchers import EXTRAS
+from unlearn.composition.quoting import quoted_form
 from unlearn.errors import ConfigurationError, UnlearnError, first_line, to_install
 
 log = logging.getLogger(__name__)
+
+_SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'\n")
 
 
 def logged(error: Exception) -> UnlearnError:
@@ -65,9 +70,32 @@ def explained(error: BaseException) -> str:
             return _of_option(cause)
         override = str(error).removeprefix("Error merging override ")
         return f"{override}: {first_line(cause.msg or cause)}"
+    if isinstance(error, OverrideParseException):
+        return _of_grammar(error)
+    if isinstance(error, HydraException) and (several := _SEVERAL.match(str(error))):
+        return _of_commas(several[1])
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
+
+
+def _of_grammar(error: OverrideParseException) -> str:
+    """Say which override Hydra cannot read, and how its value is written as one string."""
+    form = quoted_form(error.override, sys.argv[1:])
+    if form is None:
+        return f"{error.override}: {first_line(error)}"
+    return (
+        f"{error.override}: not a value in Hydra's grammar, in which spaces, brackets, commas and "
+        f"letters beyond a to z need quotes; as text it is written {form}"
+    )
+
+
+def _of_commas(override: str) -> str:
+    form = quoted_form(override)
+    return (
+        f"{override}: several values between commas are for a sweep (-m), or a list in [brackets]"
+        + (f"; as one text it is written {form}" if form else "")
+    )
 
 
 def _choices(error: MissingConfigException) -> list[str]:

@@ -66,7 +66,10 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
     for group, schema in SCHEMAS.items():
-        store.store(group=f"schema/{group}", name="base", node=schema)
+        node = OmegaConf.structured(schema)
+        if "chat_options" in node:  # whatever names a template gives its variables
+            OmegaConf.set_struct(node.chat_options, False)
+        store.store(group=f"schema/{group}", name="base", node=node)
     register_launchers()
     choose_neutral_preset()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)

@@ -6,9 +6,10 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
+from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
+from unlearn.data.records import Record, Table
 from unlearn.data.row_checks import shown
-from unlearn.data.splits import Row
-from unlearn.data.tables import Record, Table
+from unlearn.data.splits import Row, Turn
 from unlearn.errors import DataError
 
 
@@ -17,8 +18,12 @@ class Columns:
     """The column of each field of a row; None where the data has no such thing."""
 
     question: str | None = "question"
-    """None for plain text, whose rows have no question."""
+    """None for plain text, whose rows have no question, and for conversations."""
     answer: str = "answer"
+    appended: str | None = None
+    """Goes behind the question on a line of its own where a row has it, as Alpaca's `input`."""
+    turns: bool = False
+    """Whether `answer` holds whole conversations."""
     paraphrased_answer: str | None = None
     perturbed_answer: str | None = None
     """Holds a list of wrong answers; in CSV, a JSON list."""
@@ -29,6 +34,7 @@ class Columns:
         fields = (
             self.question,
             self.answer,
+            self.appended,
             self.paraphrased_answer,
             self.perturbed_answer,
             self.paraphrased_question,
@@ -45,10 +51,7 @@ def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
     there = table.columns
     missing = [name for name in columns.names() if name not in there]
     if missing:
-        raise DataError(
-            f"{table.source} has no column {' and no column '.join(map(repr, missing))}; "
-            f"its columns are {', '.join(map(repr, there)) or 'none'}. {advice}"
-        )
+        raise DataError(missing_columns(table, missing, advice))
     rows: list[Row] = []
     faults: dict[str, list[int]] = {}
     for index, record in enumerate(table.records):
@@ -61,14 +64,48 @@ def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
     return rows
 
 
+def missing_columns(table: Table, missing: list[str], advice: str) -> str:
+    """Say which columns a table lacks, and which it has."""
+    there = ", ".join(map(repr, table.columns)) or "none"
+    lacking = " and no column ".join(map(repr, missing))
+    return f"{table.source} has no column {lacking}; its columns are {there}. {advice}"
+
+
 def _row(record: Record, columns: Columns) -> Row:
+    before, question, answer = _asked(record, columns)
     return Row(
-        question="" if columns.question is None else _text(record, columns.question),
-        answer=_text(record, columns.answer),
+        question=question,
+        answer=answer,
+        before=before,
         paraphrased_answer=_optional_text(record, columns.paraphrased_answer),
         perturbed_answers=_texts(record, columns.perturbed_answer),
         paraphrased_question=_optional_text(record, columns.paraphrased_question),
     )
+
+
+def _asked(record: Record, columns: Columns) -> tuple[tuple[Turn, ...], str, str]:
+    """Return what goes before, question and answer; either of the two may be a list of turns."""
+    if columns.turns:
+        return parted(turns_of(unpacked(record.get(columns.answer)), columns.answer))
+    if columns.question is None:
+        return (), "", _text(record, columns.answer)
+    question, answer = record.get(columns.question), record.get(columns.answer)
+    if not is_turns(question) and not is_turns(answer):
+        text = _text(record, columns.question)
+        more = None if columns.appended is None else record.get(columns.appended)
+        if columns.appended is not None and more is not None and more != "":
+            text = f"{text}\n{_text(record, columns.appended)}"
+        return (), text, _text(record, columns.answer)
+    turns: list[Turn] = []
+    for column, cell, role in (
+        (columns.question, question, "user"),
+        (columns.answer, answer, "assistant"),
+    ):
+        if is_turns(cell):
+            turns += turns_of(cell, column)
+        else:
+            turns.append(Turn(role, _text(record, column)))
+    return parted(turns)
 
 
 def _text(record: Record, column: str) -> str:

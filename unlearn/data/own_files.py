@@ -1,25 +1,31 @@
-"""Rows of one's own: a file to forget, a file to retain, in JSON, JSON lines, CSV or Parquet."""
+"""Rows of one's own: a file to forget and a file to retain, in any usual format."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import codecs
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
 
+from unlearn.data.column_names import ADVICE, chosen_columns
 from unlearn.data.columns import Columns, rows_of
+from unlearn.data.conversations import unpacked, unread_of
+from unlearn.data.own_sources import read_source
+from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut, noted
 from unlearn.data.splits import Row, Splits
-from unlearn.data.tables import Table, read_table
 from unlearn.errors import ConfigurationError, DataError
 
-_COLUMN_ADVICE = (
-    "Name yours with data.question=… and data.answer=…, or data.text=… for plain text; "
-    "optional are data.paraphrased_answer, data.perturbed_answer, data.paraphrased_question."
-)
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class Files:
-    """Read a forget file and a retain file; the suffix says the format of each.
+    """Read what to forget and what to retain, each a file, a folder of texts or a data set.
+
+    Files are JSON (array, lines, or {"data": [...]}), CSV, TSV, text, Parquet or Excel, also with
+    .gz. Columns are found by their usual names, and one line of the log says which was taken for
+    what, and which are not read.
 
     The rows trained on are also the rows scored. Of the optional columns, one that is named must
     stand in both files; one that is not named is taken under TOFU's name for it from a file that
@@ -27,15 +33,22 @@ class Files:
     """
 
     forget: str | None = None
-    """File of the rows to forget: .json (array or lines), .jsonl, .csv or .parquet. Required."""
+    """The rows to forget: a .json, .jsonl, .csv, .tsv, .txt, .parquet or .xlsx file, a folder of
+    .txt files (each one text), a folder or hub id of a data set. Required."""
     retain: str | None = None
-    """File of the rows to keep, in any of these formats. Required."""
-    question: str = "question"
-    """Column of the question."""
-    answer: str = "answer"
-    """Column of the answer, the text that is forgotten or kept."""
+    """The rows to keep, in any of these forms. Required."""
+    question: str | None = None
+    """Column of the question; null: a usual name, such as question, prompt, instruction, 質問."""
+    answer: str | None = None
+    """Column of the answer, the text that is forgotten or kept; null: a usual name."""
     text: str | None = None
-    """Column of plain text; when set, `question` and `answer` are not used."""
+    """Column of plain text, in place of `question` and `answer`; null: a usual name, where no
+    column is a question or an answer."""
+    messages: str | None = None
+    """Column of conversations, in their place: lists of turns whose last one is the answer, and
+    those before it the prompt; null: messages or conversations."""
+    encoding: str | None = None
+    """Encoding of text files, such as cp932 or utf-16; null: found out, and said unless UTF-8."""
     paraphrased_answer: str | None = None
     """Column of the answer in other words; null: "paraphrased_answer" where a file has it."""
     perturbed_answer: str | None = None
@@ -52,16 +65,18 @@ class Files:
     def __post_init__(self) -> None:
         """Raise ConfigurationError for missing files, and columns that contradict each other."""
         problems = [
-            f"data.{name} is not set: give a .json, .jsonl, .csv or .parquet file, "
+            f"data.{name} is not set: give a file, a folder of .txt files or a hub id, "
             f"for example data.{name}=mine/{name}.jsonl."
             for name, path in (("forget", self.forget), ("retain", self.retain))
             if not path
         ]
-        if self.text is not None:
-            problems += [
-                f"data.{name}={value} has no meaning for plain text: unset it, or unset data.text."
-                for name, value in self._named_optional_columns().items()
-            ]
+        problems += [
+            f"data.{name}={path} is no text; a path with brackets or braces is quoted: "
+            f"'data.{name}=\"[a].jsonl\"'."
+            for name in ("forget", "retain", "holdout")
+            if (path := getattr(self, name)) and not isinstance(path, str)
+        ]
+        problems += self._contradictions()
         problems += count_problems("data.forget_rows", self.forget_rows)
         problems += count_problems("data.retain_rows", self.retain_rows)
         if problems:
@@ -77,22 +92,56 @@ class Files:
             if path is None:
                 continue
             with noted(problems):
-                table = read_table(Path(path).expanduser(), f"data.{name}")
+                table = read_source(path, f"data.{name}", self.encoding)
                 columns = self._columns(table, plain=name == "holdout")
-                found = rows_of(table, columns, _COLUMN_ADVICE)
+                found = rows_of(table, columns, ADVICE)
+                _say(f"data.{name}", table, columns, found)
                 rows[name] = cut(found, counts.get(name), f"data.{name}_rows")
         if problems:
             raise DataError(problems)
         return checked(Splits("files", rows["forget"], rows["retain"], evaluated=rows))
 
+    def _contradictions(self) -> list[str]:
+        """Say which options cannot go together, and which encoding nobody knows."""
+        given = {"text": self.text, "messages": self.messages}
+        problems = []
+        if self.text is not None and self.messages is not None:
+            problems.append(
+                f"data.text={self.text} and data.messages={self.messages}: rows are texts or "
+                "conversations, so unset one of the two."
+            )
+        elif any(given.values()):
+            whole = "data.text" if self.text is not None else "data.messages"
+            others = {"question": self.question, "answer": self.answer}
+            problems += [
+                f"data.{name}={value} has no meaning beside {whole}: unset one of the two."
+                for name, value in others.items()
+                # The names that a configuration of an earlier version writes down by itself.
+                if value is not None and value != name
+            ]
+        if self.text is not None:
+            problems += [
+                f"data.{name}={value} has no meaning for plain text: unset it, or unset data.text."
+                for name, value in self._named_optional_columns().items()
+            ]
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                problems.append(
+                    f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
+                    "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
+                )
+        return problems
+
     def _columns(self, table: Table, plain: bool) -> Columns:
         """Choose the columns for a table; `plain` leaves the optional ones out."""
-        if self.text is not None:
-            return Columns(question=None, answer=self.text)
-        if plain:
-            return Columns(self.question, self.answer)
+        columns = chosen_columns(table, self.question, self.answer, self.text, self.messages)
+        if plain or (columns.question is None and not columns.turns):
+            return columns
         there = {name: name for name in _OPTIONAL if name in table.columns}
-        return Columns(self.question, self.answer, **(there | self._named_optional_columns()))
+        optional: dict[str, Any] = there | self._named_optional_columns()
+        return replace(columns, **optional)
 
     def _named_optional_columns(self) -> dict[str, str]:
         named = {name: getattr(self, name) for name in _OPTIONAL}
@@ -100,3 +149,27 @@ class Files:
 
 
 _OPTIONAL = ("paraphrased_answer", "perturbed_answer", "paraphrased_question")
+
+
+def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
+    """Say in one line what was taken from where and what is not read, unless all is as usual."""
+    if columns.turns:
+        taken = f"conversations from {columns.answer!r}, of which the last turn is the answer"
+    elif columns.question is None:
+        taken = f"text from {columns.answer!r}"
+    else:
+        more = f" and {columns.appended!r}" if columns.appended else ""
+        taken = f"question from {columns.question!r}{more}, answer from {columns.answer!r}"
+    said = [*table.remarks, taken]
+    earlier = sum(any(turn.role == "assistant" for turn in row.before) for row in rows)
+    if earlier:
+        said.append(f"earlier answers, in {earlier} rows, are prompt alone")
+    read = columns.names()
+    left = [repr(name) for name in table.columns if name not in read]
+    inside = (unread_of(unpacked(record.get(name))) for record in table.records for name in read)
+    extras = dict.fromkeys(key for keys in inside for key in keys)
+    left += [f"{key!r} of turns" for key in extras]
+    if left:
+        said.append(f"not read: {', '.join(left)}")
+    if len(said) > 1 or (columns.question, columns.answer) != ("question", "answer"):
+        log.info("%s: %d rows of %s; %s", field, len(rows), table.source, "; ".join(said))

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Key = TypeVar("Key")
 
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""A lone surrogate: JSON can write it, and no tokenizer can read it."""
 NAMED = 5
 """Pairs of rows that a message names by number at most."""
 
@@ -27,10 +29,10 @@ def checked(splits: Splits, published: bool = False) -> Splits:
     """Return the splits unchanged if they can be trained on and scored.
 
     Raises one DataError that lists every problem: a set without rows; a field that is not a string;
-    an answer of any kind that is blank; multiple choice without wrong answers; a row in both the
-    forget and the retain set; a holdout row in either. Rows are the same when question and answer
-    have the same :func:`letters_of`. One line warns of questions that the forget and the retain set
-    both ask, with different answers.
+    an answer of any kind that is blank; half a character (a lone surrogate); multiple choice
+    without wrong answers; a row in both the forget and the retain set; a holdout row in either.
+    Rows are the same when question and answer have the same :func:`letters_of`. One line warns of
+    questions that the forget and the retain set both ask, with different answers.
 
     `published`: nobody can mend the rows, so that only those count as the same that differ in white
     space alone, and one line warns of those that differ in more.
@@ -134,7 +136,13 @@ def shown(value: object, length: int = 80) -> str:
 
 def _identity(row: Row) -> tuple[str, str]:
     """What makes two rows the same; `str` lets faulty fields pass, they are reported elsewhere."""
-    return " ".join(str(row.question).split()), " ".join(str(row.answer).split())
+    return " ".join(_asked(row).split()), " ".join(str(row.answer).split())
+
+
+def _asked(row: Row) -> str:
+    """Return the question behind the turns that it may refer to; the system turn is none."""
+    turns = [turn.content for turn in row.before if turn.role != "system"]
+    return "\n".join([*turns, str(row.question)])
 
 
 class _Kept(dict[int, int | None]):
@@ -171,10 +179,10 @@ class _Alike(NamedTuple):
 
 
 def _alike(rows: list[Row], others: list[Row], published: bool) -> _Alike:
-    places = _places(others, lambda row: (letters_of(row.question), letters_of(row.answer)))
+    places = _places(others, lambda row: (letters_of(_asked(row)), letters_of(row.answer)))
     found = _Alike([], [])
     for number, row in enumerate(rows, start=1):
-        alike = places.get((letters_of(row.question), letters_of(row.answer)), [])
+        alike = places.get((letters_of(_asked(row)), letters_of(row.answer)), [])
         exact = [pair for pair in alike if _identity(pair[1]) == _identity(row)]
         same = exact if published else alike
         near = [pair for pair in alike if pair not in same]
@@ -185,11 +193,11 @@ def _alike(rows: list[Row], others: list[Row], published: bool) -> _Alike:
 
 def _warn_of_questions(splits: Splits) -> None:
     """Say in one line which questions have one answer to forget and another one to retain."""
-    places = _places(splits.retain, lambda row: letters_of(row.question))
+    places = _places(splits.retain, lambda row: letters_of(_asked(row)))
     pairs = []
     for number, row in enumerate(splits.forget, start=1):
         # Plain text has no question, and what has the same answer was told above.
-        there = places.get(letters_of(row.question), []) if str(row.question).strip() else []
+        there = places.get(letters_of(_asked(row)), []) if str(row.question).strip() else []
         answer = letters_of(row.answer)
         others = [pair for pair in there if letters_of(pair[1].answer) != answer]
         if others:
@@ -228,11 +236,12 @@ def _named(pairs: list[_Pair], first: str, second: str) -> str:
         shown_first += f", {_described(others[0][1])}"
     if len(pairs) == len(others) == 1:
         return shown_first
-    numbers = [f"{pair.number} = {_few([str(n) for n, _ in pair.others])}" for pair in pairs]
-    return f"{shown_first} ({first} = {second}: {_few(numbers, '; ')})"
+    numbers = [f"{pair.number} = {few([str(n) for n, _ in pair.others])}" for pair in pairs]
+    return f"{shown_first} ({first} = {second}: {few(numbers, '; ')})"
 
 
-def _few(numbers: list[str], between: str = ", ") -> str:
+def few(numbers: list[str], between: str = ", ") -> str:
+    """Join the first of many numbers, those of a message that stays one line."""
     return between.join(numbers[:NAMED]) + (" …" if len(numbers) > NAMED else "")
 
 
@@ -265,6 +274,11 @@ def _row_faults(row: Row) -> Iterator[str]:
             yield f"the {name} is not a string but {type(text).__name__}"
         elif not text.strip():
             yield f"the {name} is blank"
+    texts += [("question", question), *((f"{t.role} turn", t.content) for t in row.before)]
+    for name, text in texts:
+        half = _HALF.search(text) if isinstance(text, str) else None
+        if half:
+            yield f"the {name} holds half a character, \\u{ord(half[0]):04x}, which is no text"
 
 
 def _described(row: Row) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unlearn.data.records import Table
 from unlearn.data.row_checks import noted
-from unlearn.data.tables import SUFFIXES, Table, read_table
+from unlearn.data.tables import SUFFIXES, read_table
 from unlearn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _from_hub(
     from datasets import load_dataset
 
     tables: dict[str, Table] = {}
-    with _without_progress_bars():
+    with without_progress_bars():
         for name in (*required, *optional):
             try:
                 configuration, _, split = name.partition("/")
@@ -114,7 +115,7 @@ def _from_hub(
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """Keep a dozen bars, each for a file of a second, off the terminal; then as it was."""
     from datasets import utils as datasets_bars
     from huggingface_hub import utils as hub_bars

@@ -6,9 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from unlearn.metrics.catalogue import ROLES, Role, WordRule
+
+
+class Turn(NamedTuple):
+    """One turn of a conversation."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,20 @@ class Row:
     paraphrased_answer: str | None = None
     perturbed_answers: tuple[str, ...] = ()
     paraphrased_question: str | None = None
+    before: tuple[Turn, ...] = ()
+    """What stands ahead of the question: a system turn, earlier questions and their answers."""
+
+
+def as_record(value: Any) -> dict[str, Any]:
+    """Return a dataclass with its rows as a dictionary to hash or to write down.
+
+    A row that nothing stands before is what it was before rows had such a field.
+    """
+
+    def said(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: item for name, item in items if name != "before" or item}
+
+    return asdict(value, dict_factory=said)
 
 
 @dataclass(frozen=True)
@@ -125,5 +147,5 @@ class Splits:
         """Hash of every row in order, so that a cached model or a score names its data."""
         # These say how rows are measured and what they are for, not what they are.
         how = ("judged", "words", "benchmark")
-        rows = {name: value for name, value in asdict(self).items() if name not in how}
+        rows = {name: value for name, value in as_record(self).items() if name not in how}
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

@@ -1,95 +1,139 @@
-"""Tables from files: JSON (an array, or one object a line), CSV and Parquet.
+"""Tables from files: JSON (an array, or one object a line), CSV, TSV, text, Parquet, Excel.
 
-A table keeps the place of every record ("forget.jsonl:12"), so that a problem can point at it.
+Any of them may be compressed with gzip. A table keeps the place of every record
+("forget.jsonl:12"), so that a problem can point at it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import gzip
 import json
-from dataclasses import dataclass
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from unlearn.data.delimited import read_delimited
+from unlearn.data.encodings import decode
+from unlearn.data.records import Record, Table
 from unlearn.data.row_checks import shown
+from unlearn.data.spreadsheets import read_workbook
 from unlearn.errors import DataError
 
-Record = dict[str, object]
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-"""The kinds of files that can be read."""
+TEXT = "text"
+"""The column of a plain text file."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """The records of one source, each with the place where a person finds it."""
-
-    source: str
-    records: list[Record]
-    places: list[str]
-
-    @property
-    def columns(self) -> list[str]:
-        """Every column name, in order of first appearance: JSON records need not agree."""
-        return list(dict.fromkeys(name for record in self.records for name in record))
-
-
-def read_table(path: Path, field: str) -> Table:
+def read_table(path: Path, field: str, encoding: str | None = None) -> Table:
     """Read a file by its suffix; `field` is the option that named it, for messages.
 
-    Raises DataError for a file that is missing, empty, of an unknown kind, or broken (with the
-    line at which it breaks).
+    `encoding`: that of a text file; null: found out, and remarked. Raises DataError for a file that
+    is missing, empty, of an unknown kind, or broken (with the line at which it breaks).
     """
-    readers = dict(zip(SUFFIXES, (_read_json, _read_json, _read_csv, _read_parquet), strict=True))
     named = f"{field}={path}"
-    if not path.is_file():
-        problem = "is a folder, give a file" if path.is_dir() else "no such file"
-        raise DataError(f"{named}: {problem} (looked in {path.absolute().parent}).")
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        allowed = ", ".join(readers)
-        raise DataError(f"{named}: unknown suffix {path.suffix!r}; readable are {allowed}.")
-    try:
-        table = reader(path)
-    except OSError as error:
-        raise DataError(f"{named}: the file cannot be read ({error}).") from error
+    suffix = kind_of(path)
+    content = _content(path, named)
+    if suffix in _BINARY:
+        table = _BINARY[suffix](content, str(path))
+    else:
+        text, found = decode(content, str(path), encoding)
+        table = _TEXTS[suffix](text, str(path))
+        if found:
+            table = replace(table, remarks=(f"read as {found}", *table.remarks))
     if not table.records:
         raise DataError(f"{named}: the file is empty, it has no rows.")
     return table
 
 
-def _read_json(path: Path) -> Table:
-    text = _text(path)
+def read_whole(path: Path, field: str, encoding: str | None = None) -> tuple[str, str | None]:
+    """Return the whole text of a file, and the encoding where :func:`decode` found one."""
+    text, found = decode(_content(path, f"{field}={path}"), str(path), encoding)
+    return "\n".join(_LINE_ENDS.split(text)).strip(), found
+
+
+def kind_of(path: Path) -> str:
+    """Return the suffix that says the format, in small letters and without .gz."""
+    return Path(path.stem if path.suffix.lower() == GZIP else path.name).suffix.lower()
+
+
+def _content(path: Path, named: str) -> bytes:
+    """Return the bytes of a file of a kind that can be read, decompressed."""
+    if not path.is_file():
+        problem = "is a folder, give a file" if path.is_dir() else "no such file"
+        raise DataError(f"{named}: {problem} (looked in {path.absolute().parent}).")
+    suffix = kind_of(path)
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{named}: unknown suffix {suffix or path.suffix!r}; readable are "
+            f"{', '.join(SUFFIXES)}, and each with .gz behind it."
+        )
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() == GZIP:
+            content = gzip.decompress(content)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{named}: not a readable gzip file ({error}).") from error
+    except OSError as error:
+        raise DataError(f"{named}: the file cannot be read ({error}).") from error
+    return content
+
+
+def _read_json(text: str, source: str) -> Table:
     if text.lstrip().startswith("["):
-        return _read_json_array(path, text)
+        return _read_json_array(text, source)
+    wrapped = _wrapped(text, source)
+    if wrapped is not None:
+        return wrapped
     records: list[Record] = []
     places: list[str] = []
     # Not splitlines(): it also splits at U+2028 and the like, which may stand inside a string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
+        place = f"{source}:{number}"
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{place}: not JSON ({error.msg}, column {error.colno}): {shown(line)}. "
-                "A file holds one object a line, or one array of objects."
+                'A file holds one object a line, one array of objects, or {"data": [objects]}.'
             ) from error
         records.append(_object(record, place))
         places.append(place)
-    return Table(str(path), records, places)
+    return Table(source, records, places)
 
 
-def _read_json_array(path: Path, text: str) -> Table:
+def _read_json_array(text: str, source: str) -> Table:
     try:
         records = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}). "
+            f"{source}:{error.lineno}: not JSON ({error.msg}, column {error.colno}). "
             "The file begins with '[', so it is read as one array of objects."
         ) from error
-    places = [f"{path}, row {number}" for number in range(1, len(records) + 1)]
-    return Table(str(path), [_object(*pair) for pair in zip(records, places, strict=True)], places)
+    return _rows(records, source)
+
+
+def _wrapped(text: str, source: str) -> Table | None:
+    """Return the rows of ``{"data": [row, row]}``; None for what is no such file."""
+    if not re.match(r'\s*\{[^{]*"data"\s*:\s*\[', text):
+        return None
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:  # lines of which each has a column "data", or broken ones
+        return None
+    if not isinstance(whole, dict) or not isinstance(whole.get("data"), list):
+        return None
+    others = [repr(name) for name in whole if name != "data"]
+    remarks = ["its rows from 'data'"]
+    remarks += [f"nothing from {', '.join(others)} beside it"] if others else []
+    return replace(_rows(whole["data"], source), remarks=tuple(remarks))
+
+
+def _rows(records: list[object], source: str) -> Table:
+    places = [f"{source}, row {number}" for number in range(1, len(records) + 1)]
+    return Table(source, [_object(*pair) for pair in zip(records, places, strict=True)], places)
 
 
 def _object(record: object, place: str) -> Record:
@@ -101,51 +145,52 @@ def _object(record: object, place: str) -> Record:
     return record
 
 
-def _read_csv(path: Path) -> Table:
-    # The csv module refuses cells of more than 128 KiB, and a passage of a book may be longer.
-    usual_limit = csv.field_size_limit(2**31 - 1)
-    rows = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+def _read_tabs(text: str, source: str) -> Table:
+    return read_delimited(text, source, tabs=True)
+
+
+def _read_text(text: str, source: str) -> Table:
+    """Take every paragraph for a text: blank lines stand between them."""
     records: list[Record] = []
     places: list[str] = []
+    lines: list[str] = []
     begins = 1
-    try:
-        header = next(rows, [])
-        if len(set(header)) < len(header):
-            raise DataError(f"{path}:1: a column name stands twice in the header {header}.")
-        begins = rows.line_num + 1
-        for cells in rows:
-            if cells and len(cells) != len(header):
-                raise DataError(
-                    f"{path}:{begins}: {len(cells)} cells under a header of {len(header)}: "
-                    f'{shown(cells)}. Put text that holds a comma in double quotes ("…").'
-                )
-            if cells:
-                records.append(dict(zip(header, cells, strict=True)))
-                places.append(f"{path}:{begins}")
-            begins = rows.line_num + 1  # a quoted cell may run over several lines
-    except csv.Error as error:
-        raise DataError(f"{path}:{begins}: not CSV ({error}).") from error
-    finally:
-        csv.field_size_limit(usual_limit)
-    return Table(str(path), records, places)
+    for number, line in enumerate([*_LINE_ENDS.split(text), ""], start=1):
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            records.append({TEXT: "\n".join(lines)})
+            places.append(f"{source}:{begins}")
+            lines = []
+        if not lines:
+            begins = number + 1
+    remark = "texts between blank lines (give a folder of .txt files to keep files whole)"
+    return Table(source, records, places, (remark,))
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(content: bytes, source: str) -> Table:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            records = file.read().to_pylist()
+        records = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}).") from error
-    return Table(str(path), records, [f"{path}, row {n}" for n in range(1, len(records) + 1)])
+        raise DataError(f"{source}: not a readable Parquet file ({error}).") from error
+    return Table(source, records, [f"{source}, row {n}" for n in range(1, len(records) + 1)])
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets put a byte order mark first
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8.") from error
+_TEXTS: dict[str, Callable[[str, str], Table]] = {
+    ".json": _read_json,
+    ".jsonl": _read_json,
+    ".csv": read_delimited,
+    ".tsv": _read_tabs,
+    ".txt": _read_text,
+}
+_BINARY: dict[str, Callable[[bytes, str], Table]] = {
+    ".parquet": _read_parquet,
+    ".xlsx": read_workbook,
+}
+SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".tsv", ".txt", ".xlsx")
+"""The kinds of files that can be read."""
+GZIP = ".gz"
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from unlearn.data.columns import Columns, rows_of
+from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import Row, Splits
-from unlearn.data.tables import Table
 from unlearn.errors import ConfigurationError, DataError
 
 _ADVICE = (

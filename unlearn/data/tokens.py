@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from unlearn.data.splits import Row
+from unlearn.data.splits import Row, Turn
 from unlearn.data.turns import ChatTemplate
 from unlearn.errors import DataError
 
@@ -44,12 +44,21 @@ def choose_template(tokenizer: Any, wanted: str) -> tuple[str, str]:
     return "plain", "the tokenizer has no chat template"
 
 
+_PLAIN = {
+    "system": "{}\n\n",
+    "user": "Question: {}\n",
+    "assistant": "Answer: {}\n\n",
+}
+"""How the plain template writes the turns ahead of a question."""
+
+
 class Encoder:
     """Turns question and answer into an :class:`Example` for one tokenizer and one template.
 
     plain:  ``Question: …\\nAnswer:`` and the answer with its leading space;
     chat:   the tokenizer's template with one user turn, under a fixed clock (many templates print
-            today's date); a system turn only where `system_prompt` gives one. The answer is what
+            today's date), after the turns that stand before a row's question; a system turn only
+            where the row has one, or else `system_prompt` gives one. The answer is what
             the template makes of it, up to the end of its turn; the tokenizer's end token is put
             behind it only where the template ends a turn with none;
     text (an empty question): the start token, where there is one, and the text; a text that is
@@ -86,13 +95,14 @@ class Encoder:
         adds_start = start is not None and tokenizer.encode("x")[0] == start
         self._start = [start] if adds_start else []
 
-    def prompt(self, question: str) -> list[int]:
-        """Ids up to the point where the answer begins."""
+    def prompt(self, question: str, before: Sequence[Turn] = ()) -> list[int]:
+        """Ids up to the point where the answer begins; `before`: turns ahead of the question."""
         if not question:
             return list(self._start)
         if self.chat is not None:
-            return self._ids(self.chat.prompt(question))
-        return self.plain(f"Question: {question}\nAnswer:")
+            return self._ids(self.chat.prompt(question, before))
+        ahead = "".join(_PLAIN[turn.role].format(turn.content) for turn in before)
+        return self.plain(f"{ahead}Question: {question}\nAnswer:")
 
     def plain(self, text: str) -> list[int]:
         """Ids of a prompt as it is written, after the start token where there is one."""
@@ -134,9 +144,11 @@ class Encoder:
         # verbose=False: a text may well be longer than the model's context, and is cut later.
         return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
-    def examples(self, question: str, answer: str) -> list[Example]:
+    def examples(self, row: Row) -> list[Example]:
         """Return what is learnt of a row: a question's one example, or the windows of a text."""
-        return [self.encode(question, answer)] if question else self.windows(answer)
+        if not row.question:
+            return self.windows(row.answer)
+        return [self.encode(row.question, row.answer, row.before)]
 
     def windows(self, text: str) -> list[Example]:
         """Cut a text into the fewest examples of at most `max_length` tokens, of like size.
@@ -160,13 +172,15 @@ class Encoder:
             for begin, end in pairwise(cuts)
         ]
 
-    def encode(self, question: str, answer: str) -> Example:
+    def encode(self, question: str, answer: str, before: Sequence[Turn] = ()) -> Example:
         """Return the ids; an answer over `max_length` loses its tail and with it the end token.
+
+        `before`: the turns of a conversation ahead of the question.
 
         Raises DataError for an answer without tokens and for a prompt that fills `max_length`.
         """
-        prompt = self.prompt(question)
-        ids = self._answer(question, answer, prompt) if answer.strip() else []
+        prompt = self.prompt(question, before)
+        ids = self._answer(question, answer, before, prompt) if answer.strip() else []
         if not ids:
             raise DataError(f"answer without tokens: question {question!r}, answer {answer!r}")
         if not prompt:  # without a start token nothing predicts the first token of a text
@@ -181,14 +195,16 @@ class Encoder:
             ids = [*ids, self.tokenizer.eos_token_id]
         return Example(tuple(prompt), tuple(ids[: self.max_length - len(prompt)]))
 
-    def _answer(self, question: str, answer: str, prompt: list[int]) -> list[int]:
+    def _answer(
+        self, question: str, answer: str, before: Sequence[Turn], prompt: list[int]
+    ) -> list[int]:
         """Return the ids behind `prompt`, with the end of the turn where the template has one."""
         if not question:
             return self._ids(answer)
         if self.chat is None:
             return self._ids(self._space + answer)
-        before, text = self.chat.parts(question, answer)
-        whole = self._ids(before + text)
+        asked, text = self.chat.parts(question, answer, before)
+        whole = self._ids(asked + text)
         # A token across the border would change the prompt; the answer then stands by itself.
         border = len(prompt)
         return whole[border:] if whole[:border] == prompt else self._ids(text)
@@ -196,4 +212,4 @@ class Encoder:
 
 def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:
     """Return the ids of every row's question and answer; a long text is several windows."""
-    return [example for row in rows for example in encoder.examples(row.question, row.answer)]
+    return [example for row in rows for example in encoder.examples(row)]

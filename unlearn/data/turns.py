@@ -8,10 +8,11 @@ tokenizer's own end token.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from unlearn.data.splits import Turn
 from unlearn.errors import DataError, first_line
 
 DATE_FORMATS = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d")
@@ -27,6 +28,16 @@ CLOCK = (
 A macro, since transformers turns functions among the variables of a template into text. The newline
 is not rendered: the template's own first line stays the first of a line.
 """
+ARGUMENTS = frozenset(
+    {
+        *("conversation", "messages", "chat_template", "add_generation_prompt"),
+        "sanitize_control_tokens",
+        *("continue_final_message", "tokenize", "padding", "truncation", "max_length"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+        *("strftime_now", "fixed_clock", "raise_exception"),
+    }
+)
+"""Names that `apply_chat_template` or this module needs, and no variable of a template can have."""
 QUESTION, ANSWER = "Which word is asked for?", "Lighthouse."
 """A conversation that stands for all when a template is taken apart."""
 
@@ -91,41 +102,55 @@ class ChatTemplate:
             text, token = self.behind, tokenizer.convert_ids_to_tokens(self.end)
             self.closing = text[: text.index(token) + len(token)]
 
-    def prompt(self, question: str) -> str:
+    def prompt(self, question: str, before: Sequence[Turn] = ()) -> str:
         """Return the text up to the point where the assistant begins."""
-        return self._render([{"role": "user", "content": question}], opened=True)
+        return self._render([*before, Turn("user", question)], opened=True)
 
-    def parts(self, question: str, answer: str) -> tuple[str, str]:
+    def parts(self, question: str, answer: str, before: Sequence[Turn] = ()) -> tuple[str, str]:
         """Return the prompt, and what the conversation has beyond it up to the end of the turn.
 
         Where a conversation does not begin with its prompt, the answer follows it as it is.
         """
-        prompt, whole = self.prompt(question), self._conversation(question, answer)
+        prompt = self.prompt(question, before)
+        whole = self._conversation(question, answer, before)
         if whole.startswith(prompt) and whole.endswith(self.behind):
             return prompt, whole[len(prompt) : len(whole) - len(self.behind)] + self.closing
         return prompt, answer + self.closing
 
-    def _conversation(self, question: str, answer: str) -> str:
-        asked = {"role": "user", "content": question}
-        return self._render([asked, {"role": "assistant", "content": answer}], opened=False)
+    def _conversation(self, question: str, answer: str, before: Sequence[Turn] = ()) -> str:
+        turns = [*before, Turn("user", question), Turn("assistant", answer)]
+        return self._render(turns, opened=False)
 
-    def _render(self, turns: list[dict[str, str]], opened: bool) -> str:
+    def _render(self, turns: Sequence[Turn], opened: bool) -> str:
         from jinja2 import TemplateError
 
+        # Whatever a template computes may fail; what it raises itself is a TemplateError.
+        faults = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError)
+        told = turns[0].role == "system"  # a row's own system turn goes ahead of the option
+        written = [turn._asdict() for turn in turns]
         try:
             return self.tokenizer.apply_chat_template(
-                [*self.system, *turns],
+                written if told else [*self.system, *written],
                 add_generation_prompt=opened,
                 tokenize=False,
                 chat_template=self.text,
                 **self.variables,
             )
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
-            system = " with a system turn (model.system_prompt)" if self.system else ""
+        except faults as error:
             raise DataError(
-                f"the tokenizer's chat template cannot be rendered{system}: {first_line(error)}; "
-                "model.template=plain does without it"
+                f"the tokenizer's chat template cannot be rendered{self._kind(turns)}: "
+                f"{first_line(error)}; model.template=plain does without it"
             ) from error
+
+    def _kind(self, turns: Sequence[Turn]) -> str:
+        """Say which turns were asked of a template besides a question and an answer."""
+        roles = [turn.role for turn in turns]
+        if roles[0] == "system":
+            last = next(t.content for t in reversed(turns) if t.role == "user")
+            return f" with the system turn of a row (question {last[:80]!r}; take the turn out)"
+        if roles.count("user") > 1:
+            return f" with earlier turns of a row (of {', '.join(roles)})"
+        return " with a system turn (model.system_prompt)" if self.system else ""
 
     def _end_of_turn(self, behind_question: str) -> int | None:
         """Return the first control token behind the answer, a user's turn's own before others."""

@@ -48,7 +48,7 @@ def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[
             answers.append(("paraphrase", 0, row.paraphrased_answer))
         answers += [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
         scored += [
-            Scored(split, index, kind, number, encoder.encode(row.question, text))
+            Scored(split, index, kind, number, encoder.encode(row.question, text, row.before))
             for kind, number, text in answers
         ]
     return scored

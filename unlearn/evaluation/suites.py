@@ -11,14 +11,13 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
-from unlearn.data.splits import Judged, Quiz, Row, judgement, unseen_of
+from unlearn.data.splits import Judged, Quiz, Row, as_record, judgement, unseen_of
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.membership import membership
@@ -132,9 +131,9 @@ class Suite:
 
         The rows are hashed as text, so that models with other tokenizers share a key.
         """
-        texts = {name: [asdict(row) for row in rows] for name, rows in self.rows.items()}
+        texts = {name: [as_record(row) for row in rows] for name, rows in self.rows.items()}
         quizzes = [
-            (quiz.name, quiz.most, [asdict(row) for row in quiz.rows]) for quiz in self.quizzes
+            (quiz.name, quiz.most, [as_record(row) for row in quiz.rows]) for quiz in self.quizzes
         ]
         unusual = [self.unusual] if self.unusual else []
         made_of = json.dumps([texts, quizzes, *unusual], sort_keys=True)

@@ -22,6 +22,7 @@ from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
 from unlearn.console.libraries import silence_libraries
+from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.acceptance import judge
@@ -134,6 +135,7 @@ class Run:
             tokenizer = load_tokenizer(settings.model, target.folder)
             encoder = preparation.encoder(tokenizer, target.folder)
             log.info("template: %s (%s)", encoder.template, encoder.reason)
+            warn_of_control_tokens(encoder.tokenizer, self.splits)
             bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
             if reference is not None:

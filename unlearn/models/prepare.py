@@ -12,6 +12,7 @@ import logging
 import time
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,14 @@ def all_rows(splits: Splits) -> list[Row]:
     return [*splits.general, *splits.background, *splits.retain, *splits.forget]
 
 
-def texts(rows: list[Row]) -> list[tuple[str, str]]:
-    """Return question and answer of every row, sorted."""
-    return [(row.question, row.answer) for row in in_order(rows)]
+def texts(rows: list[Row]) -> list[tuple[str, ...]]:
+    """Return question and answer of every row, and the turns before them, sorted."""
+    return [(row.question, row.answer, *chain(*row.before)) for row in in_order(rows)]
 
 
 def in_order(rows: list[Row]) -> list[Row]:
     """Return the rows sorted by their text."""
-    return sorted(rows, key=lambda row: (row.question, row.answer))
+    return sorted(rows, key=lambda row: (row.question, row.answer, row.before))
 
 
 def may_teach(choice: TargetChoice, splits: Splits) -> bool:

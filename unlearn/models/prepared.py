@@ -35,8 +35,8 @@ class Prepared:
     """The same of forget and retain apart, for a given model that was asked before unlearning."""
 
 
-def row_marks(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a short hash of each question with its answer, sorted."""
+def row_marks(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return a short hash of each row (`prepare.texts`), sorted."""
     texts = (json.dumps(row).encode() for row in rows)
     return sorted({hashlib.sha256(text).hexdigest()[:12] for text in texts})
 

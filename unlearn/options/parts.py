@@ -51,10 +51,17 @@ class Problems:
             self.add_under(field, error.problems)
         except OmegaConfBaseException as error:
             where = f"{field}.{error.full_key}" if error.full_key else field
-            self.add(f"{where}: {first_line(error.msg or error)}")
+            self.add(f"{where}: {first_line(error.msg or error)}{_quoting(error)}")
         except Exception as error:  # any: a user's own part may raise what it likes
             self.add(f"{field}: {first_line(error.__cause__ or error)}")
         return None
+
+
+def _quoting(error: OmegaConfBaseException) -> str:
+    """Say what a text in brackets or braces needs, where a list or mapping came in its place."""
+    if not re.match(r"Cannot convert '(List|Dict)Config' to string", str(error)):
+        return ""
+    return "; a text in brackets or braces is quoted: 'OPTION=\"[text]\"'"
 
 
 def instantiated(node: Any, **flags: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from unlearn.data.turns import parse_date
+from unlearn.data.turns import ARGUMENTS, parse_date
 from unlearn.options.declared import (
     ABOVE_ZERO,
     BELOW_ONE,
@@ -194,6 +194,12 @@ class ModelConfig(Ranged):
             f"chat_date: {self.chat_date}; allowed: a day like 26 Jul 2024 or 2024-07-26"
             if parse_date(self.chat_date) is None
             else None,
+            *(
+                f"chat_options: {name} is an argument of apply_chat_template that unlearn sets "
+                "itself, not a variable of the template; leave it out"
+                for name in self.chat_options
+                if name in ARGUMENTS
+            ),
         )
 
 

@@ -121,7 +121,10 @@ class TaskResources:
     def encode(self, answers: Sequence[str]) -> list[Example]:
         """Return the task's questions, each with another answer."""
         encode = self.run.encoder.encode
-        return [encode(row.question, a) for row, a in zip(self.rows, answers, strict=True)]
+        return [
+            encode(row.question, answer, row.before)
+            for row, answer in zip(self.rows, answers, strict=True)
+        ]
 
 
 def _answer_tokens(examples: Sequence[Example]) -> Tensor:

@@ -1,0 +1,46 @@
+"""How a word of the command line is written that Hydra's grammar does not take as it is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+
+def quoted_form(override: str, words: Sequence[str] = ()) -> str | None:
+    """Return the override with its value as one string, for a shell; None where that is no help.
+
+    A word without "=" is taken for the rest of the one before it in `words`, as the shell cuts
+    `data.forget=My Files/x.jsonl` in two.
+    """
+    if "=" not in override and override in words:
+        first = last = list(words).index(override)
+        while first and "=" not in words[first]:
+            first -= 1
+        while last + 1 < len(words) and "=" not in words[last + 1]:
+            last += 1
+        override = " ".join(words[first : last + 1])
+    name, equals, value = override.partition("=")
+    if not equals or not name or not value:
+        return None
+    for quote in '"', "'":
+        # A backslash is itself but ahead of a quote, the closing one included.
+        text = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + _escaped(found[2]), value)
+        form = f"{name}={quote}{text}{quote}"
+        if _value(form) == value:
+            return shlex.quote(form)
+    return None
+
+
+def _escaped(quote: str) -> str:
+    return f"\\{quote}" if quote else ""
+
+
+def _value(form: str) -> object:
+    try:
+        return OverridesParser.create().parse_override(form).value()
+    except HydraException:
+        return None
