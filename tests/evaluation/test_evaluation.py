@@ -24,8 +24,8 @@ from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
-from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
+from unlearn.forward.steps import left_padded
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
 from unlearn.models.fine_tune import fine_tune
