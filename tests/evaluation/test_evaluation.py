@@ -26,8 +26,8 @@ from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
-from unlearn.forward.decoding import left_padded
 from unlearn.forward.generation import end_tokens, generate
+from unlearn.forward.steps import left_padded
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
 from unlearn.models.tiny import tiny_tokenizer

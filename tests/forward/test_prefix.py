@@ -14,6 +14,7 @@ from support.row_alone import MOST, generated_by_transformers, score_alone
 from support.taught import half_taught, prompts, scored_answers
 from support.tiny import BFLOAT16, every_architecture
 
+from benchmarks.architectures import random_model
 from unlearn.console.once import say_once
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
@@ -72,16 +73,18 @@ def test_scores_behind_a_shared_start_are_those_of_the_row_alone(
 
 
 def test_the_start_enters_the_model_once() -> None:
-    """Besides the comparison, which reads it once more alone and once with the shortest prompt."""
+    """Besides the comparison of a prompt of one more token and the longest one, read both ways."""
     model, answers = half_taught("llama"), begun_answers()
-    start, shortest = len(common_start(begun())), min(map(len, begun()))
+    start, longest = len(common_start(begun())), max(map(len, begun()))
     trees = len({answer.example.prompt for answer in answers})
     with counted_tokens(model) as calls:
         score(model, answers, tiny.compute(score_tokens=1))  # every tree by itself
     with counted_tokens(model) as whole, pytest.MonkeyPatch.context() as patched:
         patched.setattr("unlearn.evaluation.scoring.prefix_cache", lambda *_: None)
         score(model, answers, tiny.compute(score_tokens=1))
-    assert calls[:4] == [start, shortest, shortest - start, start]
+    alone = [start + 1, longest, start + 2, longest + 1]
+    behind = longest - start
+    assert calls[:9] == [start, *alone, 2 * (behind + 1), 2 * behind, 2, start]
     assert sum(calls[-trees:]) == sum(whole[-trees:]) - trees * start
 
 
@@ -185,3 +188,26 @@ def test_autocast_ends_where_it_began() -> None:
     generate(model, tiny.encoder(), begun(), BFLOAT16, 3)
     score(model, begun_answers(), BFLOAT16)
     assert not torch.is_autocast_enabled("cpu")
+
+
+BY_COLUMN = ("MPT", "GPT-Neo, window of 16")
+"""Architectures that take the distance of two columns for that of two tokens."""
+
+
+@pytest.mark.parametrize("name", [*BY_COLUMN, "Bloom"])
+def test_distances_by_column_are_found_out(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Padding between the start and the rest of a shorter prompt is no distance."""
+    model = random_model(name, tiny.tokenizer())
+    expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
+    assert len(set(expected)) > len(expected) // 2
+    say_once.cache_clear()
+    with caplog.at_level(logging.INFO, logger="unlearn.forward.prefix"):
+        for budget in (16384, 300):
+            compute = tiny.compute(generate_tokens=budget)
+            assert generate(model, tiny.encoder(), begun(), compute, MOST) == expected
+        table = score(model, begun_answers(), tiny.COMPUTE)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (name in BY_COLUMN)
+    assert all("reads every prompt from its beginning: answered" in line for line in said)
+    for nll, answer in zip(table["nll_sum"], begun_answers(), strict=True):
+        assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)

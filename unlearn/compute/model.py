@@ -59,3 +59,24 @@ class LanguageModel(Protocol):
     def gradient_checkpointing_enable(self, options: dict[str, Any]) -> None: ...
 
     def save_pretrained(self, folder: Path) -> None: ...
+
+
+def plain_output(model: LanguageModel) -> dict[str, bool]:
+    """Return what a call is given so that it returns logits and cache, whatever its configuration.
+
+    With `output_router_logits` a mixture of experts also computes the balance of its experts, for
+    which it wants a mask as wide as its input, which a cache does not leave.
+    """
+    router = getattr(model.config.get_text_config(), "output_router_logits", None)
+    return {} if router is None else {"output_router_logits": False}
+
+
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What architectures call the longest sequence that they were made for."""
+
+
+def positions_of(config: Any) -> int | None:
+    """Return the most tokens of a sequence by the model's configuration; None where any length."""
+    config = config.get_text_config()
+    found = (getattr(config, name, None) for name in POSITIONS)
+    return next((int(n) for n in found if isinstance(n, int) and n > 0), None)

@@ -15,13 +15,14 @@ from unlearn.compute.model import LanguageModel
 
 @contextmanager
 def in_evaluation_mode(model: LanguageModel) -> Iterator[None]:
-    """Switch whatever is meant for training only off, and back as it was."""
-    training = model.training
+    """Switch whatever is meant for training only off, and back as it was, module by module."""
+    training = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, was in training:
+            module.training = was
 
 
 SEED = 0

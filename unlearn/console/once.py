@@ -10,3 +10,9 @@ from functools import cache
 def say_once(log: logging.Logger, message: str) -> None:
     """Log `message` where it was not said before."""
     log.info(message)
+
+
+@cache
+def warn_once(log: logging.Logger, message: str) -> None:
+    """Warn of something where it was not said before."""
+    log.warning(message)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 
@@ -50,7 +50,12 @@ def answer_logits(
     if past is not None:
         mask = F.pad(mask, (past.get_seq_length(), 0), value=1)
     with _output_layer_sees_only(model, positions):
-        output = model(input_ids=batch.input_ids, attention_mask=mask, **_behind(past))
+        output = model(
+            input_ids=batch.input_ids,
+            attention_mask=mask,
+            **_behind(past),
+            **plain_output(model),
+        )
     rows = positions.nonzero()[:, 0]
     return at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
 
@@ -82,6 +87,7 @@ def tree_logits(
             attention_mask=visible,
             position_ids=positions,
             **_behind(past),
+            **plain_output(model),
         )
     return at_least_float32(output.logits[0])
 

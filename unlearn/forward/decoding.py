@@ -1,34 +1,21 @@
 """Rows that are answered together: a token to each at a time, until all of them have ended.
 
-B rows, T tokens of the longest prompt.
+B rows, V entries of the vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
-from unlearn.data.batches import PAD
 from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.slots import OwnCache, Slots, bytes_per_token, fits_slots
-
-
-def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tensor, Tensor]:
-    """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    return ids, mask
-
+from unlearn.forward.steps import read_prompts, read_tokens
 
 TOKENS, BYTES, SLOTS = 16384, 2**31, 128
 """Without a budget of the user's: so many tokens, or up to 128 answers where 2 GiB hold their keys
@@ -40,7 +27,11 @@ class Continued:
     """One prompt and what is known of its answer."""
 
     prompt: Sequence[int]
-    answer: list[int]
+    most: int
+    """Longest answer."""
+    answer: list[int] = field(default_factory=list)
+    ended: bool = False
+    """Whether the answer has come to its end token."""
     begin: int = 0
     """The column of the cache where it begins."""
 
@@ -48,11 +39,12 @@ class Continued:
     def ids(self) -> list[int]:
         return [*self.prompt, *self.answer]
 
-    def take(self, token: int, ends: Collection[int], most: int) -> bool:
-        """Add the next token; return whether the answer is complete."""
-        if token not in ends:
+    def take(self, token: int, ends: Collection[int]) -> bool:
+        """Add the next token; return whether the answer is complete, or as long as it may be."""
+        self.ended = token in ends
+        if not self.ended:
             self.answer.append(token)
-        return token in ends or len(self.answer) >= most
+        return self.ended or len(self.answer) >= self.most
 
 
 class BatchedDecoding:
@@ -63,13 +55,12 @@ class BatchedDecoding:
         model: LanguageModel,
         rows: Sequence[Continued],
         ends: Collection[int],
-        most: int,
         tokens: int | None,
         start: PrefixCache | None = None,
     ) -> None:
         self.start = start
-        self.model, self.ends, self.most = model, ends, most
-        width = max(len(row.prompt) for row in rows) + most
+        self.model, self.ends = model, ends
+        width = max(len(row.prompt) + row.most for row in rows)
         # When the rows reach the last column they move back to the first ones: seldom, with room.
         self.columns = width + width // 4
         self.rows, self.tokens = len(rows), tokens
@@ -95,30 +86,18 @@ class BatchedDecoding:
     def _admit(self, free: int) -> int:
         """Read the next prompts, and give those a slot whose answers go on; return the others."""
         rows = [self.waiting.pop() for _ in range(min(free, len(self.waiting)))]
-        ahead, past = 0, {}
-        if self.start is not None:
-            ahead, past = len(self.start), {"past_key_values": self.start.kept(len(rows))}
-        behind = left_padded([row.ids[ahead:] for row in rows])
-        ids, mask = (tensor.to(self.model.device) for tensor in behind)
-        mask = F.pad(mask, (ahead, 0), value=1)
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, ahead:],
-            use_cache=True,
-            logits_to_keep=1,
-            **past,
-        )
-        lengths, longest = [len(row.ids) for row in rows], ahead + ids.shape[1]
-        read = output.past_key_values
-        going = self._take(rows, output.logits)
+        ahead = 0 if self.start is None else len(self.start)
+        logits, read = read_prompts(self.model, [row.ids for row in rows], self.start)
+        lengths = [len(row.ids) for row in rows]
+        longest, device = max(lengths), logits.device
+        going = self._take(rows, logits)
         if not going:
             return len(rows)
         if len(going) < len(rows):
-            read.batch_select_indices(torch.tensor(going, device=ids.device))
+            read.batch_select_indices(torch.tensor(going, device=device))
         cache = self.cache
         if not fits_slots(read):
-            cache = OwnCache(read, len(going), longest, ids.device)
+            cache = OwnCache(read, len(going), longest, device)
         else:
             if not isinstance(cache, Slots):
                 if self.tokens is None:
@@ -142,19 +121,9 @@ class BatchedDecoding:
         cache.crop(min(row.begin for row in self.active))
         if isinstance(cache, Slots) and cache.window.end == cache.columns:
             self._move(cache, cache.window.end - cache.window.first)
-        end, device = cache.window.end, self.model.device
-        begins = torch.tensor([[row.begin] for row in self.active], device=device)
-        columns = torch.arange(cache.window.first, end + 1, device=device)
-        output = self.model(
-            input_ids=torch.tensor([row.answer[-1:] for row in self.active], device=device),
-            attention_mask=(columns >= begins).long(),
-            position_ids=end - begins,
-            past_key_values=cache.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache.window.end += 1
-        going = self._take(self.active, output.logits)
+        begins, tokens = zip(*((row.begin, row.answer[-1]) for row in self.active), strict=True)
+        logits = read_tokens(self.model, cache, begins, tokens)
+        going = self._take(self.active, logits)
         done = len(self.active) - len(going)
         if done:
             gone = sorted(set(range(len(self.active))) - set(going))
@@ -162,12 +131,12 @@ class BatchedDecoding:
         return done
 
     def _take(self, rows: Sequence[Continued], logits: Tensor) -> list[int]:
-        """Give every row its next token; return the places of those that go on."""
-        chosen = logits[:, -1].argmax(-1).tolist()
+        """Give every row its next token by the logits (B, V); return the places that go on."""
+        chosen = logits.argmax(-1).tolist()
         return [
             place
             for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
-            if not row.take(token, self.ends, self.most)
+            if not row.take(token, self.ends)
         ]
 
     def _move(self, cache: Slots, end: int) -> None:

@@ -6,16 +6,36 @@ before. The answers here are the same: the argmax at every step, up to the end t
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
 
 from unlearn.compute.device import Compute
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, plain_output, positions_of
 from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.once import say_once, warn_once
 from unlearn.console.progress import progress
 from unlearn.data.tokens import Encoder
+from unlearn.errors import DataError
 from unlearn.forward.decoding import BatchedDecoding, Continued
 from unlearn.forward.greedy_starts import GreedyStarts
+from unlearn.forward.plain_decoding import answer_plainly
 from unlearn.forward.prefix import prefix_cache
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said behind a prompt."""
+
+    text: str
+    """Without special tokens."""
+    ended: bool
+    """Whether it came to its end token; else it is cut at the most new tokens."""
 
 
 def end_tokens(model: LanguageModel, encoder: Encoder) -> set[int]:
@@ -25,15 +45,58 @@ def end_tokens(model: LanguageModel, encoder: Encoder) -> set[int]:
     return {i for i in ids if i is not None}
 
 
-def streams(rows: Sequence[Continued], most: int) -> list[list[Continued]]:
+def streams(rows: Sequence[Continued]) -> list[list[Continued]]:
     """Part rows by length, so that no short prompt waits for slots as wide as the longest one's."""
     parts: list[list[Continued]] = []
     for row in sorted(rows, key=lambda row: -len(row.prompt)):
-        if parts and len(row.prompt) + most >= 0.75 * (len(parts[-1][0].prompt) + most):
+        if parts and _width(row) >= 0.75 * _width(parts[-1][0]):
             parts[-1].append(row)
         else:
             parts.append([row])
     return parts
+
+
+def _width(row: Continued) -> int:
+    return len(row.prompt) + row.most
+
+
+def said(
+    model: LanguageModel,
+    encoder: Encoder,
+    prompts: Sequence[Sequence[int]],
+    compute: Compute,
+    most: int | Sequence[int],
+    title: str = "generating",
+    starts: GreedyStarts | None = None,
+) -> list[Said]:
+    """Return what follows every prompt, in the order given.
+
+    `encoder` made the prompts. `most` new tokens an answer, of all or of each, but never more than
+    the model has positions for. `starts` knows how some answers begin, and these tokens are read as
+    the prompt is. Seven parameters: what is asked of whom (three), how (two), and what is known or
+    said on the way (two, optional).
+    """
+    ends = end_tokens(model, encoder)
+    longest = [most] * len(prompts) if isinstance(most, int) else most
+    limits = within_positions(model, prompts, longest)
+    rows = [Continued(p, limit) for p, limit in zip(prompts, limits, strict=True)]
+    open_rows = [row for row in rows if not _begun(row, starts, ends)]
+    known = len(rows) - len(open_rows)
+    with in_evaluation_mode(model), progress(title, len(rows), known) as bar:
+        if open_rows and not remembers_by_column(model):
+            say_once(
+                log,
+                f"{type(model).__name__} answers by transformers' own generate, prompts of one "
+                "length at a time: its memory is of its own kind",
+            )
+            with compute.autocast:
+                answer_plainly(model, open_rows, ends, compute.generate_tokens, bar)
+        else:
+            start = prefix_cache(model, [row.ids for row in open_rows], compute)
+            with compute.autocast:
+                for part in streams(open_rows):
+                    BatchedDecoding(model, part, ends, compute.generate_tokens, start).run(bar)
+    return [Said(encoder.text(row.answer), row.ended) for row in rows]
 
 
 def continuations(
@@ -41,26 +104,13 @@ def continuations(
     encoder: Encoder,
     prompts: Sequence[Sequence[int]],
     compute: Compute,
-    most: int,
+    most: int | Sequence[int],
     title: str = "generating",
     starts: GreedyStarts | None = None,
 ) -> list[str]:
-    """Return what follows every prompt, in the order given, as text without special tokens.
-
-    `encoder` made the prompts. `most` new tokens an answer. `starts` knows how some answers begin,
-    and these tokens are read as the prompt is. Seven parameters: what is asked of whom (three), how
-    (two), and what is known or said on the way (two, optional).
-    """
-    ends = end_tokens(model, encoder)
-    rows = [Continued(prompt, []) for prompt in prompts]
-    open_rows = [row for row in rows if not _begun(row, starts, ends, most)]
-    known = len(rows) - len(open_rows)
-    with in_evaluation_mode(model), progress(title, len(rows), known) as bar:
-        start = prefix_cache(model, [row.prompt for row in open_rows], compute)
-        with compute.autocast:
-            for part in streams(open_rows, most):
-                BatchedDecoding(model, part, ends, most, compute.generate_tokens, start).run(bar)
-    return [encoder.text(row.answer) for row in rows]
+    """Return the text of what follows every prompt; parameters are those of :func:`said`."""
+    found = said(model, encoder, prompts, compute, most, title, starts)
+    return [one.text for one in found]
 
 
 def generate(
@@ -68,19 +118,55 @@ def generate(
     encoder: Encoder,
     prompts: Sequence[Sequence[int]],
     compute: Compute,
-    most: int,
+    most: int | Sequence[int],
     title: str = "generating",
     starts: GreedyStarts | None = None,
 ) -> list[str]:
     """Return the greedy answer to every prompt, without the white space around it.
 
-    Seven parameters, those of :func:`continuations`.
+    Seven parameters, those of :func:`said`.
     """
     found = continuations(model, encoder, prompts, compute, most, title, starts)
     return [text.strip() for text in found]
 
 
-def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int], most: int) -> bool:
+def within_positions(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], longest: Sequence[int]
+) -> list[int]:
+    """Return the most new tokens behind each prompt for which the model has positions.
+
+    Raises DataError for a prompt that leaves none.
+    """
+    positions = positions_of(model.config)
+    if positions is None:
+        return list(longest)
+    rooms = [positions - len(prompt) for prompt in prompts]
+    if any(room < 1 for room in rooms):
+        raise DataError(
+            f"a prompt has {max(map(len, prompts))} tokens, and the model positions for "
+            f"{positions}; leave the row out, or take a model with a longer context"
+        )
+    if short := sum(room < most for room, most in zip(rooms, longest, strict=True)):
+        warn_once(
+            log,
+            f"the model has positions for {positions} tokens: {short} of {len(prompts)} answers "
+            f"are generated up to there, not up to evaluation.max_new_tokens={max(longest)}",
+        )
+    return [min(room, most) for room, most in zip(rooms, longest, strict=True)]
+
+
+@torch.no_grad()
+def remembers_by_column(model: LanguageModel) -> bool:
+    """Return whether the model takes and gives a cache of transformers under its usual name."""
+    forward = getattr(model, "forward", model)
+    if "past_key_values" not in inspect.signature(forward).parameters:
+        return False
+    token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+    output = model(input_ids=token, use_cache=True, **plain_output(model))
+    return getattr(output, "past_key_values", None) is not None
+
+
+def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int]) -> bool:
     """Give the row what is known of its answer; return whether that is all of it."""
     known = starts.of(row.prompt) if starts is not None else ()
-    return any(row.take(token, ends, most) for token in known)
+    return any(row.take(token, ends) for token in known)

@@ -110,8 +110,10 @@ def passes(
         < _work([len(examples[n]) for n in numbers], width, ahead)
     ]
     if shared:
-        smallest = min(shared, key=lambda pair: len(pair[1]))
-        if reason := reason_for_rows(model, examples, *smallest, start):
+        # Where columns and positions lie farthest apart: a model that mistakes one for the other
+        # may well be right about a tree that hardly branches.
+        widest = max(shared, key=lambda pair: len(pair[1]) - pair[1].depth)
+        if reason := reason_for_rows(model, examples, *widest, start):
             say_once(
                 log, f"{type(model).__name__} scores every answer with its own question: {reason}"
             )
@@ -189,10 +191,14 @@ def _work(lengths: Sequence[int], width: int, ahead: int) -> int:
     return sum(length * (6 * width + ahead + length) for length in lengths)
 
 
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size")
+"""What architectures call the number of tokens before it that a token sees."""
+
+
 def _farthest(model: LanguageModel) -> float:
     """Return the most tokens of a branch of which every one sees all before it."""
     config = model.config.get_text_config()
-    windows = (getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))
+    windows = (getattr(config, name, None) for name in WINDOWS)
     return min((window for window in windows if window), default=float("inf"))
 
 

@@ -17,11 +17,14 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearn.compute.device import Compute
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.console.once import say_once
+from unlearn.data.batches import collate
 from unlearn.data.tokens import Example
 from unlearn.errors import first_line
-from unlearn.forward.slots import fits_slots, states_of
+from unlearn.forward.answers import answer_logits
+from unlearn.forward.slots import Slots, fits_slots, states_of
+from unlearn.forward.steps import read_prompts, read_tokens
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,8 @@ def prefix_cache(
     """Return the start of all prompts, or None where sharing it does not pay or does not fit.
 
     It fits a model in float32 or float64 whose layers all attend to everything before them, and
-    which predicts the same behind it: the shortest prompt is read both ways first, in float32.
+    which predicts the same behind it: two prompts of unlike length are read both ways first, in
+    float32, as scoring does and as answering does, with padding between the start and the rest.
     """
     unique = {tuple(prompt) for prompt in prompts}
     if len(unique) < LEAST_PROMPTS:
@@ -107,7 +111,7 @@ def prefix_cache(
     if next(model.parameters()).dtype not in (torch.float32, torch.float64):
         return None
     try:
-        reason = _reason_for_whole_prompts(model, ids, min(unique, key=len))
+        reason = _reason_for_whole_prompts(model, ids, max(unique, key=len))
         if reason is None:
             return _read(model, ids, compute)
     except Exception as error:  # whatever an architecture makes of a cache that it did not fill
@@ -120,32 +124,61 @@ def _read(model: LanguageModel, ids: Sequence[int], compute: Compute) -> PrefixC
     """Return what the model remembers of `ids`, where that is keys and values alone."""
     with compute.autocast:
         output = model(
-            input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
+            input_ids=torch.tensor([ids], device=model.device),
+            use_cache=True,
+            logits_to_keep=1,
+            **plain_output(model),
         )
-    found = output.past_key_values
+    found: Any = getattr(output, "past_key_values", None)
     return PrefixCache(tuple(ids), states_of(found)) if fits_slots(found) else None
 
 
 def _reason_for_whole_prompts(
-    model: LanguageModel, ids: Sequence[int], prompt: Sequence[int]
+    model: LanguageModel, ids: Sequence[int], longest: Sequence[int]
 ) -> str | None:
-    """Return why `prompt` must not be read behind its start `ids`, or None where it may be."""
+    """Return why prompts must not be read behind their start `ids`, or None where they may be.
+
+    Compared are `longest` and the shortest prompt that there could be, one token behind the start:
+    an architecture that takes the distance of two tokens for that of their columns (ALiBi in MPT,
+    local attention in GPT-Neo) sees the padding between, and only there.
+    """
     exact = Compute(model.device)
     start = _read(model, ids, exact)
     if start is None:
         return "it keeps more than the keys and values of every token"
-    whole = torch.tensor([prompt], device=model.device)
+    pair = [list(longest[: len(start) + 1]), list(longest)]
     with exact.autocast:
-        expected = model(input_ids=whole, use_cache=False, logits_to_keep=1).logits
-        found = model(
-            input_ids=whole[:, len(start) :],
-            attention_mask=torch.ones_like(whole),
-            past_key_values=start.passing(),
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits
-    change = found[:, -1].log_softmax(-1) - expected[:, -1].log_softmax(-1)
+        expected = torch.cat([_behind(model, prompt) for prompt in pair])
+        tokens = expected.argmax(-1).tolist()
+        going_on = [[*prompt, token] for prompt, token in zip(pair, tokens, strict=True)]
+        later = torch.cat([_behind(model, prompt) for prompt in going_on])
+        examples = [Example(tuple(ids[:-1]), (ids[-1],)) for ids in going_on]
+        batch = collate(start.behind(examples), [0, 1]).to(model.device)
+        scored, _, _ = answer_logits(model, batch, start.passing())
+        if reason := _unlike("scored", scored, expected):
+            return reason
+        read, cache = read_prompts(model, pair, start)
+        if reason := _unlike("answered", read, expected):
+            return reason
+        slots = Slots(cache, len(pair), len(longest) + 1)
+        slots.move(len(longest))
+        begins = [len(longest) - len(prompt) for prompt in pair]
+        slots.admit(cache, begins, len(start))
+        slots.crop(min(begins))
+        return _unlike("answered", read_tokens(model, slots, begins, tokens), later)
+
+
+def _unlike(how: str, found: Tensor, expected: Tensor) -> str | None:
+    """Return how far the predictions by logits (B, V) are apart, or None where that is rounding."""
+    change = found.float().log_softmax(-1) - expected.float().log_softmax(-1)
     difference = change.abs().max().item()
     if difference <= TOLERANCE:
         return None
-    return f"behind a shared start its predictions are off by {difference:.1g} nats"
+    return f"{how} behind a shared start its predictions are off by {difference:.1g} nats"
+
+
+def _behind(model: LanguageModel, prompt: Sequence[int]) -> Tensor:
+    """Return the logits (1, V) behind a prompt that is read alone."""
+    ids = torch.tensor([prompt], device=model.device)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1]
+    return logits

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.model import LanguageModel
 from unlearn.errors import ConfigurationError, first_line
 from unlearn.options.schema import ModelConfig
@@ -180,20 +181,12 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
 
 
 def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> Any:
-    """Move the model to the device, switch dropout off, and prepare it for training.
+    """Move the model to the device, in evaluation mode, and prepare it for training.
 
-    The automatic rate compares losses of one batch at different weights, which the noise of dropout
-    would drown.
+    It is trained in evaluation mode too: the automatic rate compares losses of one batch at
+    different weights, which the noise of dropout would drown.
     """
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        for name in ("attention_dropout", "dropout", "attn_dropout", "hidden_dropout"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
+    model = model.to(device).eval()
     if config.gradient_checkpointing:
-        # The same under its new name in later versions of transformers 5, where the old one warns.
-        enable = getattr(model, "activation_checkpointing_enable", None)
-        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
-    model.train(config.gradient_checkpointing)  # transformers recomputes in training mode only
-    return model.to(device)
+        recompute_activations(model)
+    return model

@@ -1,0 +1,60 @@
+"""Answers by transformers' own `generate`, for models whose memory has no columns (Mamba, RWKV).
+
+Rows of one length at a time: such a model reads padding as it reads any other token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from unlearn.compute.model import LanguageModel
+from unlearn.console.progress import Bar
+from unlearn.forward.decoding import TOKENS, Continued
+
+
+@torch.no_grad()
+def answer_plainly(
+    model: Any, rows: Sequence[Continued], ends: Collection[int], tokens: int | None, bar: Bar
+) -> None:
+    """Answer all rows; `tokens` bounds those of a batch, prompts and answers."""
+
+    def shape(row: Continued) -> tuple[int, int]:
+        return len(row.ids), row.most - len(row.answer)
+
+    with _greedy_alone(model, ends) as options:
+        for (length, room), alike in groupby(sorted(rows, key=shape), key=shape):
+            group = list(alike)
+            count = max(1, (tokens or TOKENS) // (length + room))
+            for first in range(0, len(group), count):
+                batch = group[first : first + count]
+                ids = torch.tensor([row.ids for row in batch], device=model.device)
+                found = model.generate(
+                    ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=room,
+                    **options,
+                )
+                for row, answer in zip(batch, found[:, length:].tolist(), strict=True):
+                    any(row.take(token, ends) for token in answer)
+                bar.advance(by=len(batch))
+
+
+@contextmanager
+def _greedy_alone(model: LanguageModel, ends: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Put what the model's author set for generation (sampling, penalties) aside for a while."""
+    from transformers import GenerationConfig
+
+    configured = model.generation_config
+    ending = sorted(ends)
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=ending, pad_token_id=ending[0]
+    )
+    try:
+        yield {"do_sample": False}
+    finally:
+        model.generation_config = configured

@@ -1,0 +1,78 @@
+"""One call of the model while it answers: prompts that are read together, or the next token.
+
+B rows, T tokens of the longest prompt, P tokens of a start that all prompts share, V entries of the
+vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlearn.compute.model import LanguageModel, plain_output
+from unlearn.data.batches import PAD
+from unlearn.forward.slots import OwnCache, Slots
+
+if TYPE_CHECKING:
+    from unlearn.forward.prefix import PrefixCache
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tensor, Tensor]:
+    """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def read_prompts(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], start: PrefixCache | None
+) -> tuple[Tensor, Any]:
+    """Return the logits (B, V) behind every prompt, and the cache of P + T columns.
+
+    All prompts begin with `start`, which is read already; padding stands between it and the rest.
+    """
+    ahead, past = 0, {}
+    if start is not None:
+        ahead, past = len(start), {"past_key_values": start.kept(len(prompts))}
+    behind = left_padded([prompt[ahead:] for prompt in prompts])
+    ids, mask = (tensor.to(model.device) for tensor in behind)
+    mask = F.pad(mask, (ahead, 0), value=1)
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, ahead:],
+        use_cache=True,
+        logits_to_keep=1,
+        **past,
+        **plain_output(model),
+    )
+    return output.logits[:, -1], output.past_key_values
+
+
+def read_tokens(
+    model: LanguageModel, cache: Slots | OwnCache, begins: Sequence[int], tokens: Sequence[int]
+) -> Tensor:
+    """Add a token to every row, which begins at its column; return the logits (B, V) behind it."""
+    end, device = cache.window.end, model.device
+    first_columns = torch.tensor([[begin] for begin in begins], device=device)
+    columns = torch.arange(cache.window.first, end + 1, device=device)
+    output = model(
+        input_ids=torch.tensor([[token] for token in tokens], device=device),
+        attention_mask=(columns >= first_columns).long(),
+        position_ids=end - first_columns,
+        past_key_values=cache.cache,
+        use_cache=True,
+        logits_to_keep=1,
+        **plain_output(model),
+    )
+    cache.window.end += 1
+    logits: Tensor = output.logits[:, -1]
+    return logits
