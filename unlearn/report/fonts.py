@@ -31,23 +31,23 @@ def make_legible(figure: Figure) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        words = text.get_text()  # type: ignore[attr-defined]
+        words = text.get_text()
         if not words or words.isascii():
             if "$" in words and "\\mathdefault" not in words:
-                text.set_parse_math(False)  # type: ignore[attr-defined]
+                text.set_parse_math(False)
             continue
-        text.set_parse_math(False)  # type: ignore[attr-defined]
-        first = str(text.get_fontfamily()[0])  # type: ignore[attr-defined]
+        text.set_parse_math(False)
+        first = str(text.get_fontfamily()[0])
         families, unshown = families_for(words, first)
         if unshown:
             shown = "".join(UNSHOWN if letter in unshown else letter for letter in words)
-            text.set_text(shown)  # type: ignore[attr-defined]
+            text.set_text(shown)
             say_once(
                 log,
                 f"figures: no font here has {listed(unshown)}, shown as {UNSHOWN}; install one, "
                 "such as Noto Sans of that script (pages and tables show every letter)",
             )
-        text.set_fontfamily(list(families))  # type: ignore[attr-defined]
+        text.set_fontfamily(list(families))
 
 
 @cache
