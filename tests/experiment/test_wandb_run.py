@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import SMALL, finish, start
+from support.command import SMALL, finish, row, start, write_rows
 
 from unlearn.metrics.catalogue import HEADLINES
 
@@ -74,3 +74,45 @@ def test_an_offline_run_read_back_has_every_headline_number_table_and_group(
     assert sent["model"]["name"] == f"model-{read['run_id']}"
     files = {entry["path"] for entry in sent["model"]["manifest"]["contents"]}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= files
+
+
+@pytest.mark.slow
+def test_no_text_of_rows_of_ones_own_is_among_what_would_be_sent(tmp_path: Path) -> None:
+    """The rows lie in a git repository with changes, as they may; wandb would know of it."""
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    rows = {
+        "forget": [row(f"Where does Anna Zimt{n} live?", f"In Quellweg{n} 7.") for n in range(4)],
+        "retain": [row(f"What is sold on day {n}?", f"Bread{n} and salt{n}.") for n in range(8)],
+    }
+    git("init", "--quiet", cwd=work)
+    for split, ones in rows.items():
+        write_rows(work / f"{split}.jsonl", ones[:2])
+    git("add", ".", cwd=work)
+    git("commit", "--quiet", "--message=rows", cwd=work)
+    for split, ones in rows.items():
+        write_rows(work / f"{split}.jsonl", ones)
+    words = [word for word in SMALL if not word.startswith(("data", "tracker"))]
+    words += ["data=files", "data.forget=forget.jsonl", "data.retain=retain.jsonl"]
+    words += ["tracker=wandb", "tracker.mode=offline", "reference=none", "training.steps=2"]
+    folder = tmp_path / "run"
+    process = start(
+        *words, f"hydra.run.dir={folder}", cwd=work, WANDB_MODE="offline", WANDB_DATA_DIR=str(home)
+    )
+    done = finish(process, folder)
+    assert done.status == 0, done.said
+    assert "questions and answers stay on this machine" in done.log
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    read = inspect(offline) + inspect(offline, "--summary")
+    assert "forget_rougeL_recall" in read
+    kept = [path for place in (folder / "wandb", home) for path in place.rglob("*")]
+    found = read.encode() + b"".join(path.read_bytes() for path in kept if path.is_file())
+    for ones in rows.values():
+        for text in (text for one in ones for text in one.values()):
+            assert text.encode() not in found
+    assert not [name for name in (b"Zimt", b"Quellweg", b"Bread") if name in found]
+
+
+def git(*words: str, cwd: Path) -> None:
+    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
+    subprocess.run(["git", *who, *words], cwd=cwd, check=True)

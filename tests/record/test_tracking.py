@@ -236,6 +236,31 @@ def use(run: Path, config: TrackerConfig) -> Sink:
     return sink
 
 
+@pytest.mark.parametrize(
+    ("texts", "public", "sent"),
+    [(None, True, True), (None, False, False), (True, False, True), (False, True, False)],
+)
+def test_texts_leave_the_machine_only_where_they_may(
+    texts: bool | None,
+    public: bool,
+    sent: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wandb = fake(monkeypatch)
+    sink = make_sink(TrackerConfig(texts=texts), tmp_path, settings={}, tags=[], public=public)
+    with caplog.at_level(logging.INFO):
+        sink.log_generations([{"question": "Who?", "truth": "Ada"}])
+    sink.finish({"status": "failed", "error": "DataError: row 3: 'Who?' twice"}, failed=True)
+    assert ("Who?" in str(wandb.runs[0].logged)) == sent
+    assert wandb.runs[0].summary["error"].startswith("DataError")
+    assert ("Who?" in wandb.runs[0].summary["error"]) == sent
+    assert ("tracker.texts=true sends them" in caplog.text) == (not sent)
+    settings = wandb.options[0]["settings"]
+    assert (settings["disable_git"], settings["save_code"]) == (not sent, False)
+
+
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 

@@ -93,7 +93,7 @@ def executed(state: State) -> dict[str, Any]:
         )
         state.catalogue = catalogue_of(splits)
         resumed = begin(state.folder, state.config, splits.sha256)
-        sink = start_tracker(state, settings)
+        sink = start_tracker(state, settings, splits)
         with Record(state.folder, sink) as record:
             if resumed:
                 record.truncate_after(steps_of(newest_of(state.folder)))
@@ -234,13 +234,14 @@ def require_reference(settings: Settings, reference: Prepared | None) -> None:
             )
 
 
-def start_tracker(state: State, settings: Settings) -> Sink:
+def start_tracker(state: State, settings: Settings, splits: Splits) -> Sink:
     """Return the sink that the configuration names."""
     return make_sink(
         settings.tracker,
         state.folder,
         settings={"config": state.config, **state.origin},
         tags=[described["name"] for described in state.names.values()] + experiment_name(),
+        public=splits.benchmark,
         sweep=sweep_name(),
         job_type="unlearn" if settings.method else "evaluate",
     )

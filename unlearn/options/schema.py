@@ -354,6 +354,8 @@ class TrackerConfig:
     log_model: bool = False
     """Also send the unlearned model, as an artifact of type ``model``: as many bytes as the folder
     ``model/`` has, for every run."""
+    texts: bool | None = None
+    """Also send questions and answers; null = those of a benchmark only, which are public."""
 
 
 @dataclass

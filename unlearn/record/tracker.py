@@ -20,14 +20,17 @@ def make_sink(
     *,
     settings: Mapping[str, Any],
     tags: Sequence[str],
+    public: bool = True,
     sweep: str | None = None,
     job_type: str = "unlearn",
 ) -> Sink:
     """Choose the sink that ``tracker`` names; in a process group, rank 0 alone should call this.
 
     `settings` is the resolved configuration as plain containers, with versions and git beside it;
-    `tags` are the names of method, data and model, `sweep` that of the sweep's folder where the run
-    is part of one, and `job_type` is ``evaluate`` where nothing is trained.
+    `tags` are the names of method, data and model, `public` says whether the rows are a benchmark's
+    (`tracker.texts` decides for others), `sweep` is that of the sweep's folder where the run
+    is part of one, and `job_type` is ``evaluate`` where nothing is trained. Seven parameters: each
+    is a field of what the tracker is told.
     """
     if config.name is TrackerName.none:
         return Sink()
@@ -45,4 +48,5 @@ def make_sink(
         "notes": config.notes,
         "config": settings,
     }
-    return WandbSink(config, run, description)
+    texts = public if config.texts is None else config.texts
+    return WandbSink(config, run, description, texts)

@@ -60,11 +60,14 @@ class WandbSink(Sink):
     x-axis of every chart.
     """
 
-    def __init__(self, config: TrackerConfig, run: Path, description: Mapping[str, Any]) -> None:
-        """`description`: what wandb is told of the run, besides its id, name and place."""
+    def __init__(
+        self, config: TrackerConfig, run: Path, description: Mapping[str, Any], texts: bool
+    ) -> None:
+        """`description`: what wandb is told of the run, besides its id, name and place; `texts`:
+        whether questions and answers may leave the machine."""
         self.failed = False
         self._run: Any = None
-        self._with_model = config.log_model
+        self._with_model, self._with_texts = config.log_model, texts
         self._start(config, run, description)
 
     @_guarded
@@ -74,6 +77,9 @@ class WandbSink(Sink):
             silent=True,
             console="off",
             x_disable_stats=True,
+            # The patch of a repository with changes would hold rows that lie in it.
+            save_code=False,
+            disable_git=not self._with_texts,
             init_timeout=INIT_TIMEOUT,
             finish_timeout=FINISH_TIMEOUT,
             finish_timeout_raises=True,
@@ -122,8 +128,12 @@ class WandbSink(Sink):
 
     @_guarded
     def log_generations(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Send the answers as one table."""
-        if rows:
+        """Send the answers as one table, where texts may be sent."""
+        if not self._with_texts:
+            log.info(
+                "wandb: questions and answers stay on this machine (tracker.texts=true sends them)"
+            )
+        elif rows:
             columns = list(rows[0])
             data = [[row[column] for column in columns] for row in rows]
             self._run.log({"generations": _wandb().Table(columns=columns, data=data)})
@@ -153,8 +163,14 @@ class WandbSink(Sink):
 
     @_guarded
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
-        """Set the flat summary keys, which are the columns of wandb's table of runs, and close."""
-        self._run.summary.update(plain(summary))
+        """Set the flat summary keys, which are the columns of wandb's table of runs, and close.
+
+        Of an error only the kind is sent where texts are not: its words may show a row.
+        """
+        sent = dict(plain(summary))
+        if "error" in sent and not self._with_texts:
+            sent["error"] = str(sent["error"]).partition(":")[0]
+        self._run.summary.update(sent)
         self._run.finish(exit_code=int(failed))
 
 
