@@ -27,6 +27,24 @@ from unlearn.weightings import NGDiff
 LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")
 
 
+class TensorRate(torch.optim.AdamW):
+    """An optimizer whose rate is a tensor that it holds on to, as a compiled step would."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, lr=torch.tensor(lr), foreach=False)
+        self.kept = [group["lr"] for group in self.param_groups]
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        super().load_state_dict(state_dict)
+        self.kept = [group["lr"] for group in self.param_groups]
+
+    def step(self, closure: Any = None) -> Any:
+        assert all(
+            group["lr"] is rate for group, rate in zip(self.param_groups, self.kept, strict=True)
+        )
+        return super().step(closure)
+
+
 class Cut(NGDiff):
     """A user's weighting that is stopped like a person stops a run, at one step of one process."""
 
@@ -87,6 +105,19 @@ CHOICES = {
         "training.until_every=2",
         "training.until_retain_slack=0.1",
     ],
+    "nadam": ["optimizer._target_=torch.optim.NAdam"],
+    "radam, betas of one's own": [
+        "optimizer._target_=torch.optim.RAdam",
+        "optimizer.betas=[0.8,0.99]",
+        "scheduler=constant",
+    ],
+    "a rate that is a tensor": [
+        "optimizer._target_=test_resume.TensorRate",
+        "~optimizer.betas",
+        "~optimizer.eps",
+        "~optimizer.weight_decay",
+    ],
+    "torchao's 8 bits": ["optimizer._target_=torchao.optim.AdamW8bit"],
     "sam": ["method/interventions=[sam]"],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
     "a mask by weight, and sago": [
@@ -102,9 +133,12 @@ CHOICES = {
 @pytest.mark.parametrize(
     "choice", [pytest.param(name, marks=[pytest.mark.slow] * (name != "gen")) for name in CHOICES]
 )
+@pytest.mark.filterwarnings("ignore:OptimState8bit:UserWarning")  # torchao's own
 def test_a_cut_run_ends_with_the_same_bits(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
 ) -> None:
+    if "torchao" in choice:
+        pytest.importorskip("torchao")
     words = (*QUICK, *LONGER, *CHOICES[choice])
     whole = unlearn(*words)
     assert whole.status == 0, whole.said

@@ -65,8 +65,12 @@ def _quoting(error: OmegaConfBaseException) -> str:
 
 
 def instantiated(node: Any, **flags: Any) -> Any:
-    """Return what Hydra makes of `node`: its `_target_`, called with its other keys."""
-    return instantiate(node, **flags)
+    """Return what Hydra makes of `node`: its `_target_`, called with its other keys.
+
+    Lists and mappings reach it as Python's own: what keeps them would otherwise put OmegaConf's
+    into a checkpoint, which no later run could read.
+    """
+    return instantiate(node, _convert_="all", **flags)
 
 
 def build_part(node: Any) -> Any:

@@ -57,7 +57,7 @@ class Trainer:
         self.tokens = 0
         self.seconds = 0.0
         """Time in the loop, that of an earlier process included."""
-        self.scheduler.begin(self.optimizer.param_groups[0]["lr"], self.steps)
+        self.scheduler.begin(float(self.optimizer.param_groups[0]["lr"]), self.steps)
         self.interventions = Interventions(plan.method.interventions)
         self.interventions.begin(Start(model, self.parameters, self.optimizer, self._forgetting))
 
