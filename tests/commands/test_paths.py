@@ -78,3 +78,4 @@ def test_any_value_survives_the_shell_and_the_grammar(value: str) -> None:
 def test_what_quotes_do_not_mend_gets_none() -> None:
     assert quoted_form("just words") is None
     assert quoted_form("=x") is None
+    assert quoted_form("training", ["tracker=none", "training"]) is None

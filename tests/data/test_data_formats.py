@@ -543,7 +543,7 @@ def test_the_last_answer_is_the_answer_and_earlier_turns_stand_before(
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([["messages"], [json.dumps(told)]])
     assert read(path, retain) == [Row("Where do I live?", "In Oslo.", before=BEFORE)]
-    assert "earlier answers, in 1 rows, are prompt alone" in said(heard)
+    assert "earlier answers, in 1 row, are prompt alone" in said(heard)
 
 
 def test_what_else_a_turn_holds_is_said(

@@ -83,7 +83,7 @@ def _of_grammar(error: OverrideParseException) -> str:
     """Say which override Hydra cannot read, and how its value is written as one string."""
     form = quoted_form(error.override, sys.argv[1:])
     if form is None:
-        return f"{error.override}: {first_line(error)}"
+        return str(error)
     return (
         f"{error.override}: not a value in Hydra's grammar, in which spaces, brackets, commas and "
         f"letters beyond a to z need quotes; as text it is written {form}"

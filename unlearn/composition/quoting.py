@@ -22,6 +22,8 @@ def quoted_form(override: str, words: Sequence[str] = ()) -> str | None:
             first -= 1
         while last + 1 < len(words) and "=" not in words[last + 1]:
             last += 1
+        if not re.search(r"[./\\]", "".join(words[first + 1 : last + 1])):
+            return None  # no part of a path but a word that nobody asked for
         override = " ".join(words[first : last + 1])
     name, equals, value = override.partition("=")
     if not equals or not name or not value:

@@ -163,7 +163,7 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     said = [*table.remarks, taken]
     earlier = sum(any(turn.role == "assistant" for turn in row.before) for row in rows)
     if earlier:
-        said.append(f"earlier answers, in {earlier} rows, are prompt alone")
+        said.append(f"earlier answers, in {_counted(earlier)}, are prompt alone")
     read = columns.names()
     left = [repr(name) for name in table.columns if name not in read]
     inside = (unread_of(unpacked(record.get(name))) for record in table.records for name in read)
@@ -172,4 +172,8 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     if left:
         said.append(f"not read: {', '.join(left)}")
     if len(said) > 1 or (columns.question, columns.answer) != ("question", "answer"):
-        log.info("%s: %d rows of %s; %s", field, len(rows), table.source, "; ".join(said))
+        log.info("%s: %s of %s; %s", field, _counted(len(rows)), table.source, "; ".join(said))
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
