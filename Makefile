@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
-		-e ".[dev,sweep,slurm,gguf,solvers]"
+		-e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@
 
 run: install ## Run the embedded experiment (ARGS="method=pcgrad seed=1" changes it)

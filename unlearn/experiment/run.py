@@ -35,6 +35,7 @@ from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.metrics.catalogue import Way
+from unlearn.models.deliver import form_of, round_weights, save_unlearned
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation, check_target
 from unlearn.models.prepared import Prepared
@@ -45,7 +46,6 @@ from unlearn.record.resuming import begin, claimed, finished_run
 from unlearn.record.sink import Sink
 from unlearn.record.tracker import make_sink
 from unlearn.report import print_summary
-from unlearn.storage.weights import save_model
 from unlearn.training.plan import Plan
 from unlearn.training.resources import RunResources
 from unlearn.training.unlearning import Unlearning
@@ -163,11 +163,13 @@ class Run:
                 preparation.key(target),
                 preparation.key(reference),
             )
+            form = form_of(settings.model)
             with state.clock.spend("train_s"):
                 self.unlearn(settings.plan(settings.method, better), resources)
+            state.rounded = round_weights(model, form)
             with state.clock.spend("evaluate_s"):
                 self.measure("after", lambda: model)
-            save_model(model, encoder.tokenizer, state.folder / "model")
+            save_unlearned(model, encoder.tokenizer, state.folder / "model", form)
             before = Target(bench.stages["before"], load_target)
         with state.clock.spend("evaluate_s"):
             for stage, found in bench.attack(lambda: model, load_reference, before):

@@ -41,6 +41,8 @@ class State:
     target: Prepared | None = None
     reference: Prepared | None = None
     trainer: Trainer | None = None
+    rounded: float | None = None
+    """Share of the weights that were rounded to the precision in which they are saved."""
     outcome: dict[str, Any] | None = None
     """How the training ended, and which of its states is the best."""
     catalogue: Catalogue = field(default_factory=Catalogue)
@@ -81,7 +83,11 @@ class State:
         return record(
             status,
             self.folder.name,
-            {"seed": self.cfg.seed, **self.names, "model": {**self.names["model"], **models}},
+            {
+                "seed": self.cfg.seed,
+                **self.names,
+                "model": {**self.names["model"], **models, "rounded": self.rounded},
+            },
             self.stages,
             better=self.catalogue.better(self.metrics),
             verdict=verdict,

@@ -20,13 +20,16 @@ from unlearn.compute.device import Compute
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
+from unlearn.models.adapter import base_of
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.load import (
+    foreign_tokens,
     is_folder_name,
     load_tokenizer,
     load_weights,
     own_length,
     ready,
+    refuse_larger_tokenizer,
     refuse_quantized,
 )
 from unlearn.models.prepared import Prepared, learnt_rows, prepared_once, row_marks
@@ -72,10 +75,23 @@ def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[s
         return {**common, "tiny": asdict(config.tiny)}
     common |= _beside(config)
     if is_folder_name(config.path):
-        folder = Path(config.path).expanduser()
-        weights = hash_folder(folder, hash_weights(folder))
+        weights = hash_model(config, config.path)
         return {**common, "weights": weights, "gguf_file": config.gguf_file}
     return {**common, "path": config.path, "revision": config.revision}
+
+
+def hash_model(config: ModelConfig, path: str, weights: str | None = None) -> str:
+    """Return the hash of a folder with all that can change a number, an adapter's base included.
+
+    `weights` is the hash of the weights in it, where that is known already.
+    """
+    folder = Path(path).expanduser()
+    found = hash_folder(folder, weights or hash_weights(folder))
+    base = base_of(path, config.base)
+    if base == path:
+        return found
+    local = is_folder_name(base)
+    return f"{found} on {hash_model(config, base) if local else f'{base} {config.revision}'}"
 
 
 def _beside(config: ModelConfig) -> dict[str, str]:
@@ -267,7 +283,7 @@ class Preparation:
         """
         if prepared is None or prepared.sha256 is None:
             return None
-        chosen = [hash_folder(Path(prepared.folder).expanduser(), prepared.sha256)]
+        chosen = [hash_model(self.config, prepared.folder, prepared.sha256)]
         if self.config.attention is not None:
             chosen.append(self.config.attention.value)
         if prepared.folder == self.config.path:
@@ -288,7 +304,7 @@ class Preparation:
         self._refuse_other_tokenizer(prepared, tokenizer, field)
         model = self.load(prepared, field)
         entries = model.get_input_embeddings().num_embeddings
-        if entries < len(tokenizer):
+        if foreign_tokens(tokenizer, entries):
             raise ConfigurationError(
                 f"{field}: {prepared.folder} has a vocabulary of {entries} entries, the model "
                 f"one of {len(tokenizer)}; it must be of the same base as the model"
@@ -317,6 +333,8 @@ class Preparation:
     def encoder(self, tokenizer: Any, folder: str) -> Encoder:
         """Return what turns rows into ids for the model in `folder` and its tokenizer."""
         config = self.config
+        if config.path is not None:
+            refuse_larger_tokenizer(config, folder, tokenizer)
         if self._length is None:
             self._length, who = own_length(config, folder, tokenizer)
             log.info("model.max_length: %d tokens, by %s", self._length, who)

@@ -37,10 +37,18 @@ def _from_zero(words: str) -> Range:
 
 
 class Dtype(Enum):
-    """Precision of the weights that are trained and saved."""
+    """Precision of the weights that are trained."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+
+
+class SaveDtype(Enum):
+    """Precision of the saved weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
 
 
 class Autocast(Enum):
@@ -149,12 +157,17 @@ class ModelConfig(Ranged):
 
     path: str | None = None
     """Hub id or folder of a causal language model; null = the embedded tiny model."""
+    base: str | None = None
+    """Base model of a LoRA folder in `path`; null = the one that its adapter_config.json names."""
     tokenizer: str | None = None
     """Hub id or folder of the tokenizer; null = `path`."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = Dtype.float32
     """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
+    save_dtype: SaveDtype | None = None
+    """Precision of the weights that are saved, to which they are rounded before `after` is
+    measured; null = the checkpoint's own."""
     autocast: Autocast = Autocast.auto
     """auto = bfloat16 where the device computes it natively."""
     attention: Attention | None = None

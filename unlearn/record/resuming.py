@@ -22,7 +22,7 @@ from unlearn.errors import ConfigurationError
 from unlearn.options.parts import plain_container
 from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
 from unlearn.record.provenance import config_hash
-from unlearn.storage.cache import cache_root
+from unlearn.storage.cache import cache_root, require_writable
 from unlearn.storage.files import entries_below, plain, write_json_atomic
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def claimed(folder: Path, wait: bool) -> Iterator[None]:
     """
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
     place = cache_root() / "runs" / f"{name}.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(place.parent)
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)

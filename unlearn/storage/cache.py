@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from unlearn.errors import ConfigurationError
+
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
@@ -40,6 +42,20 @@ def entry_of(kind: str, made_of: str, suffix: str = "") -> Path:
     return cache_root() / kind / f"{hashlib.sha256(made_of.encode()).hexdigest()[:24]}{suffix}"
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder of the cache; raises ConfigurationError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        why = "permission denied" if not os.access(folder, os.W_OK | os.X_OK) else ""
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise ConfigurationError(
+            f"UNLEARN_CACHE: the cache folder {str(cache_root())!r} cannot be written ({why}); set "
+            "the environment variable UNLEARN_CACHE to a folder that can"
+        )
+
+
 def once(
     entry: Path, title: str, read: Callable[[Path], Value], make: Callable[[Path], Value]
 ) -> Value:
@@ -49,7 +65,7 @@ def once(
     """
     from filelock import FileLock  # not for `--help`, which asks this module for a path
 
-    entry.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(entry.parent)
     with FileLock(f"{entry}.lock"):
         if entry.exists():
             try:

@@ -47,7 +47,7 @@ def save_model(
     folder: Path,
     besides: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write what `save_pretrained` writes (safetensors, never a pickle); all of it or nothing.
+    """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
     What is there already is replaced. `besides` writes more files into the same folder.
     """

@@ -1,0 +1,71 @@
+"""A LoRA folder as a model: its base is loaded, and the adapter merged into it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from unlearn.errors import ConfigurationError, first_line
+
+RECORD = "adapter_config.json"
+INSTALL = "pip install -e '.[lora]' in the checkout"
+
+
+def is_adapter(path: str) -> bool:
+    """Return whether a folder holds an adapter and no whole model."""
+    folder = Path(path).expanduser()
+    return (folder / RECORD).is_file() and not any(folder.glob("model*.safetensors"))
+
+
+def base_of(path: str, given: str | None) -> str:
+    """Return the model that an adapter belongs to; the path itself where it is no adapter.
+
+    `given` is the option model.base, which goes before what the adapter says of itself.
+    """
+    return (given or _named_base(path) or "") if is_adapter(path) else path
+
+
+def adapter_problems(field: str, path: str, given: str | None) -> list[str]:
+    """Return why an adapter cannot be merged here, before anything is loaded."""
+    base = base_of(path, given)
+    what = f"{field}: {path!r} is a LoRA adapter"
+    problems = []
+    if find_spec("peft") is None:
+        problems.append(f"{what}, which needs peft to be merged: {INSTALL}")
+    local = base.startswith((".", "/", "~")) or base.count("/") > 1
+    if not base or (local and not Path(base).expanduser().is_dir()):
+        named = f"of {base!r}, which is not there" if base else "that names no base model"
+        problems.append(f"{what} {named}; give model.base=FOLDER or hub id of the base model")
+    return problems
+
+
+def merged(base: Any, path: str, field: str) -> Any:
+    """Return `base` with the adapter in the folder `path` merged into its weights.
+
+    Raises ConfigurationError where it does not fit the base, or is of a kind that has no sum.
+    """
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():  # peft asks transformers by names of its last version
+            warnings.simplefilter("ignore", FutureWarning)
+            adapted = PeftModel.from_pretrained(base, str(Path(path).expanduser()))
+            return adapted.merge_and_unload().requires_grad_(True)  # peft freezes the base
+    except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{field}: the adapter in {path!r} cannot be merged into its base: {first_line(error)}"
+        ) from error
+
+
+def _named_base(path: str) -> str | None:
+    """Return the base that an adapter names; a folder is also looked for beside the adapter."""
+    folder = Path(path).expanduser()
+    try:
+        named = json.loads((folder / RECORD).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError):
+        return None
+    beside = folder / str(named)
+    return str(beside) if named and beside.is_dir() else named
