@@ -65,7 +65,7 @@ class Relearning(Attack):
     def run(self, subject: Subject) -> Found:
         answers = subject.answers("forget")
         shown = set(random.Random(f"relearning/{self.seed}").sample(range(len(answers)), self.rows))
-        taught = [answers[row].example for row in sorted(shown)]
+        taught = [window for row in sorted(shown) for window in answers[row].windows]
         trained = [answers[row].index for row in sorted(shown)]
         others = [a.index for row, a in enumerate(answers) if row not in shown]
         model, suite = subject.model.requires_grad_(True), subject.suite
@@ -93,14 +93,13 @@ def _recall(subject: Subject, indexes: Sequence[int]) -> float | None:
     """Return the mean ROUGE-L recall of the model's answers to these forget questions."""
     suite = subject.suite
     wanted = set(indexes)
-    asked = [a for a in subject.answers("forget") if a.index in wanted]
+    asked = [one for one in suite.asked if one.split == "forget" and one.row in wanted]
     texts = generate(
         subject.model,
         suite.encoder,
-        [a.example.prompt for a in asked],
+        [one.prompt for one in asked],
         suite.compute,
-        suite.config.max_new_tokens,
+        [one.most for one in asked],
         f"{subject.stage}: answering after relearning",
     )
-    truths = [suite.rows["forget"][a.index].answer for a in asked]
-    return mean_recall(zip(truths, texts, strict=True), suite.words)
+    return mean_recall(zip([one.truth for one in asked], texts, strict=True), suite.words)

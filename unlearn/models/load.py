@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unlearn.compute.checkpointing import recompute_activations
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, positions_of
+from unlearn.console.once import warn_once
 from unlearn.errors import ConfigurationError, first_line
 from unlearn.options.schema import ModelConfig
+
+log = logging.getLogger(__name__)
 
 
 def is_folder_name(path: str) -> bool:
@@ -96,6 +100,33 @@ def number_of_layers(config: ModelConfig) -> int | None:
     except (OSError, ValueError):
         return None  # a GGUF file, or a hub that does not answer: the part itself refuses later
     return int(found.num_hidden_layers)
+
+
+def longest_row(config: ModelConfig) -> int:
+    """Return `model.max_length`, or the model's positions where there are fewer, which is said.
+
+    By the model's configuration file alone; one that cannot be read has no say.
+    """
+    if config.path is None:
+        return config.max_length
+    from transformers import AutoConfig
+
+    folder = Path(config.path).expanduser()
+    try:
+        found = AutoConfig.from_pretrained(
+            str(folder) if folder.is_dir() else config.path, revision=config.revision
+        )
+    except (OSError, ValueError):
+        return config.max_length
+    positions = positions_of(found)
+    if positions is None or positions >= config.max_length:
+        return config.max_length
+    warn_once(
+        log,
+        f"model.max_length={config.max_length}: the model has positions for {positions} tokens, "
+        f"which is the most that a row may have here",
+    )
+    return positions
 
 
 def load_tokenizer(config: ModelConfig, path: str) -> Any:

@@ -22,6 +22,7 @@ from unlearn.models.load import (
     is_folder_name,
     load_tokenizer,
     load_weights,
+    longest_row,
     ready,
     refuse_quantized,
 )
@@ -229,7 +230,7 @@ class Preparation:
         return Encoder(
             tokenizer,
             config.template.value,
-            config.max_length,
+            longest_row(config),
             config.system_prompt,
             config.chat_date,
             config.chat_options,

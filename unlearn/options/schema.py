@@ -165,7 +165,8 @@ class ModelConfig:
     chat_options: dict[str, Any] = field(default_factory=dict)
     """Variables of the chat template, such as `{enable_thinking: false}`."""
     max_length: int = 512
-    """Most tokens of prompt and answer; longer answers are cut, and texts become windows."""
+    """Most tokens of prompt and answer, at most the model's own positions; longer answers are cut,
+    which is said, and texts become windows."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
@@ -278,14 +279,15 @@ class EvaluationConfig:
     stop_when_accepted: bool = False
     """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
     max_new_tokens: int = 200
-    """Longest generated answer."""
+    """Most tokens of a generated answer; how many answers are cut there is said."""
     generate_tokens: int | None = None
     """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
     need where 2 GiB hold their keys and values."""
     score_tokens: int = 8192
     """Padded tokens of one scoring batch."""
     rows: int | None = None
-    """Most rows scored a split, for quick tries; null = all."""
+    """Most rows scored of a split, for quick tries; null = all. The forget set is never cut: what
+    is to be gone is always measured whole."""
     stemmer: bool = False
     """MUSE's verbmem and knowmem: compare stems instead of words, as OpenUnlearning does and MUSE
     itself does not. TOFU's measures always compare stems."""
