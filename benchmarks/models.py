@@ -98,7 +98,7 @@ class Found:
             "equal" if self.loss <= 1e-5 else f"off by {self.loss:.0e}",
             "equal" if self.same == self.asked else f"{self.same} of {self.asked}",
             ", ".join(self.saved) or "equal",
-            "; ".join(self.said),
+            "; ".join(line.split(": ")[0] for line in self.said),
         ]
 
 
@@ -145,10 +145,17 @@ def changed_files(before: Path, after: Path) -> list[str]:
             for folder in (before, after)
         ]
         if name != TEMPLATE_FILE:
-            texts = [None if text is None else json.loads(text) for text in texts]
+            texts = [_said_by(text) for text in texts]
         if texts[0] != texts[1]:
             differ.append(name)
     return differ
+
+
+def _said_by(text: str | None) -> Any:
+    """Return what a JSON file says, but for where transformers found what it has loaded."""
+    if text is None:
+        return None
+    return {k: v for k, v in json.loads(text).items() if k not in ("is_local", "local_files_only")}
 
 
 class _Lines(logging.Handler):
@@ -162,13 +169,26 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage().split(" ", 1)[1])
 
 
+def saved_as_by_its_author(name: str, template: str, folder: Path) -> Attention:
+    """Save the architecture into `folder`; return which attention it chooses for itself.
+
+    With the class of tokenizer that transformers takes for the architecture, which may have tokens
+    besides: it is saved, loaded and saved again.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = tokenizer_with(template)
+    save_model(random_model(name, tokenizer), tokenizer, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = random_model(name, tokenizer)
+    save_model(model, tokenizer, folder)
+    return Attention(model.config._attn_implementation)
+
+
 def examine(name: str, template: str, folder: Path) -> Found:
     """Return what is found of one architecture under one template; `folder` is empty."""
-    tokenizer = tokenizer_with(template)
-    made = random_model(name, tokenizer)
     given, written = folder / "given", folder / "written"
-    save_model(made, tokenizer, given)
-    attention = Attention(made.config._attn_implementation)
+    attention = saved_as_by_its_author(name, template, given)
     config = ModelConfig(path=str(given), attention=attention, system_prompt=SYSTEM)
     kept = _Lines()
     logger = logging.getLogger("unlearn.forward")
