@@ -11,10 +11,10 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 # With two threads on two busy cores a small step takes 25 times as long as with one.
-test quick test-cpus bench: export OMP_NUM_THREADS ?= 1
+test quick test-cpus bench models: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick test-cpus lint format conf bench smollm2 wheel clean
+.PHONY: help install run test quick test-cpus lint format conf bench models smollm2 wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: install ## Measure the start, a step and an evaluation
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation
+
+models: install ## Try every architecture and write docs/models.md
+	$(BIN)/python -m benchmarks.models --write
 
 smollm2: install ## Fetch the pretrained SmolLM2-135M (93 MB) for model=smollm2_135m
 	$(BIN)/python -m unlearn.models.fetch_smollm2

@@ -147,7 +147,7 @@ def random_model(name: str, tokenizer: Any, seed: int = 0, **options: Any) -> An
 
     kind, shape = ARCHITECTURES[name]
     config = getattr(hf, kind)(
-        **{**shape, **options},
+        **{**shape, "dtype": "float32", **options},
         vocab_size=len(tokenizer),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

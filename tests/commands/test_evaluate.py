@@ -115,10 +115,11 @@ def test_another_suite_with_rules_and_measures(run: Path) -> None:
     found = record(done)
     assert found["verdict"]["accepted"] is True
     assert found["better"]["kpi/size"] == "lower"
-    assert found["provenance"]["evaluation"]["rows"]["forget"] == 2
+    assert found["provenance"]["evaluation"]["rows"]["retain"] == 2
+    assert found["provenance"]["evaluation"]["rows"]["forget"] == 8, "never cut"
     assert all(found["metrics"][s]["kpi/size"] > 0 for s in ("before", "after", "reference"))
     (told,) = unlike(done.folder, run)
-    assert told.startswith("evaluated rows: forget 2") and "forget 4" in told
+    assert told.startswith("evaluated rows: ") and "retain 2" in told and "retain 4" in told
     assert "Accepted: 1 of 1 conditions met" in done.out
 
 

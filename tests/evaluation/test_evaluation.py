@@ -26,7 +26,7 @@ from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
 from unlearn.evaluation.suites import Suite, summarise
-from unlearn.forward.generation import end_tokens, generate
+from unlearn.forward.generation import end_tokens, generate, said
 from unlearn.forward.steps import left_padded
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_recall
@@ -186,17 +186,19 @@ def test_the_generations_belong_to_their_rows() -> None:
     evaluation = small_suite().evaluate(model, "before", None)
     rows = [("forget", n, row) for n, row in enumerate(tiny.ROWS[:3])]
     rows += [("retain", n, row) for n, row in enumerate(tiny.ROWS[3:])]
-    answers = generate(model, tiny.encoder(), prompts(), tiny.COMPUTE, 6)
+    answers = said(model, tiny.encoder(), prompts(), tiny.COMPUTE, 6)
+    assert {answer.ended for answer in answers} == {True, False}
     for line, (split, index, row), answer in zip(
         evaluation.generations, rows, answers, strict=True
     ):
-        rouge_l, rouge_1 = rouge_recall(row.answer, answer)
+        rouge_l, rouge_1 = rouge_recall(row.answer, answer.text)
         assert line == {
             "split": split,
             "index": index,
+            "ended": answer.ended,
             "question": row.question,
             "truth": row.answer,
-            "answer": answer,
+            "answer": answer.text.strip(),
             "rougeL_recall": rouge_l,
             "rouge1_recall": rouge_1,
         }
@@ -222,7 +224,9 @@ def test_the_suite_runs_on_an_untaught_model_and_minitofu(tmp_path: Path) -> Non
     evaluation = suite.evaluate(tiny.model(), "before", reference)
 
     assert list(evaluation.scores["split"].unique()) == list(splits.evaluated)
-    assert evaluation.scores.groupby("split")["index"].nunique().eq(3).all()
+    counts = evaluation.scores.groupby("split")["index"].nunique().to_dict()
+    assert counts.pop("forget") == len(splits.forget)
+    assert set(counts.values()) == {3}
     assert {row["split"] for row in evaluation.generations} == set(splits.evaluated) - {"holdout"}
     for split in splits.evaluated:
         assert evaluation.metrics[f"{split}/loss"] > 1  # it knows nothing

@@ -232,9 +232,9 @@ REFUSED = {
         ["attack=[relearning]", "attack.relearning.rows=8"],
         ["attack.relearning.rows: 8 leaves none of the 8", "1 to 7"],
     ),
-    "rows that are not scored": (
-        ["attack=[relearning]", "attack.relearning.rows=4", "evaluation.rows=4"],
-        ["attack.relearning.rows: 4 leaves none of the 4"],
+    "all rows, which evaluation.rows never cuts": (
+        ["attack=[relearning]", "attack.relearning.rows=8", "evaluation.rows=4"],
+        ["attack.relearning.rows: 8 leaves none of the 8"],
     ),
     "no paraphrases, too few rows": (
         [*files("other.jsonl"), ALL],

@@ -16,6 +16,7 @@ import torch
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import generators_kept
 from unlearn.data.splits import Row, Splits
+from unlearn.evaluation.asking import Ask
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
@@ -81,23 +82,22 @@ class Subject:
         )
 
     def recall(
-        self, answers: Sequence[Scored], how: str, model: LanguageModel | None = None
+        self, asked: Sequence[Ask], how: str, model: LanguageModel | None = None
     ) -> float | None:
-        """Return the mean ROUGE-L recall of forget answers in what the model says to their prompts.
+        """Return the mean ROUGE-L recall of the truths in what the model says when asked.
 
-        `how` tells the questions on the progress bar; None where no true answer has a word.
+        `how` tells the questions on the progress bar; None where no truth has a word.
         """
         suite = self.suite
         texts = generate(
             self.model if model is None else model,
             suite.encoder,
-            [answer.example.prompt for answer in answers],
+            [one.prompt for one in asked],
             suite.compute,
-            suite.config.max_new_tokens,
+            [one.most for one in asked],
             f"{self.stage}: answering {how}",
         )
-        truths = [suite.rows["forget"][answer.index].answer for answer in answers]
-        return mean_recall(zip(truths, texts, strict=True), suite.words)
+        return mean_recall(zip([one.truth for one in asked], texts, strict=True), suite.words)
 
     def recovered(
         self, probability: float, notes: list[str], rows: Sequence[int] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability, recovered
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
+from unlearn.evaluation.asking import Ask
 from unlearn.evaluation.scoring import Scored
 
 
@@ -43,7 +44,12 @@ class Paraphrase(Attack):
     def run(self, subject: Subject) -> Found:
         notes: list[str] = []
         answers, how = self._answers(subject), "paraphrased questions"
-        said = subject.recall(answers, how)
+        most, rows = subject.suite.config.max_new_tokens, subject.suite.rows["forget"]
+        asked = [
+            Ask("forget", n, n, str(row.paraphrased_question), row.answer, a.example.prompt, most)
+            for n, (row, a) in enumerate(zip(rows, answers, strict=True))
+        ]
+        said = subject.recall(asked, how)
         probability = answer_probability(subject.score(answers))
         if said is None:
             notes.append("no recovered share, as no true answer of a forget row has a word")
@@ -51,7 +57,7 @@ class Paraphrase(Attack):
         target = subject.target
         before = None
         if target:
-            before = target.find(repr(self), lambda model: subject.recall(answers, how, model))
+            before = target.find(repr(self), lambda model: subject.recall(asked, how, model))
         if target and before is None:
             before = target.measured.metrics.get("forget/rougeL_recall")
             notes.append(

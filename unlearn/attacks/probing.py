@@ -101,12 +101,14 @@ def lens(
     """Return for every head the mean over rows of exp(−mean NLL) and of the share of hits."""
     model, suite = subject.model, subject.suite
     sums = {name: np.zeros((2, len(answers))) for name in heads}
-    batches = batches_by_length([len(a.example) for a in answers], suite.config.score_tokens)
+    windows = [(place, window) for place, a in enumerate(answers) for window in a.windows]
+    batches = batches_by_length([len(w) for _, w in windows], suite.config.score_tokens)
     with in_evaluation_mode(model), progress(f"reading layer {layer}", len(batches)) as bar:
-        for rows in batches:
-            batch = collate([answers[row].example for row in rows], rows).to(model.device)
+        for numbers in batches:
+            rows, chosen = zip(*(windows[number] for number in numbers), strict=True)
+            batch = collate(chosen, numbers).to(model.device)
             labels = batch.input_ids[batch.answer_mask]
-            owner = np.repeat(rows, [len(answers[row].example.answer) for row in rows])
+            owner = np.repeat(rows, [len(window.answer) for window in chosen])
             with suite.compute.autocast:
                 states = normed_states(model, batch, layer)
                 read = {name: read_by(head, states) for name, head in heads.items()}
@@ -116,7 +118,7 @@ def lens(
                 np.add.at(sums[name][0], owner, losses)
                 np.add.at(sums[name][1], owner, hits)
             bar.advance()
-    tokens = np.array([len(a.example.answer) for a in answers])
+    tokens = np.array([a.tokens for a in answers])
     return {
         name: (float(np.exp(-nll / tokens).mean()), float((hits / tokens).mean()))
         for name, (nll, hits) in sums.items()

@@ -63,7 +63,7 @@ class Relearning(Attack):
     def run(self, subject: Subject) -> Found:
         answers = subject.answers("forget")
         shown = set(random.Random(f"relearning/{self.seed}").sample(range(len(answers)), self.rows))
-        taught = [answers[row].example for row in sorted(shown)]
+        taught = [window for row in sorted(shown) for window in answers[row].windows]
         trained = [answers[row].index for row in sorted(shown)]
         others = [a.index for row, a in enumerate(answers) if row not in shown]
         model, suite = subject.model.requires_grad_(True), subject.suite
@@ -79,7 +79,7 @@ class Relearning(Attack):
         best = max(value for value in details.values() if value is not None)
         details["probability"] = best
         details["trained_probability"] = answer_probability(scores, trained)
-        asked = [a for a in answers if a.index in others]
+        asked = [one for one in suite.asked if one.split == "forget" and one.row in set(others)]
         details["rougeL_recall"] = subject.recall(asked, "after relearning")
         notes: list[str] = []
         return Found(subject.recovered(best, notes, others), details, notes)

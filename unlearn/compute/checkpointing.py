@@ -56,8 +56,8 @@ def recompute_activations(model: Any) -> None:
         raise ConfigurationError(f"{OPTION}: {first_line(error)}; leave it out") from error
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    layers = [
-        module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
+    layers: list[Any] = [
+        part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)
     ]
     model.eval()
     with torch.no_grad():

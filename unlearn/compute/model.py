@@ -71,7 +71,7 @@ def plain_output(model: LanguageModel) -> dict[str, bool]:
     return {} if router is None else {"output_router_logits": False}
 
 
-POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+POSITIONS = ("max_position_embeddings", "max_seq_len", "context_length", "n_positions", "n_ctx")
 """What architectures call the longest sequence that they were made for."""
 
 
@@ -79,4 +79,4 @@ def positions_of(config: Any) -> int | None:
     """Return the most tokens of a sequence by the model's configuration; None where any length."""
     config = config.get_text_config()
     found = (getattr(config, name, None) for name in POSITIONS)
-    return next((int(n) for n in found if isinstance(n, int) and n > 0), None)
+    return next((int(n) for n in found if isinstance(n, int) and n >= 8), None)

@@ -69,7 +69,7 @@ class Judged:
     | `free`            | yes, unless unseen  | of the true answer      | extraction strength |
     | `choices`         | yes, unless unseen  | among the wrong answers |                     |
     | `multiple_choice` | no                  | among the wrong answers | accuracy            |
-    | `text`            | no                  | of the text's windows   | extraction strength |
+    | `text`            | no                  | of the first window     | extraction strength |
 
     Questions after examples, or passages to go on with, are quizzes of :class:`Splits`.
     """

@@ -52,10 +52,16 @@ def gradient_norms(
         progress(title, len(answers)) as bar,
     ):
         for answer in answers:
-            batch = collate([answer.example], [0]).to(model.device)
-            with compute.autocast:
-                loss = answer_losses(model, batch)[0].mean()
-            gradient: Gradient = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+            gradient: Gradient = [None] * len(parameters)
+            for window in answer.windows:
+                batch = collate([window], [0]).to(model.device)
+                with compute.autocast:
+                    loss = answer_losses(model, batch)[0].sum() / answer.tokens
+                parts = torch.autograd.grad(loss, parameters, allow_unused=True)
+                gradient = [
+                    part if whole is None else whole if part is None else whole.add_(part)
+                    for whole, part in zip(gradient, parts, strict=True)
+                ]
             norms.append(inner_product(gradient, gradient).sqrt().item())
             bar.advance()
     return norms

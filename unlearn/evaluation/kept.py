@@ -16,12 +16,12 @@ import pandas as pd
 
 from unlearn.compute.model import LanguageModel
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.suites import Suite, summarise
+from unlearn.evaluation.suites import Suite
 from unlearn.storage.cache import entry_of, once
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever scoring or generation changes its results."""
 
 
@@ -43,7 +43,7 @@ def evaluate_once(
         scores = pd.read_parquet(folder / "scores.parquet")
         with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
             generations = [json.loads(line) for line in lines]
-        found = summarise(scores, generations, reference, suite.config.min_k, suite.judged)
+        found = suite.summarised(scores, generations, reference)
         log.info("%s: its tables are in the cache", stage)
         return found
 

@@ -11,6 +11,7 @@ from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
+from unlearn.evaluation.cut import scored_rows
 from unlearn.forward.generation import continuations
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.muse import answer_only, rouge_f1
@@ -66,7 +67,7 @@ def ask(name: str, quiz: Quiz, encoder: Encoder, config: EvaluationConfig) -> As
     row, and where that is not enough the beginning of the prompt. New tokens are `quiz.new_tokens`,
     but never more than `evaluation.max_new_tokens` or half of `model.max_length`.
     """
-    rows = quiz.rows[: config.rows]
+    rows = quiz.rows[: scored_rows(name.partition("/")[0], config.rows)]
     most = min(quiz.new_tokens, config.max_new_tokens, encoder.max_length // 2)
     room = encoder.max_length - most
     if quiz.shots is None:

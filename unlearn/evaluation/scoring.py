@@ -37,20 +37,40 @@ class Scored:
     """answer, paraphrase or perturbed."""
     number: int
     example: Example
+    later: tuple[Example, ...] = ()
+    """The windows of a long text behind its first."""
+
+    @property
+    def windows(self) -> tuple[Example, ...]:
+        """What is scored, and counts as one answer: nearly always one example."""
+        return (self.example, *self.later)
+
+    @property
+    def tokens(self) -> int:
+        """Answer tokens of all windows."""
+        return sum(len(window.answer) for window in self.windows)
 
 
-def answers_to_score(encoder: Encoder, split: str, rows: Sequence[Row]) -> list[Scored]:
-    """Return every answer of every row of a split: the true, the paraphrased and the wrong ones."""
+def answers_to_score(
+    encoder: Encoder, split: str, rows: Sequence[Row], whole: bool = True
+) -> list[Scored]:
+    """Return every answer of every row of a split: the true, the paraphrased and the wrong ones.
+
+    A text that is longer than `model.max_length` has several windows, as in training; with `whole`
+    false its first alone is scored, which is how MUSE's numbers were published.
+    """
     scored = []
     for index, row in enumerate(rows):
         answers = [("answer", 0, row.answer)]
         if row.paraphrased_answer is not None:
             answers.append(("paraphrase", 0, row.paraphrased_answer))
         answers += [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
-        scored += [
-            Scored(split, index, kind, number, encoder.encode(row.question, text, row.before))
-            for kind, number, text in answers
-        ]
+        for kind, number, text in answers:
+            if row.question or not whole:
+                first, *later = [encoder.encode(row.question, text, row.before)]
+            else:
+                first, *later = encoder.windows(text)
+            scored.append(Scored(split, index, kind, number, first, tuple(later)))
     return scored
 
 
@@ -75,12 +95,15 @@ def score(
     sums (three, optional).
     """
     numbers: dict[Example, int] = {}
-    of = [numbers.setdefault(answer.example, len(numbers)) for answer in answers]
+    of = [
+        [numbers.setdefault(window, len(numbers)) for window in answer.windows]
+        for answer in answers
+    ]
     examples = list(numbers)
     asked = {HITS: _asked(answers, hits_of)} | {
         name: _asked(answers, likelihoods_of) for name in LIKELIHOODS
     }
-    kept = [{of[place] for place in asked[name]} for name in (HITS, LIKELIHOODS[0])]
+    kept = [{n for place in asked[name] for n in of[place]} for name in (HITS, LIKELIHOODS[0])]
     lists = TokenScores([len(example.answer) for example in examples], *kept)
     sums, hits = [0.0] * len(examples), [0] * len(examples)
     with in_evaluation_mode(model):
@@ -110,16 +133,16 @@ def score(
             "index": [a.index for a in answers],
             "kind": [a.kind for a in answers],
             "number": [a.number for a in answers],
-            "nll_sum": [sums[number] for number in of],
-            "tokens": [len(a.example.answer) for a in answers],
-            "hits": [hits[number] for number in of],
+            "nll_sum": [sum(sums[number] for number in windows) for windows in of],
+            "tokens": [a.tokens for a in answers],
+            "hits": [sum(hits[number] for number in windows) for windows in of],
         }
     )
     for name in [HITS] * bool(hits_of) + list(LIKELIHOODS) * bool(likelihoods_of):
         # An array of objects: pandas would take equally long lists for the rows of a matrix.
         column = np.full(len(answers), None, dtype=object)
         for place in asked[name]:
-            column[place] = lists.lists[name][of[place]]
+            column[place] = np.concatenate([lists.lists[name][number] for number in of[place]])
         table[name] = column
     return table
 

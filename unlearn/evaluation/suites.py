@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.console.once import warn_once
 from unlearn.data.splits import Judged, Quiz, Row, as_record, judgement, unseen_of
 from unlearn.data.tokens import Encoder
+from unlearn.evaluation.asking import asked_of
+from unlearn.evaluation.cut import REQUEST, capped_notes, cut_notes, scored_rows
 from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.membership import membership
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
-from unlearn.forward.generation import generate
+from unlearn.forward.generation import said
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.choice import accuracy
@@ -47,6 +52,8 @@ from unlearn.metrics.tofu import (
 )
 from unlearn.options.schema import EvaluationConfig, Words
 
+log = logging.getLogger(__name__)
+
 UTILITY_NAMES: dict[TruthRatioForm, str] = {
     "geometric": "model_utility",
     "arithmetic": "model_utility_arithmetic",
@@ -55,8 +62,6 @@ UTILITY_NAMES: dict[TruthRatioForm, str] = {
 
 NAMED = 10
 """Rows that a note names at most."""
-REQUEST = "forget"
-"""The split of the rows that the run is to forget, named like its task."""
 
 
 class Suite:
@@ -79,24 +84,23 @@ class Suite:
         self.config, self.encoder, self.compute = config, encoder, compute
         chosen: dict[Words, WordRule] = {Words.tofu: "tofu", Words.unicode: "unicode"}
         self.words = chosen.get(config.words, words)
-        self.rows = {name: list(rows)[: config.rows] for name, rows in evaluated.items()}
+        self.rows = {
+            name: list(rows)[: scored_rows(name, config.rows)] for name, rows in evaluated.items()
+        }
         self.judged = {name: judgement(name, judged) for name in self.rows}
         self.answers = [
             answer
             for name, rows in self.rows.items()
-            for answer in answers_to_score(encoder, name, rows)
+            for answer in answers_to_score(encoder, name, rows, self.judged[name].form != "text")
         ]
-        self.asked = [
-            (name, index, row)
-            for name, rows in self.rows.items()
-            if self.judged[name].asked
-            for index, row in enumerate(rows)
-        ]
+        questions = {name: rows for name, rows in self.rows.items() if self.judged[name].asked}
+        self.asked = asked_of(encoder, questions, self.answers, config.max_new_tokens)
         named = (quizzes or {}).items()
         self.quizzes = [ask(name, quiz, encoder, config) for name, quiz in named]
-        # As scored: where nothing stands ahead of a text, its first token is the prompt.
-        prompts = {(a.split, a.index): a.example.prompt for a in self.answers if a.kind == "answer"}
-        self.prompts = [prompts[name, index] for name, index, _ in self.asked]
+        self.prompts = [one.prompt for one in self.asked]
+        self.notes = cut_notes(encoder, self.rows)
+        for note in self.notes:
+            log.warning("%s", note)
         unseen = unseen_of([name for name, rows in self.rows.items() if rows], self.judged)
         self.attacked = (REQUEST, unseen) if self.rows.get(REQUEST) and unseen else ()
 
@@ -107,8 +111,8 @@ class Suite:
 
         The budgets of a batch are no part of it, since they change no score.
         """
-        answers = [(a.split, a.index, a.kind, a.number, a.example) for a in self.answers]
-        truths = [(name, index, row.question, row.answer) for name, index, row in self.asked]
+        answers = [(a.split, a.index, a.kind, a.number, a.windows) for a in self.answers]
+        truths = [(a.split, a.index, a.question, a.truth, a.most) for a in self.asked]
         texts = [row.answer for name in self.attacked for row in self.rows[name]]
         options = self.config.max_new_tokens, self.config.gradient_norm, self.words
         asked = repr((answers, truths, texts, self.prompts, options))
@@ -159,36 +163,51 @@ class Suite:
 
         Draws nothing at random, so evaluating changes nothing in a training that goes on.
         """
-        starts = GreedyStarts()
+        starts = GreedyStarts(dict(one.passage for one in self.asked if one.passage))
         scores = self.score(model, stage, starts)
-        texts = generate(
+        answers = said(
             model,
             self.encoder,
             self.prompts,
             self.compute,
-            self.config.max_new_tokens,
+            [one.most for one in self.asked],
             f"{stage}: answering",
             starts,
         )
         quizzes = [quiz.ask(model, self.encoder, self.compute, stage) for quiz in self.quizzes]
         # The words are compared when the model has nothing left to do.
         generations = []
-        for (split, index, row), text in zip(self.asked, texts, strict=True):
-            rouge_l, rouge_1 = rouge_recall(row.answer, text, self.words)
+        for one, answer in zip(self.asked, answers, strict=True):
+            text = answer.text.strip()
+            rouge_l, rouge_1 = rouge_recall(one.truth, text, self.words)
             generations.append(
                 {
-                    "split": split,
-                    "index": index,
-                    "question": row.question,
-                    "truth": row.answer,
+                    "split": one.split,
+                    "index": one.index,
+                    **({"row": one.row} if one.passage else {"ended": answer.ended}),
+                    "question": one.question,
+                    "truth": one.truth,
                     "answer": text,
                     "rougeL_recall": rouge_l,
                     "rouge1_recall": rouge_1,
                 }
             )
-        for quiz, answers in zip(self.quizzes, quizzes, strict=True):
-            generations += quiz.judge(answers, self.config.stemmer, self.words)
-        return summarise(scores, generations, reference, self.config.min_k, self.judged)
+        for quiz, texts in zip(self.quizzes, quizzes, strict=True):
+            generations += quiz.judge(texts, self.config.stemmer, self.words)
+        return self.summarised(scores, generations, reference)
+
+    def summarised(
+        self,
+        scores: pd.DataFrame,
+        generations: list[dict[str, Any]],
+        reference: Evaluation | None,
+    ) -> Evaluation:
+        """Return what the tables of this suite give, with what is to be said of it."""
+        found = summarise(scores, generations, reference, self.config.min_k, self.judged)
+        capped = capped_notes(generations, self.config.max_new_tokens)
+        for note in capped:
+            warn_once(log, f"{note} (said once)")
+        return replace(found, notes=[*found.notes, *self.notes, *capped])
 
     def score(
         self, model: LanguageModel, stage: str, starts: GreedyStarts | None = None

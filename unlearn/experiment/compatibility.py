@@ -101,13 +101,9 @@ def check_rows(
     until: str | float | None,
     splits: Splits,
     attacks: Mapping[str, Attack] | None = None,
-    scored: int | None = None,
 ) -> None:
-    """Raise DataError where rows do not offer what method, stop rule or attacks need.
-
-    `scored` is the option evaluation.rows: most rows of a split that attacks get to see.
-    """
-    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", [])[:scored])
+    """Raise DataError where rows do not offer what method, stop rule or attacks need."""
+    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", []))
     if method is not None:
         for objective, rows in ((method.forget, splits.forget), (method.retain, splits.retain)):
             try:

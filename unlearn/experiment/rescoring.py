@@ -62,7 +62,7 @@ def rescore(
             "rows by data=…"
         )
     reference = "none" if models.reference is None else models.reference.folder
-    check_rows(None, None, splits, settings.attacks, settings.evaluation.rows)
+    check_rows(None, None, splits, settings.attacks)
     check_conditions(settings.conditions, splits, settings.evaluation, reference)
     models.require(settings)
 

@@ -27,6 +27,7 @@ from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.best import require_known, way_of_best
+from unlearn.evaluation.cut import cut_notes
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
@@ -83,10 +84,9 @@ def executed(state: State) -> dict[str, Any]:
     try:
         settings = settings_of(state.cfg)
         state.splits = splits = settings.read()
-        scored = settings.evaluation.rows
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
-        check_rows(settings.method, settings.training.until, splits, settings.attacks, scored)
+        check_rows(settings.method, settings.training.until, splits, settings.attacks)
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         check_best(
             settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
@@ -209,11 +209,21 @@ class Run:
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
         return bench.original(load, preparation.key(model))
 
+    def say_what_is_cut(self, resources: RunResources) -> None:
+        """Say of the rows to learn from which answers are cut, where the suite did not say it."""
+        assert self.state.bench is not None
+        rows = {"forget": self.splits.forget, "retain": self.splits.retain}
+        for note in cut_notes(resources.encoder, rows):
+            if note not in self.state.bench.suite.notes:
+                log.warning("training: %s", note)
+                self.state.notes.append(f"training: {note}")
+
     def unlearn(self, plan: Plan, resources: RunResources) -> None:
         """Train the model as planned, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
         training = Unlearning(plan, resources, state.folder, self.record, state.clock)
         state.trainer = training.trainer
+        self.say_what_is_cut(resources)
         training.resume()
 
         def evaluate(stage: str) -> Metrics:

@@ -48,6 +48,9 @@ class State:
     catalogue: Catalogue = field(default_factory=Catalogue)
     """What is known of the metrics; filled by reader and measures."""
 
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of the run besides the notes of its evaluations."""
+
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
         self.names = describe_choices(self.cfg)
@@ -89,6 +92,7 @@ class State:
                 "model": {**self.names["model"], **models, "rounded": self.rounded},
             },
             self.stages,
+            notes=[*notes_of(self.stages), *self.notes],
             better=self.catalogue.better(self.metrics),
             verdict=verdict,
             overrides=self.overrides,
@@ -128,8 +132,7 @@ def record(
         "name": name,
         **{key: chosen[key] for key in ("seed", "method", "data", "model", "scheduler")},
         "metrics": metrics_of(stages),
-        "notes": notes_of(stages),
-        **more,
+        **{"notes": notes_of(stages), **more},
     }
 
 

@@ -157,13 +157,17 @@ def within_positions(
 
 @torch.no_grad()
 def remembers_by_column(model: LanguageModel) -> bool:
-    """Return whether the model takes and gives a cache of transformers under its usual name."""
+    """Return whether the model takes and gives a cache of which rows may leave.
+
+    One under another name, and states of a recurrence that cannot be parted by rows, are not.
+    """
     forward = getattr(model, "forward", model)
     if "past_key_values" not in inspect.signature(forward).parameters:
         return False
     token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
     output = model(input_ids=token, use_cache=True, **plain_output(model))
-    return getattr(output, "past_key_values", None) is not None
+    layers = getattr(getattr(output, "past_key_values", None), "layers", ())
+    return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)
 
 
 def _begun(row: Continued, starts: GreedyStarts | None, ends: Collection[int]) -> bool:

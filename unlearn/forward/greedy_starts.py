@@ -8,7 +8,7 @@ row and that of a pass token by token are the same up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unlearn.data.tokens import Example
 
@@ -16,18 +16,22 @@ from unlearn.data.tokens import Example
 class GreedyStarts:
     """The longest known beginning of the greedy answer to every prompt that was scored."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: Mapping[Example, int] | None = None) -> None:
+        """`within`: of these examples a prompt is also what ends before so many answer tokens."""
         self._known: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._within = within or {}
 
     def add(self, examples: Sequence[Example], choices: Sequence[int]) -> None:
         """Learn from the tokens (N,) that the model prefers to those of the answers, in order."""
         first = 0
         for example in examples:
-            count = len(example.answer)
-            known = agreed(example.answer, choices[first : first + count])
-            first += count
-            if len(known) > len(self.of(example.prompt)):
-                self._known[example.prompt] = known
+            chosen = choices[first : first + len(example.answer)]
+            first += len(example.answer)
+            for cut in {0, self._within.get(example, 0)}:
+                prompt = example.prompt + example.answer[:cut]
+                known = agreed(example.answer[cut:], chosen[cut:])
+                if len(known) > len(self.of(prompt)):
+                    self._known[prompt] = known
 
     def of(self, prompt: Sequence[int]) -> tuple[int, ...]:
         """Return the first tokens of the greedy answer, the end token among them if it is known."""

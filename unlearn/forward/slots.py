@@ -114,7 +114,7 @@ class Slots:
 class OwnCache:
     """The cache that the model made itself: rows leave it, but none joins the others.
 
-    For models with sliding windows, states of a recurrence or a cache of their own make.
+    For models with sliding windows or a cache of their own make.
     """
 
     def __init__(self, cache: Any, rows: int, columns: int, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import torch
 
 from unlearn.compute.checkpointing import recompute_activations
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, positions_of
+from unlearn.console.once import say_once, warn_once
 from unlearn.errors import ConfigurationError, first_line
 from unlearn.models.adapter import adapter_problems, base_of, is_adapter, merged
 from unlearn.options.schema import ModelConfig
+
+log = logging.getLogger(__name__)
 
 
 def is_folder_name(path: str) -> bool:
@@ -126,20 +130,37 @@ def files_of(config: ModelConfig, path: str) -> Path | None:
     return None if found is None else Path(found).parent
 
 
-POSITIONS = ("max_position_embeddings", "max_seq_len", "context_length", "n_positions", "n_ctx")
-"""What configurations call the positions of a model."""
 UNKNOWN_LENGTH = 2048
 """Tokens for a model that names no limit, as of a recurrent one."""
 
 
 def own_length(config: ModelConfig, path: str, tokenizer: Any) -> tuple[int, str]:
     """Return the most tokens that a checkpoint says it reads, and who says so."""
-    found = configuration_of(config, path).get_text_config()
-    named = ((getattr(found, name, None), f"its {name}") for name in POSITIONS)
-    limits = [(n, who) for n, who in named if isinstance(n, int) and n >= 8][:1]
+    positions = positions_of(configuration_of(config, path))
+    limits = [] if positions is None else [(positions, "its positions")]
     if 8 <= tokenizer.model_max_length < 10**9:  # else it is transformers' word for "unknown"
         limits.append((int(tokenizer.model_max_length), "its tokenizer's model_max_length"))
     return min(limits, default=(UNKNOWN_LENGTH, "it names no limit"))
+
+
+def longest_row(config: ModelConfig, path: str, tokenizer: Any) -> int:
+    """Return `model.max_length`, or what the checkpoint says where that is null.
+
+    Never more than the model has positions for, which is said.
+    """
+    if config.max_length is None:
+        length, who = own_length(config, path, tokenizer)
+        say_once(log, f"model.max_length: {length} tokens, by {who}")
+        return length
+    positions = positions_of(configuration_of(config, path))
+    if positions is None or positions >= config.max_length:
+        return config.max_length
+    warn_once(
+        log,
+        f"model.max_length={config.max_length}: the model has positions for {positions} tokens, "
+        "which is the most that a row may have here",
+    )
+    return positions
 
 
 def load_tokenizer(config: ModelConfig, path: str) -> Any:

@@ -27,7 +27,7 @@ from unlearn.models.load import (
     is_folder_name,
     load_tokenizer,
     load_weights,
-    own_length,
+    longest_row,
     ready,
     refuse_larger_tokenizer,
     refuse_quantized,
@@ -162,7 +162,8 @@ class Preparation:
     ) -> None:
         self.config, self.splits = config, splits
         self.compute = compute
-        self._length: int | None = config.max_length
+        # Of a given model it is known once its configuration is read.
+        self._length = config.max_length if config.path is None else None
         # A base without pretraining learns the general knowledge along with the rest.
         general = splits.general if config.path is None else []
         self.common = [*general, *splits.background]
@@ -335,9 +336,8 @@ class Preparation:
         config = self.config
         if config.path is not None:
             refuse_larger_tokenizer(config, folder, tokenizer)
-        if self._length is None:
-            self._length, who = own_length(config, folder, tokenizer)
-            log.info("model.max_length: %d tokens, by %s", self._length, who)
+            self._length = self._length or longest_row(config, folder, tokenizer)
+        assert self._length is not None  # `check_target` refuses it
         return Encoder(
             tokenizer,
             config.template.value,

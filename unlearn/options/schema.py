@@ -190,7 +190,7 @@ class ModelConfig(Ranged):
     max_length: int | None = option(512, Range("8 or more tokens", lambda tokens: tokens >= 8))
     """Most tokens of prompt and answer; longer answers are cut, and texts become windows. null =
     what the checkpoint says of itself: its positions, and its tokenizer's limit where that is
-    less."""
+    less. Never more than the model's own positions."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
@@ -282,14 +282,15 @@ class EvaluationConfig(Ranged):
     stop_when_accepted: bool = False
     """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
     max_new_tokens: int = option(200, ABOVE_ZERO)
-    """Longest generated answer."""
+    """Most tokens of a generated answer; how many answers are cut there is said."""
     generate_tokens: int | None = option(None, ABOVE_ZERO)
     """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
     need where 2 GiB hold their keys and values."""
     score_tokens: int = option(8192, ABOVE_ZERO)
     """Padded tokens of one scoring batch."""
     rows: int | None = option(None, ABOVE_ZERO)
-    """Most rows scored a split, for quick tries; null = all."""
+    """Most rows scored of a split, for quick tries; null = all. The forget set is never cut: what
+    is to be gone is always measured whole."""
     stemmer: bool = False
     """MUSE's verbmem and knowmem: compare stems instead of words, as OpenUnlearning does and MUSE
     itself does not. TOFU's measures always compare stems."""
