@@ -447,7 +447,7 @@ def test_every_model_validates(
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", nothing_loads)
     made = settings(f"model={name}", "model.device=cpu").model
     assert isinstance(made, ModelConfig)
-    assert (made.path is None) == (name == "tiny")
+    assert (made.path is None) == (name in ("tiny", "custom"))
     assert made.fine_tuning.epochs >= 1
 
 

@@ -212,3 +212,10 @@ def test_the_tiny_model_cannot_be_as_it_is(unlearn: Command) -> None:
     done = unlearn(*SMALL, "target=as_is")
     assert done.status == 2
     assert "target: as_is, but no model is given" in done.said
+
+
+def test_the_neutral_preset_wants_a_path(unlearn: Command) -> None:
+    done = unlearn("model=custom", "tracker=none")
+    assert done.status == 2
+    assert "model.path: not set" in done.said
+    assert "give model.path=FOLDER or hub id" in done.said

@@ -140,8 +140,9 @@ def check_target(
             )
         if config.max_length is None:
             raise ConfigurationError(
-                "model.max_length: null, but the tiny model has no length of its own; allowed: 8 "
-                "or more tokens"
+                "model.path: not set, and model.max_length=null (as in model=custom) asks for the "
+                "length of a checkpoint; give model.path=FOLDER or hub id, or for the tiny model a "
+                "number of tokens"
             )
     elif trains and reference == "train" and not may_teach(choice, splits):
         raise ConfigurationError(
