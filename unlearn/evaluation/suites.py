@@ -36,7 +36,7 @@ from unlearn.metrics.choice import accuracy
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.muse import quiz_scores
 from unlearn.metrics.privacy import PRIVLEAK_SHARE
-from unlearn.metrics.table import HITS
+from unlearn.metrics.table import HITS, sorted_once
 from unlearn.metrics.text import rouge_recall
 from unlearn.metrics.tofu import (
     RATIO_NAMES,
@@ -243,6 +243,7 @@ class Suite:
         return scores
 
 
+@sorted_once()
 def summarise(
     scores: pd.DataFrame,
     generations: list[dict[str, Any]],

@@ -11,6 +11,10 @@ averages it away.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 import pandas as pd
 
@@ -19,6 +23,24 @@ from unlearn.errors import UnlearnError
 HITS = "token_hits"
 LIKELIHOODS = ("token_log_p", "token_mean_log_p", "token_variance_log_p")
 """The columns that hold lists."""
+
+
+_sorted: ContextVar[dict[tuple[int, str], tuple[pd.DataFrame, pd.DataFrame]] | None] = ContextVar(
+    "sorted", default=None
+)
+
+
+@contextmanager
+def sorted_once() -> Iterator[None]:
+    """Sort the answers of a table once for all metrics that are computed in this context.
+
+    Nobody may change a table meanwhile, nor what :func:`answers_of` returns.
+    """
+    token = _sorted.set({})
+    try:
+        yield
+    finally:
+        _sorted.reset(token)
 
 
 def answers_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -30,6 +52,15 @@ def answers_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     Raises UnlearnError where the table holds several splits, no row of this kind, an answer that
     was scored twice, or an answer without tokens.
     """
+    known = _sorted.get()
+    if known is None:
+        return _answers_of(table, kind)
+    if (id(table), kind) not in known:  # the table is kept beside it, so that its id stays its own
+        known[id(table), kind] = table, _answers_of(table, kind)
+    return known[id(table), kind][1]
+
+
+def _answers_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     splits = list(table["split"].unique())
     if len(splits) > 1:
         raise UnlearnError(f"a metric reads the score table of one split; this one holds {splits}")
