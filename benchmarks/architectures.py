@@ -100,7 +100,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "RWKV": (
         "RwkvConfig",
-        {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32},
+        {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "attention_hidden_size": 32,
+            "rescale_every": 1,
+        },
     ),
     "RecurrentGemma": (
         "RecurrentGemmaConfig",

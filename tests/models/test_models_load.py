@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from support import tiny
 
+from benchmarks.architectures import random_model
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
-from unlearn.models.load import check_weights, load_weights, location_problems
+from unlearn.models.load import check_weights, load_weights, location_problems, ready
 from unlearn.models.prepare import describe_base
 from unlearn.options.schema import ModelConfig
 
@@ -97,3 +99,14 @@ def test_the_name_of_a_target_with_the_plain_template_is_what_it_was() -> None:
     assert described(None) == describe_base(ModelConfig(path="some/model"))
     names = {"dtype", "template", "max_length", "system_prompt", "chat_date", "fine_tuning"}
     assert set(described(None)) == names | {"path", "revision"}
+
+
+def test_a_pass_leaves_the_weights_as_they_were_loaded() -> None:
+    """RWKV of transformers halves weights in place in evaluation mode, and would save them so."""
+    model = random_model("RWKV", tiny.tokenizer())
+    loaded = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model = ready(model, ModelConfig(), torch.device("cpu"))
+    ids = torch.tensor([tiny.examples()[0].prompt])
+    with torch.no_grad():
+        model(input_ids=ids)
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
