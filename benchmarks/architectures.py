@@ -80,7 +80,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Mixtral": ("MixtralConfig", {**WIDE, **EXPERTS, "output_router_logits": True}),
     "GPT-OSS": ("GptOssConfig", {**WIDE, **EXPERTS, "sliding_window": 16}),
-    "Mamba": ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **DRAWN}),
+    "Mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8, **DRAWN}),
     "Mamba-2": (
         "Mamba2Config",
         {
