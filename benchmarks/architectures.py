@@ -84,10 +84,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "Mamba-2": (
         "Mamba2Config",
         {
-            "hidden_size": 32,
+            "hidden_size": 64,
             "num_hidden_layers": 2,
             "state_size": 16,
-            "num_heads": 8,
+            "num_heads": 16,
             "head_dim": 8,
             "n_groups": 1,
             "chunk_size": 16,
