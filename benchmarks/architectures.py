@@ -80,14 +80,14 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Mixtral": ("MixtralConfig", {**WIDE, **EXPERTS, "output_router_logits": True}),
     "GPT-OSS": ("GptOssConfig", {**WIDE, **EXPERTS, "sliding_window": 16}),
-    "Mamba": ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **DRAWN}),
+    "Mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8, **DRAWN}),
     "Mamba-2": (
         "Mamba2Config",
         {
-            "hidden_size": 32,
+            "hidden_size": 64,
             "num_hidden_layers": 2,
             "state_size": 16,
-            "num_heads": 8,
+            "num_heads": 16,
             "head_dim": 8,
             "n_groups": 1,
             "chunk_size": 16,
@@ -100,7 +100,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "RWKV": (
         "RwkvConfig",
-        {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32},
+        {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "attention_hidden_size": 32,
+            "rescale_every": 1,
+        },
     ),
     "RecurrentGemma": (
         "RecurrentGemmaConfig",

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from unlearn.compute.device import Compute
 from unlearn.data.batches import collate
 from unlearn.data.tokens import Example
-from unlearn.forward.decoding import left_padded
+from unlearn.forward.steps import left_padded
 
 
 def parts(count: int, rows: int) -> list[range]:

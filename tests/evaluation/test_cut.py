@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.command import QUICK, Command, row, write_rows
 from test_evaluation import half_taught
 
 from benchmarks.architectures import random_model
@@ -140,3 +141,20 @@ def test_no_row_is_longer_than_the_models_positions(
     assert "model.max_length=64" in line and "positions for 32" in line
     assert longest_row(replace(config, max_length=16), path, tokenizer) == 16
     assert longest_row(replace(config, max_length=None), path, tokenizer) == 32
+
+
+def test_a_run_says_what_training_cuts(unlearn: Command, tmp_path: Any) -> None:
+    """Of rows that are not scored too: once in the log, and in the notes of the summary."""
+    short = [row(f"Who keeps number {n}?", f"Number {n} is kept by Odile.") for n in range(4)]
+    write_rows(tmp_path / "forget.jsonl", [row("Who keeps the mill?", "Emil.")])
+    long = row("Who keeps the ferry?", "Runa keeps it, and so on and on. " * 20)
+    write_rows(tmp_path / "retain.jsonl", [*short, long])
+    files = ["data=files", *(f"data.{s}={tmp_path}/{s}.jsonl" for s in ("forget", "retain"))]
+    words = [word for word in QUICK if not word.startswith("data")]
+    done = unlearn(*words, *files, "model.max_length=64", "training.steps=3")
+    assert done.status == 0, done.said
+    (said_once,) = [line for line in done.log.splitlines() if "lose their tail" in line]
+    assert "WARNING" in said_once
+    assert "training: " in said_once and "1 of 5 of retain" in said_once
+    (note,) = [note for note in done.summary["notes"] if "lose their tail" in note]
+    assert note in said_once

@@ -13,7 +13,7 @@ from benchmarks.models import BEGIN, FINISH, PAGE, Found, changed_files, examine
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, of some architectures
 
-QUICK = ("MPT", "Mixtral", "Mamba", "RecurrentGemma", "Jamba")
+QUICK = ("MPT", "Mixtral", "Mamba", "RWKV", "RecurrentGemma", "Jamba")
 """Each takes a way of its own: by column, with a router, by state, in itself, by both."""
 
 

@@ -12,9 +12,10 @@ import torch
 import transformers
 from support import tiny
 
+from benchmarks.architectures import random_model
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
-from unlearn.models.load import check_weights, load_weights, location_problems
+from unlearn.models.load import check_weights, load_weights, location_problems, ready
 from unlearn.models.prepare import describe_base
 from unlearn.options.schema import Attention, ModelConfig
 
@@ -124,3 +125,14 @@ def test_the_architecture_chooses_its_attention(
     with torch.no_grad():
         one, other = (m.eval()(ids).logits for m in (model, load_weights(eager, str(tmp_path))))
     torch.testing.assert_close(one, other)
+
+
+def test_a_pass_leaves_the_weights_as_they_were_loaded() -> None:
+    """RWKV of transformers halves weights in place in evaluation mode, and would save them so."""
+    model = random_model("RWKV", tiny.tokenizer())
+    loaded = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model = ready(model, ModelConfig(), torch.device("cpu"))
+    ids = torch.tensor([tiny.examples()[0].prompt])
+    with torch.no_grad():
+        model(input_ids=ids)
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())

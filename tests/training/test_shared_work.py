@@ -16,6 +16,7 @@ from support.row_alone import MOST, generated_by_transformers, score_alone
 from support.taught import COLUMNS, half_taught, prompts, scored_answers
 from support.tiny import BFLOAT16, PAD, every_architecture
 
+from benchmarks.architectures import random_model
 from unlearn.console import progress
 from unlearn.console.once import say_once
 from unlearn.data.splits import Row
@@ -345,3 +346,21 @@ def test_what_a_model_knows_by_heart_is_not_generated() -> None:
         evaluation = suite.evaluate(model, "before", None)
     assert len(all_calls) == len(scoring)
     assert [line["answer"] for line in evaluation.generations] == [r.answer for r in tiny.ROWS]
+
+
+@pytest.mark.parametrize("name", ["MPT", "GPT-Neo, window of 16"])
+def test_a_tree_that_hardly_branches_does_not_vouch_for_one_that_does(name: str) -> None:
+    """In a chain columns are positions, so an architecture that mixes them up is right about it."""
+    model = random_model(name, tiny.tokenizer())
+    chain, wide = examples()[0].prompt, examples()[-1].prompt
+    answers = [(40, 41), (40, 41, 42), *((n, n + 1, *range(60, 80)) for n in (50, 53, 56))]
+    scored = [
+        Scored("forget", number, "answer", 0, Example(prompt, answer))
+        for number, (prompt, answer) in enumerate(
+            zip([chain] * 2 + [wide] * 3, answers, strict=True)
+        )
+    ]
+    assert len(tree_of(chain, answers[:2])) == tree_of(chain, answers[:2]).depth
+    assert any(len(part.trees) for part in passes(tiny.model(), [a.example for a in scored], 8192))
+    for nll, answer in zip(score(model, scored, tiny.COMPUTE)["nll_sum"], scored, strict=True):
+        assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)

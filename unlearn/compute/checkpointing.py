@@ -41,7 +41,7 @@ class Recomputed:
             self.layer.training = flag
 
 
-def recompute_activations(model: Any) -> None:
+def recompute_activations(model: LanguageModel) -> None:
     """Let every layer of a model in evaluation mode be recomputed in the backward pass.
 
     Raises ConfigurationError for a model that cannot, or whose numbers would not be those that it

@@ -81,7 +81,8 @@ class Encoder:
         self.template, self.reason = choose_template(tokenizer, template)
         self.max_length = max_length
         self.cut: dict[tuple[str, str], int] = {}
-        """Question and answer of every row that lost its tail → tokens that the row has."""
+        """Question and answer of every row that lost its tail → tokens that the row has. A text
+        loses none where it is learnt: it has windows."""
         self.system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         self.chat_date, self.chat_options = chat_date, dict(chat_options or {})
         self.chat: ChatTemplate | None = None
@@ -195,7 +196,7 @@ class Encoder:
             )
         if not question or self.chat is None or self.chat.end is None:
             ids = [*ids, self.tokenizer.eos_token_id]
-        if len(prompt) + len(ids) > self.max_length:
+        if question and len(prompt) + len(ids) > self.max_length:
             self.cut[question, answer] = len(prompt) + len(ids)
         return Example(tuple(prompt), tuple(ids[: self.max_length - len(prompt)]))
 

@@ -16,7 +16,7 @@ from unlearn.evaluation.scoring import Scored, score
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import write_json_atomic
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever scoring changes its results."""
 
 

@@ -165,7 +165,12 @@ def remembers_by_column(model: LanguageModel) -> bool:
     if "past_key_values" not in inspect.signature(forward).parameters:
         return False
     token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
-    output = model(input_ids=token, use_cache=True, **plain_output(model))
+    output = model(
+        input_ids=token,
+        attention_mask=torch.ones_like(token),
+        use_cache=True,
+        **plain_output(model),
+    )
     layers = getattr(getattr(output, "past_key_values", None), "layers", ())
     return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)
 

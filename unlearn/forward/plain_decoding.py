@@ -19,7 +19,11 @@ from unlearn.forward.decoding import TOKENS, Continued
 
 @torch.no_grad()
 def answer_plainly(
-    model: Any, rows: Sequence[Continued], ends: Collection[int], tokens: int | None, bar: Bar
+    model: LanguageModel,
+    rows: Sequence[Continued],
+    ends: Collection[int],
+    tokens: int | None,
+    bar: Bar,
 ) -> None:
     """Answer all rows; `tokens` bounds those of a batch, prompts and answers."""
 

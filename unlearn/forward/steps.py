@@ -7,7 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,14 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.data.batches import PAD
 from unlearn.forward.slots import OwnCache, Slots
 
-if TYPE_CHECKING:
-    from unlearn.forward.prefix import PrefixCache
+
+class Start(Protocol):
+    """Tokens that are read already, as many as its length."""
+
+    def __len__(self) -> int: ...
+
+    def kept(self, rows: int) -> Any:
+        """Return the cache of so many rows that have each read them."""
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tensor, Tensor]:
@@ -33,7 +39,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tenso
 
 
 def read_prompts(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], start: PrefixCache | None
+    model: LanguageModel, prompts: Sequence[Sequence[int]], start: Start | None
 ) -> tuple[Tensor, Any]:
     """Return the logits (B, V) behind every prompt, and the cache of P + T columns.
 

@@ -296,6 +296,10 @@ def way_out(path: str, error: Exception) -> str:
     return ""
 
 
+def _leave_as_it_is() -> None:
+    """Stand in for what changes weights on the way."""
+
+
 def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> Any:
     """Move the model to the device, in evaluation mode, and prepare it for training.
 
@@ -303,6 +307,11 @@ def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> An
     different weights, which the noise of dropout would drown.
     """
     model = model.to(device).eval()
+    for module in model.modules():
+        # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
+        # what is saved afterwards would be halved once more when it is loaded.
+        if hasattr(module, "_rescale_layers"):
+            vars(module)["_rescale_layers"] = _leave_as_it_is
     if config.gradient_checkpointing:
         recompute_activations(model)
     return model
