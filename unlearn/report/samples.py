@@ -14,6 +14,7 @@ Item = TypeVar("Item")
 SAMPLES = {
     "forget": 8,
     "retain": 4,
+    "general": 4,
     "forget/verbmem": 4,
     "forget/knowmem": 6,
     "retain/knowmem": 4,
