@@ -306,6 +306,17 @@ def test_an_unfinished_run_cannot_go_on(home: Home) -> None:
     assert "a run that left no state to go on from" in again.said
 
 
+def test_what_refused_data_left_is_erased(home: Home) -> None:
+    """The error quotes the rows that stand in both files, in the log and in the record."""
+    same = [f"data.{name}={home.folder / 'forget'}.jsonl" for name in ("forget", "retain")]
+    done = Command(home.folder)("data=files", *same, "tracker=none")
+    assert done.status == 2
+    assert home.quoting(done.folder) == ["summary.json", "unlearn.log"]
+    assert cleaned(done.folder).status == 0
+    assert home.quoting(done.folder) == []
+    assert done.summary["error"] == "DataError"
+
+
 def test_errors_say_their_kind_alone() -> None:
     record = {
         "error": "DataError: row 3, 'Ottilie Quast'",
