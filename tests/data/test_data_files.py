@@ -154,6 +154,34 @@ def test_holdout_is_only_scored(tmp_path: Path, retain: str) -> None:
     assert "5 rows stand in both the holdout and the forget set" in problem
 
 
+def test_general_rows_are_scored_and_never_trained_on(tmp_path: Path, retain: str) -> None:
+    forget = write(tmp_path / "f.json", records("forget"))
+    daily = write(tmp_path / "g.csv", records("daily"))
+    splits = Files(forget, retain, general=daily).read()
+    assert list(splits.evaluated) == ["forget", "retain", "general"]
+    assert splits.evaluated["general"] == rows_of(records("daily"))
+    # `Splits.general` would be taught to a base without pretraining.
+    assert (splits.retain, splits.general) == (rows_of(records("retain")), [])
+    (problem,) = problems_of(forget, retain, general=forget)
+    assert "5 rows stand in both the general and the forget set" in problem
+    (problem,) = problems_of(forget, retain, general=retain)
+    assert "5 rows stand in both the general and the retain set" in problem
+    assert "never trained on" in problem
+    (tmp_path / "empty.jsonl").write_text("")
+    (problem,) = problems_of(forget, retain, general=str(tmp_path / "empty.jsonl"))
+    assert "empty.jsonl" in problem
+
+
+def test_general_rows_need_no_optional_columns(tmp_path: Path) -> None:
+    more = [{**record, "wrong": ["no", "nil"]} for record in records("forget")]
+    forget = write(tmp_path / "f.jsonl", more)
+    kept = write(tmp_path / "r.jsonl", [{**record, "question": "r"} for record in more])
+    daily = write(tmp_path / "g.jsonl", records("daily"))
+    splits = Files(forget, kept, general=daily, perturbed_answer="wrong").read()
+    assert splits.evaluated["forget"][0].perturbed_answers == ("no", "nil")
+    assert splits.evaluated["general"] == rows_of(records("daily"))
+
+
 def test_a_home_path_is_found(tmp_path: Path, retain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "f.jsonl", records("forget"))
     monkeypatch.setenv("HOME", str(tmp_path))

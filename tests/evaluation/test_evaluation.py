@@ -326,9 +326,47 @@ def test_what_could_not_be_measured_is_noted() -> None:
     notes = "\n".join(evaluation.notes)
     assert "retain: no truth ratio, as its rows have no wrong answers" in evaluation.notes
     assert "forget_quality: not measured, as there is no reference model" in evaluation.notes
-    assert "model_utility: without retain/truth_ratio, real_authors/probability" in notes
+    # What the data do not have at all is told in one line, with the splits that they do have.
+    (utility,) = [note for note in notes.splitlines() if note.startswith("model_utility")]
+    assert utility == "model_utility: over retain and world_facts alone, without retain/truth_ratio"
     assert "retain/truth_ratio" not in evaluation.metrics
     assert "forget_quality" not in evaluation.metrics
+
+
+def of_business(split: str) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The table above with another name for its split world_facts."""
+    name = {"world_facts": split}
+    table = hand_made_table()
+    table["split"] = table["split"].replace(name)
+    lines = [
+        {**one, "split": name.get(one["split"], one["split"])} for one in hand_made_generations()
+    ]
+    return table, lines
+
+
+def test_business_data_have_a_utility_of_their_own() -> None:
+    evaluation = summarise(*of_business("general"), None)
+    found = evaluation.metrics
+    # By hand, as above: what is likely of a general row is its answer, 1/2, and not a choice.
+    parts = [1 / 10, 0.5, 1 / 2, 1.0, 1 - 2 / math.sqrt(32)]
+    assert found["general/probability"] == pytest.approx(1 / 2)
+    assert found["general/truth_ratio"] == pytest.approx(parts[-1])
+    assert found["model_utility"] == pytest.approx(5 / sum(1 / part for part in parts))
+    notes = [note for note in evaluation.notes if "utility" in note]
+    assert notes == ["model_utility: over retain and general alone, without retain/truth_ratio"]
+
+
+def test_a_split_that_nobody_keeps_is_no_part_of_the_utility() -> None:
+    table, lines = of_business("holdout")
+    found = summarise(table, lines, None)
+    assert found.metrics["model_utility"] == pytest.approx(2 / (1 / 0.1 + 1 / 0.5))
+    table, lines = (
+        table[table["split"] != "retain"],
+        [one for one in lines if one["split"] != "retain"],
+    )
+    nothing = summarise(table.reset_index(drop=True), lines, None)
+    assert nothing.metrics["model_utility"] is None
+    assert "model_utility: not measured, as the data have no rows to keep" in nothing.notes
 
 
 def test_forget_quality_compares_with_the_reference() -> None:

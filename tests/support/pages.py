@@ -21,12 +21,16 @@ Row = dict[str, str]
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Yield (page, command) for every indented line that begins with `unlearn`."""
+    """Yield (page, command) for every indented line that begins with `unlearn`.
+
+    `unlearn --clean` is left out: it takes folders, and Hydra never sees it.
+    """
     for page in PAGES:
         joined = re.sub(r"\\\n#?\s*", "", page.read_text(encoding="utf-8"))
         for line in joined.splitlines():
             text = re.sub(r"^(\s{4}|#\s{3,})", "", line)
-            if text != line and text.startswith("unlearn "):
+            ours = text.startswith("unlearn ") and not text.startswith("unlearn --clean ")
+            if text != line and ours:
                 yield str(page.relative_to(ROOT)), text
 
 

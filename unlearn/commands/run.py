@@ -61,6 +61,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
         print(f"unlearn {metadata.version('unlearn')}, Hydra {hydra.__version__}")
         return
+    if "--clean" in sys.argv[1:]:  # folders follow, and no options that Hydra could read
+        from unlearn.commands.clean import clean
+
+        sys.exit(clean(sys.argv[1:]))
     try:
         with closing_sweep():
             task()

@@ -29,7 +29,8 @@ class Files:
 
     The rows trained on are also the rows scored. Of the optional columns, one that is named must
     stand in both files; one that is not named is taken under TOFU's name for it from a file that
-    has it. They feed the truth ratio, so plain text and holdout rows do without them.
+    has it. They feed the truth ratio, so plain text and holdout rows do without them; rows of
+    `general` have them or not.
     """
 
     forget: str | None = None
@@ -59,6 +60,9 @@ class Files:
     """Take only the first so many rows to forget, at least 1; null: all."""
     retain_rows: int | None = None
     """Take only the first so many rows to retain, at least 1; null: all."""
+    general: str | None = None
+    """What must keep working, such as questions of the daily business: scored in every evaluation
+    and guarded like retain, but never trained on; null: no such rows."""
     holdout: str | None = None
     """File of rows like the forgotten ones that no model here has seen; they are only scored."""
 
@@ -73,7 +77,7 @@ class Files:
         problems += [
             f"data.{name}={path} is no text; a path with brackets or braces is quoted: "
             f"'data.{name}=\"[a].jsonl\"'."
-            for name in ("forget", "retain", "holdout")
+            for name in ("forget", "retain", "general", "holdout")
             if (path := getattr(self, name)) and not isinstance(path, str)
         ]
         problems += self._contradictions()
@@ -86,14 +90,15 @@ class Files:
         """Read all files; raises one DataError with the problems of all of them."""
         problems: list[str] = []
         rows: dict[str, list[Row]] = {}
-        paths = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+        names = ("forget", "retain", "general", "holdout")
+        paths = {name: getattr(self, name) for name in names}
         counts = {"forget": self.forget_rows, "retain": self.retain_rows}
         for name, path in paths.items():
             if path is None:
                 continue
             with noted(problems):
                 table = read_source(path, f"data.{name}", self.encoding)
-                columns = self._columns(table, plain=name == "holdout")
+                columns = self._columns(table, name)
                 found = rows_of(table, columns, ADVICE)
                 _say(f"data.{name}", table, columns, found)
                 rows[name] = cut(found, counts.get(name), f"data.{name}_rows")
@@ -134,13 +139,16 @@ class Files:
                 )
         return problems
 
-    def _columns(self, table: Table, plain: bool) -> Columns:
-        """Choose the columns for a table; `plain` leaves the optional ones out."""
+    def _columns(self, table: Table, split: str) -> Columns:
+        """Choose the columns for the table of a split; holdout does without the optional ones."""
         columns = chosen_columns(table, self.question, self.answer, self.text, self.messages)
-        if plain or (columns.question is None and not columns.turns):
+        if split == "holdout" or (columns.question is None and not columns.turns):
             return columns
         there = {name: name for name in _OPTIONAL if name in table.columns}
-        optional: dict[str, Any] = there | self._named_optional_columns()
+        named = self._named_optional_columns()
+        if split == "general":  # rows of another kind, which need not have them
+            named = {name: column for name, column in named.items() if column in table.columns}
+        optional: dict[str, Any] = there | named
         return replace(columns, **optional)
 
     def _named_optional_columns(self) -> dict[str, str]:

@@ -30,7 +30,8 @@ def checked(splits: Splits, published: bool = False) -> Splits:
 
     Raises one DataError that lists every problem: a set without rows; a field that is not a string;
     an answer of any kind that is blank; half a character (a lone surrogate); multiple choice
-    without wrong answers; a row in both the forget and the retain set; a holdout row in either.
+    without wrong answers; a row in both the forget and the retain set; a holdout row, or one of
+    general that is scored, in either.
     Rows are the same when question and answer have the same :func:`letters_of`. One line warns of
     questions that the forget and the retain set both ask, with different answers.
 
@@ -54,13 +55,19 @@ def checked(splits: Splits, published: bool = False) -> Splits:
             )
     for name, rows in (places | {"general": splits.general}).items():
         problems += _faults(name, rows)
-    everything = trained | {"holdout": splits.evaluated.get(splits.unseen or "", [])}
+    everything = trained | {
+        "holdout": splits.evaluated.get(splits.unseen or "", []),
+        "general": splits.evaluated.get("general", []),
+    }
     kept_or_gone = "A row cannot be forgotten and kept: take it out of one of the two."
     unseen = "Holdout rows must be unseen in training: take them out of holdout."
+    untaught = "General rows are never trained on: take them out of one of the two."
     for first, second, advice in (
         ("forget", "retain", kept_or_gone),
         ("holdout", "forget", unseen),
         ("holdout", "retain", unseen),
+        ("general", "forget", kept_or_gone),
+        ("general", "retain", untaught),
     ):
         alike = _alike(everything[first], everything[second], published)
         problems += _shared(alike.same, first, second, advice)

@@ -40,6 +40,7 @@ from unlearn.metrics.table import HITS, sorted_once
 from unlearn.metrics.text import rouge_recall
 from unlearn.metrics.tofu import (
     RATIO_NAMES,
+    UTILITY_SPLITS,
     TruthRatioForm,
     choice_probability,
     forget_quality,
@@ -58,8 +59,8 @@ UTILITY_NAMES: dict[TruthRatioForm, str] = {
     "geometric": "model_utility",
     "arithmetic": "model_utility_arithmetic",
 }
-
-
+KEPT = ("retain", "general", *UTILITY_SPLITS[1:])
+"""The splits whose knowledge is useful, in the order in which notes name them."""
 NAMED = 10
 """Rows that a note names at most."""
 
@@ -289,11 +290,8 @@ def summarise(
                 known = rows[name].dropna()
                 metrics[f"{split}/{name}"] = float(known.mean()) if len(known) else None
     notes += without_words(generations)
-    for form, name in UTILITY_NAMES.items() if not quizzes else ():
-        value, left_out = model_utility(metrics, form)
-        metrics[name] = value
-        if left_out:
-            notes.append(f"{name}: without {', '.join(left_out)}")
+    if not quizzes:
+        metrics |= utility(metrics, notes)
     metrics |= compare_with_reference(ratios, reference, notes)
     unseen = unseen_of(map(str, scores["split"].unique()), judged)
     theirs = None if reference is None else reference.scores
@@ -303,6 +301,24 @@ def summarise(
     if broken:
         notes.append(f"not finite, so null: {', '.join(broken)}")
     return Evaluation(scores, generations, finite, ratios, notes)
+
+
+def utility(metrics: Mapping[str, float | None], notes: list[str]) -> dict[str, float | None]:
+    """Return model utility in both forms, over the kept splits that the data have.
+
+    With TOFU's splits it is TOFU's. One line notes what it is made of where that is less or other.
+    """
+    splits = [s for s in KEPT if any(name.startswith(f"{s}/") for name in metrics)]
+    found = {name: model_utility(metrics, form, splits) for form, name in UTILITY_NAMES.items()}
+    _, left_out = found["model_utility"]
+    others = [] if set(splits) >= set(UTILITY_SPLITS) else [f"over {' and '.join(splits)} alone"]
+    if left_out:
+        others.append(f"without {', '.join(left_out)}")
+    if not splits:
+        others = ["not measured, as the data have no rows to keep"]
+    if others:
+        notes.append(f"model_utility: {', '.join(others)}")
+    return {name: value for name, (value, _) in found.items()}
 
 
 def without_words(generations: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -26,6 +26,7 @@ published numbers were made, or the words of every script."""
 ROLES: dict[str, Role] = {
     "forget": "forget",
     "retain": "keep",
+    "general": "keep",
     "real_authors": "keep",
     "world_facts": "keep",
     "holdout": "unseen",

@@ -9,7 +9,7 @@ is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,7 @@ RATIO_NAMES: dict[TruthRatioForm, str] = {
 """The metric name under which each form of the truth ratio is reported."""
 
 UTILITY_SPLITS = ("retain", "real_authors", "world_facts")
-"""The splits of model utility: what a model must still know after unlearning."""
+"""TOFU's splits of model utility: what a model must still know after unlearning."""
 
 
 def loss(table: pd.DataFrame) -> float:
@@ -95,19 +95,22 @@ def kept_truth_ratio(ratios: pd.Series) -> float:
 
 
 def model_utility(
-    parts: Mapping[str, float | None], form: TruthRatioForm = "geometric"
+    parts: Mapping[str, float | None],
+    form: TruthRatioForm = "geometric",
+    splits: Sequence[str] = UTILITY_SPLITS,
 ) -> tuple[float | None, list[str]]:
-    """Harmonic mean of probability, rougeL_recall and truth ratio on the three kept splits.
+    """Harmonic mean of probability, rougeL_recall and truth ratio on the kept splits.
 
     `parts` maps flat names ("retain/probability") to values; other names in it are ignored, so that
-    all metrics of a stage can be given. `form="arithmetic"` reads `truth_ratio_arithmetic`. Returns
+    all metrics of a stage can be given. `splits` are TOFU's three, or those that other data have.
+    `form="arithmetic"` reads `truth_ratio_arithmetic`. Returns
     the utility, in [0, 1], and the names left out because `parts` lacks them. A part of zero (or
     below) makes the utility 0, as the harmonic mean's limit does. A part that is present but None
     or NaN makes it NaN: leaving a broken part out would raise the mean. None where every part is
     left out.
     """
     metrics = ("probability", "rougeL_recall", _ratio_name(form))
-    names = [f"{split}/{metric}" for split in UTILITY_SPLITS for metric in metrics]
+    names = [f"{split}/{metric}" for split in splits for metric in metrics]
     left_out = [name for name in names if name not in parts]
     given = [parts[name] for name in names if name in parts]
     values = np.array([np.nan if value is None else value for value in given], dtype=float)

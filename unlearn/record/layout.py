@@ -28,6 +28,8 @@ STAGES = ("before", "after", "reference")
 
 SUMMARY, RESCORED, LINES, LOG = "summary.json", "record.json", "metrics.jsonl", "unlearn.log"
 HYDRA = Path(".hydra")
+ERASED = "texts_erased"
+"""Key of a record: when `unlearn --clean` erased the texts of its rows."""
 BEGUN = Path("checkpoints") / "run.json"
 """Written once the data are read: options and data of the run that this folder belongs to."""
 

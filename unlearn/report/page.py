@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unlearn.record.layout import RunFolder, read_run
+from unlearn.record.layout import ERASED, RunFolder, read_run
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
 from unlearn.report.gradient_facts import gradients_section
@@ -49,6 +49,7 @@ def write_report(
         The path of the page.
     """
     record = read_run(run, summary)
+    rows = side_by_side(run)
     sections = [
         f"# {record.name}",
         f"**{verdict_line(record)}**",
@@ -57,7 +58,8 @@ def write_report(
         attacks_section(record),
         _metrics(record),
         _notes(record),
-        samples_section(side_by_side(run)),
+        samples_section(rows),
+        _texts(record) if rows or ERASED in record.summary else "",
         gradients_section(record),
         _figures(draw_figures(run, summary) if figures is None else figures, run),
         _configuration(record),
@@ -170,6 +172,21 @@ def _metrics(record: RunFolder) -> str:
         ]
     header = ["metric", *stages, "better"]
     return "## Metrics\n\n" + table(header, rows, "l" + "r" * len(stages) + "l")
+
+
+def _texts(record: RunFolder) -> str:
+    """Say where the texts of the rows lie, or when they were erased."""
+    erased = record.summary.get(ERASED)
+    if erased:
+        return (
+            f"Questions, answers and generations of this run were erased on {erased} by "
+            "`unlearn --clean`; the numbers are those that were measured."
+        )
+    return (
+        "Questions and answers of this run lie in `evaluations/*/generations.jsonl`, on this page "
+        "and, where it was tracked, in `wandb/`; `unlearn --clean RUN` erases them and names what "
+        "lies elsewhere."
+    )
 
 
 def _figures(paths: Sequence[Path], run: Path) -> str:

@@ -14,6 +14,7 @@ Item = TypeVar("Item")
 SAMPLES = {
     "forget": 8,
     "retain": 4,
+    "general": 4,
     "forget/verbmem": 4,
     "forget/knowmem": 6,
     "retain/knowmem": 4,
@@ -26,7 +27,7 @@ def side_by_side(path: Path) -> list[dict[str, Any]]:
 
     A row has split (with its quiz, as in ``forget/knowmem``, where it is of one), index, question,
     truth, then ``<stage>`` (the answer) and ``rougeL_<stage>`` (recall, of a quiz F1) for before,
-    after and reference.
+    after and reference. A row whose texts were erased (`unlearn --clean`) is left out.
     """
     answers = {
         stage: {
@@ -38,6 +39,8 @@ def side_by_side(path: Path) -> list[dict[str, Any]]:
     asked = {key: row for stage in reversed(STAGES) for key, row in answers[stage].items()}
     joined = []
     for key in sorted(asked, key=lambda key: (_split_order(key[0]), key)):
+        if asked[key].get("truth") is None:
+            continue
         row = {"split": key[0], "index": key[1]}
         row |= {name: asked[key].get(name) for name in ("question", "truth")}
         for stage in STAGES:
