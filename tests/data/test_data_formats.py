@@ -423,7 +423,7 @@ def test_a_workbook_without_the_extra(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
     (tmp_path / "f.xlsx").write_bytes(b"PK")
-    assert "pip install -e '.[excel]' in the checkout" in problem_of(tmp_path / "f.xlsx", retain)
+    assert "pip install 'openpyxl" in problem_of(tmp_path / "f.xlsx", retain)
 
 
 # Columns

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from unlearn.data.records import Record, Table
-from unlearn.errors import DataError, first_line
+from unlearn.errors import DataError, first_line, to_install
 
 
 def read_workbook(content: bytes, source: str) -> Table:
@@ -20,8 +20,8 @@ def read_workbook(content: bytes, source: str) -> Table:
         import openpyxl
     except ImportError as error:
         raise DataError(
-            f"{source}: .xlsx files need openpyxl, which is not installed: pip install -e "
-            "'.[excel]' in the checkout, or save the sheet as CSV (UTF-8)."
+            f"{source}: .xlsx files need openpyxl, which is not installed: "
+            f"{to_install('excel')}, or save the sheet as CSV (UTF-8)."
         ) from error
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)

@@ -8,10 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError, first_line
+from unlearn.errors import ConfigurationError, first_line, to_install
 
 RECORD = "adapter_config.json"
-INSTALL = "pip install -e '.[lora]' in the checkout"
 
 
 def is_adapter(path: str) -> bool:
@@ -34,7 +33,7 @@ def adapter_problems(field: str, path: str, given: str | None) -> list[str]:
     what = f"{field}: {path!r} is a LoRA adapter"
     problems = []
     if find_spec("peft") is None:
-        problems.append(f"{what}, which needs peft to be merged: {INSTALL}")
+        problems.append(f"{what}, which needs peft to be merged: {to_install('lora')}")
     local = base.startswith((".", "/", "~")) or base.count("/") > 1
     if not base or (local and not Path(base).expanduser().is_dir()):
         named = f"of {base!r}, which is not there" if base else "that names no base model"

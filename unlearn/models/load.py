@@ -13,7 +13,7 @@ import torch
 from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.model import LanguageModel, positions_of
 from unlearn.console.once import say_once, warn_once
-from unlearn.errors import ConfigurationError, first_line
+from unlearn.errors import ConfigurationError, first_line, to_install
 from unlearn.models.adapter import adapter_problems, base_of, is_adapter, merged
 from unlearn.options.schema import ModelConfig
 
@@ -278,7 +278,7 @@ def way_out(path: str, error: Exception) -> str:
         if pieces and not (folder / "tokenizer.json").is_file() and not find_spec("sentencepiece"):
             return (
                 f"; its tokenizer lies in {pieces[0].name} alone, which needs one more package: "
-                "pip install -e '.[sentencepiece]' in the checkout"
+                + to_install("sentencepiece")
             )
         return ""
     if isinstance(error.__cause__, GatedRepoError) or "gated repo" in str(error):
