@@ -12,6 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from support.command import QUICK, Command, finish, start
+from support.forked import Forked
+from support.noting import NOTING, notes
 
 from unlearn.composition.launchers import EXTRAS, PRESETS
 from unlearn.composition.register import register
@@ -123,47 +125,6 @@ def test_a_launcher_that_is_not_installed_names_its_extra(unlearn: Command) -> N
     assert "pip install 'hydra-joblib-launcher" in done.err
 
 
-def note(script: Path) -> None:
-    """Write a module whose callback notes threads and memory at the end of each job."""
-    script.write_text(
-        """
-import json, os
-from pathlib import Path
-from hydra.experimental.callback import Callback
-
-class Note(Callback):
-    def on_job_end(self, config, job_return, **_):
-        import torch
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        held = {"threads": torch.get_num_threads(), "rss": pages * os.sysconf("SC_PAGE_SIZE")}
-        folder = Path(config.hydra.runtime.output_dir)
-        (folder / "note.json").write_text(json.dumps(held))
-""",
-        encoding="utf-8",
-    )
-
-
-def notes(folder: Path) -> list[dict[str, int]]:
-    paths = sorted(folder.glob("*/note.json"), key=lambda path: int(path.parent.name.split("-")[0]))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
-@pytest.mark.slow
-def test_workers_of_joblib_do_not_compute_with_more_threads_than_there_are_cores(
-    tmp_path: Path,
-) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    note(tmp_path / "noting.py")
-    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", *QUICK]
-    words += [f"hydra.sweep.dir={tmp_path}", "+hydra.callbacks.note._target_=noting.Note"]
-    done = finish(start(*words, cwd=tmp_path, PYTHONPATH=str(tmp_path)), tmp_path)
-    assert done.status == 0, done.said
-    assert "UserWarning" not in done.said
-    found = notes(tmp_path)
-    assert len(found) == 2
-    assert {one["threads"] for one in found} == {1}, "OMP_NUM_THREADS of the tests"
-
-
 def test_the_result_of_a_finished_job_holds_no_configuration() -> None:
     multirun, single = (OmegaConf.create({"hydra": {"mode": mode}}) for mode in (MULTI, RUN))
     done = JobReturn(cfg=multirun, hydra_cfg=multirun, status=JobStatus.COMPLETED)
@@ -176,12 +137,12 @@ def test_the_result_of_a_finished_job_holds_no_configuration() -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
-    note(tmp_path / "noting.py")
-    words = ["-m", "seed=range(14)", *QUICK, "training.steps=1"]
-    words += [f"hydra.sweep.dir={tmp_path}", "+hydra.callbacks.note._target_=noting.Note"]
-    done = finish(start(*words, cwd=tmp_path, PYTHONPATH=str(tmp_path)), tmp_path)
+    words = ["-m", "seed=range(14)", *QUICK, "training.steps=1", NOTING]
+    words += [f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    place = {"UNLEARN_TEST_NOTES": str(tmp_path / "notes")}
+    done = Forked(*words, cwd=tmp_path, said=tmp_path / "said", **place).finish(tmp_path)
     assert done.status == 0, done.said
-    found = notes(tmp_path)
+    found = notes(tmp_path / "notes")
     assert len(found) == 14
     sizes = [one["rss"] for one in found]
     grown = (min(sizes[-3:]) - min(sizes[2:5])) / 2**20

@@ -16,6 +16,7 @@ import pytest
 import torch
 from support.command import QUICK, SMALL, Command, Done, events_in, files_in, finish, start
 from support.forked import Forked
+from support.noting import NOTING, notes
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
@@ -393,18 +394,26 @@ def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path, unlearn: Comm
 def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
     tmp_path: Path, unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor do its workers compute with more threads than they were given."""
     words = ("-m", *KILLED, "seed=0,1,2")
+    place = {
+        "UNLEARN_TEST_NOTES": str(tmp_path / "notes"),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
     cache, draw, cut = str(tmp_path / "cache"), random.Random(0), tmp_path / "cut"
 
     def begin() -> Popen[str]:
         parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=cut")
-        return start(*words, *parallel, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache)
+        told = (*words, *parallel, NOTING)
+        return start(*told, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache, **place)
 
     times = int(os.environ.get("UNLEARN_TEST_KILLS", "2"))  # each takes three processes
     for _ in range(times):
         assert killed_after(draw.randint(8, 50), begin(), tmp_path, cut), "not enough left to kill"
     done = finish(begin(), cut)
     assert done.status == 0, done.said
+    assert "UserWarning" not in done.said
+    assert {one["threads"] for one in notes(tmp_path / "notes")} == {1}, "OMP_NUM_THREADS"
     whole = unlearn(*words)  # one after the other in this process, with another cache
     assert whole.status == 0, whole.said
     for job in range(3):
