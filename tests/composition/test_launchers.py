@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from support.command import QUICK, Command, finish, start
+from support.command import QUICK, Command
 from support.forked import Forked
 from support.noting import NOTING, notes
 
@@ -154,7 +154,7 @@ def test_submitit_runs_the_jobs_in_processes_of_their_own(tmp_path: Path) -> Non
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     words = ["-m", "hydra/launcher=submitit_local", "seed=0,1", *QUICK]
     words += [f"hydra.sweep.dir={tmp_path}"]
-    done = finish(start(*words, cwd=tmp_path), tmp_path)
+    done = Forked(*words, cwd=tmp_path, said=tmp_path / "said").finish(tmp_path)
     assert done.status == 0, done.said
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]
     assert [one["status"] for one in summaries] == ["completed"] * 2

@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import pytest
 import torch
 from support import tiny
 from support.command import QUICK, SMALL, Command
+from support.forked import Forked
 from support.lookup import ORIGINAL, TABLE, Lookup
 from support.taught import half_taught
 
@@ -65,26 +63,23 @@ def test_a_readme_has_ten_lines_or_so(name: str) -> None:
 def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> None:
     exported, found = commands(name)
     # What makes it small comes last, and changes neither example nor method.
-    done = subprocess.run(
-        [sys.executable, "-m", *found[number], *SHRUNK, f"hydra.run.dir={tmp_path}"],
-        cwd=ROOT,
-        env={**os.environ, **exported},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    name_of_it, *words = found[number]
+    assert name_of_it == "unlearn"
+    run = tmp_path / "run"
+    words += [*SHRUNK, f"hydra.run.dir={run}"]
+    done = Forked(*words, cwd=ROOT, said=tmp_path / "said", **exported).finish(run)
+    assert done.status == 0, done.said
+    summary = done.summary
     assert summary["status"] == "completed"
     if name == "own_method":
         assert summary["method"]["weighting"]["_target_"] == "capped_share.CappedShare"
-        text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+        text = (run / "metrics.jsonl").read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text.splitlines()]
         shares = [line["train/retain_share"] for line in lines if "train/lr" in line]
         assert len(set(shares)) > 1, "the share moves with the gradients"
     elif name == "own_objective":
         assert summary["method"]["forget"]["_target_"] == "inverted_hinge.InvertedHinge"
-        text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+        text = (run / "metrics.jsonl").read_text(encoding="utf-8")
         losses = [
             line["train/forget_loss"]
             for line in map(json.loads, text.splitlines())

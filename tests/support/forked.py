@@ -39,6 +39,7 @@ def _execute(words: tuple[str, ...], cwd: str, environment: dict[str, str], said
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(f"{said}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, number)
