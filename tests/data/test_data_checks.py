@@ -8,15 +8,9 @@ import pytest
 
 from unlearn.data import Row, Splits
 from unlearn.data.own_files import Files
-from unlearn.data.row_checks import (
-    checked,
-    count_problems,
-    cut,
-    learnt,
-    letters_of,
-    noted,
-    shown,
-)
+from unlearn.data.row_checks import checked, count_problems, cut
+from unlearn.data.sameness import learnt, letters_of
+from unlearn.data.telling import noted, shown
 from unlearn.data.tofu import Tofu
 from unlearn.errors import DataError
 

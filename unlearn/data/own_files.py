@@ -12,8 +12,9 @@ from unlearn.data.columns import Columns, rows_of
 from unlearn.data.conversations import unpacked, unread_of
 from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
-from unlearn.data.row_checks import checked, count_problems, cut, noted
+from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
+from unlearn.data.telling import counted, noted
 from unlearn.errors import ConfigurationError, DataError
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     said = [*table.remarks, taken]
     earlier = sum(any(turn.role == "assistant" for turn in row.before) for row in rows)
     if earlier:
-        said.append(f"earlier answers, in {_counted(earlier)}, are prompt alone")
+        said.append(f"earlier answers, in {counted(earlier)}, are prompt alone")
     read = columns.names()
     left = [repr(name) for name in table.columns if name not in read]
     inside = (unread_of(unpacked(record.get(name))) for record in table.records for name in read)
@@ -180,8 +181,4 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     if left:
         said.append(f"not read: {', '.join(left)}")
     if len(said) > 1 or (columns.question, columns.answer) != ("question", "answer"):
-        log.info("%s: %s of %s; %s", field, _counted(len(rows)), table.source, "; ".join(said))
-
-
-def _counted(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows} rows"
+        log.info("%s: %s of %s; %s", field, counted(len(rows)), table.source, "; ".join(said))

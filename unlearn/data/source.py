@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unlearn.data.records import Table
-from unlearn.data.row_checks import noted
 from unlearn.data.tables import SUFFIXES, read_table
+from unlearn.data.telling import noted
 from unlearn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -109,8 +109,7 @@ def _from_hub(
                     f"data.path={path} is no folder here, and the hub did not give {name} "
                     f"({type(error).__name__}: {error}). {advice}"
                 ) from error
-            places = [f"{path} {name}, row {number}" for number in range(1, len(records) + 1)]
-            tables[name] = Table(f"{path} {name}", records, places)
+            tables[name] = Table.numbered(f"{path} {name}", records)
     return tables
 
 

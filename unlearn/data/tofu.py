@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from unlearn.data.columns import Columns, rows_of
 from unlearn.data.records import Table
-from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
+from unlearn.data.row_checks import checked, count_problems, cut_both
+from unlearn.data.sameness import learnt
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import Row, Splits
+from unlearn.data.telling import noted
 from unlearn.errors import ConfigurationError, DataError
 
 _ADVICE = (
@@ -59,13 +61,9 @@ class Tofu:
     def read(self) -> Splits:
         """Read the request; raises one DataError with all that is wrong with its files."""
         rows = self._read_parts()
-        problems: list[str] = []
-        with noted(problems):
-            forget = cut(rows["forget"], self.forget_rows, "data.forget_rows")
-        with noted(problems):
-            retain = cut(rows["retain"], self.retain_rows, "data.retain_rows")
-        if problems:
-            raise DataError(problems)
+        forget, retain = cut_both(
+            rows["forget"], rows["retain"], self.forget_rows, self.retain_rows
+        )
         evaluated = {
             "forget": learnt(rows["scored forget"], forget),
             "retain": learnt(rows["scored retain"], retain),
