@@ -36,7 +36,7 @@ from unlearn.forward.generation import end_tokens, generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
 from unlearn.forward.prefix import prefix_cache
-from unlearn.models.prepare import all_rows, texts
+from unlearn.models.prepared import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig
 

@@ -14,7 +14,8 @@ from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
-from unlearn.models.load import check_weights, number_of_layers
+from unlearn.models.load import number_of_layers
+from unlearn.models.places import check_weights
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared

@@ -37,9 +37,11 @@ from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.metrics.catalogue import Way
 from unlearn.models.deliver import form_of, round_weights, save_unlearned
+from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
-from unlearn.models.prepare import Preparation, check_target
-from unlearn.models.prepared import Prepared
+from unlearn.models.prepare import Preparation
+from unlearn.models.prepared import Prepared, refuse_reference
+from unlearn.models.teaching import check_target
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
 from unlearn.record.lines import Record
@@ -124,7 +126,7 @@ class Run:
 
         preparation = Preparation(settings.model, self.splits, compute)
         with state.clock.spend("prepare_s"):
-            preparation.refuse_reference(settings.reference)
+            refuse_reference(settings.reference, self.splits)
             trains = settings.method is not None
             target = state.target = preparation.target(settings.target, trains)
             reference = preparation.reference(settings.reference, settings.subset, target)
@@ -139,10 +141,12 @@ class Run:
             bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
             if reference is not None:
-                load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
-                self.measure("reference", load_reference, preparation.key(reference))
+                load_reference = partial(
+                    preparation.load_beside, reference, encoder.tokenizer, "reference"
+                )
+                self.measure("reference", load_reference, key_of(settings.model, reference))
             model = preparation.load(target)
-            self.measure("before", lambda: model, preparation.key(target))
+            self.measure("before", lambda: model, key_of(settings.model, target))
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
@@ -160,8 +164,8 @@ class Run:
                 compute,
                 target.sha256,
                 load_reference,
-                preparation.key(target),
-                preparation.key(reference),
+                key_of(settings.model, target),
+                key_of(settings.model, reference),
             )
             form = form_of(settings.model)
             with state.clock.spend("train_s"):
@@ -207,7 +211,7 @@ class Run:
             return None
         model, tokenizer = preparation.named("attack_before", path), bench.suite.encoder.tokenizer
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
-        return bench.original(load, preparation.key(model))
+        return bench.original(load, key_of(self.settings.model, model))
 
     def say_what_is_cut(self, resources: RunResources) -> None:
         """Say of the rows to learn from which answers are cut, where the suite did not say it."""
