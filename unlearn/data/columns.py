@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
 from unlearn.data.records import Record, Table
@@ -29,15 +29,8 @@ class Columns:
 
     def names(self) -> list[str]:
         """The columns that a table must have."""
-        fields = (
-            self.question,
-            self.answer,
-            self.appended,
-            self.paraphrased_answer,
-            self.perturbed_answer,
-            self.paraphrased_question,
-        )
-        return [name for name in fields if name is not None]
+        named = (getattr(self, one.name) for one in fields(self) if one.name != "turns")
+        return [name for name in named if name is not None]
 
 
 def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:

@@ -26,9 +26,9 @@ def shown(value: object, length: int = 80) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def few(numbers: list[str], between: str = ", ") -> str:
+def few(numbers: list[str], between: str = ", ", most: int = NAMED) -> str:
     """Join the first of many numbers, those of a message that stays one line."""
-    return between.join(numbers[:NAMED]) + (" …" if len(numbers) > NAMED else "")
+    return between.join(numbers[:most]) + (" …" if len(numbers) > most else "")
 
 
 def counted(number: int, what: str = "row") -> str:

@@ -127,6 +127,17 @@ def levels_of(method: Method | None, until: str | float | None) -> dict[str, str
     return {"training.until": until, "method.forget.level": needed}
 
 
+def refuse_level_of_reference(method: Method | None, until: str | float | None) -> None:
+    """Raise ConfigurationError where a level is the reference's, of a run that has none."""
+    for name, level in levels_of(method, until).items():
+        if level == "reference":
+            raise ConfigurationError(
+                f"{name}: reference, but none can be had here (see the line above); give "
+                f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
+                "rows, or a number in nats a token"
+            )
+
+
 def check_conditions(
     conditions: Sequence[Condition],
     splits: Splits,

@@ -24,14 +24,19 @@ from unlearn.compute.device import compute_of
 from unlearn.console.libraries import silence_libraries
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
-from unlearn.errors import ConfigurationError, Rejected
+from unlearn.errors import Rejected
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.cut import cut_notes
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
-from unlearn.experiment.compatibility import check_best, check_conditions, check_rows, levels_of
+from unlearn.experiment.compatibility import (
+    check_best,
+    check_conditions,
+    check_rows,
+    refuse_level_of_reference,
+)
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
@@ -40,7 +45,7 @@ from unlearn.models.deliver import form_of, round_weights, save_unlearned
 from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
-from unlearn.models.prepared import Prepared, refuse_reference
+from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
@@ -131,7 +136,8 @@ class Run:
             target = state.target = preparation.target(settings.target, trains)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
-            require_reference(settings, reference)
+            if reference is None:
+                refuse_level_of_reference(settings.method, settings.training.until)
 
         with state.clock.spend("evaluate_s"):
             tokenizer = load_tokenizer(settings.model, target.folder)
@@ -237,17 +243,6 @@ class Run:
             return judge(settings.conditions, {**state.metrics, "after": metrics})["accepted"]
 
         state.outcome = training.run(evaluate, accepted)
-
-
-def require_reference(settings: Settings, reference: Prepared | None) -> None:
-    """Raise ConfigurationError where a level is the reference's and the run has none."""
-    for name, level in levels_of(settings.method, settings.training.until).items():
-        if level == "reference" and reference is None:
-            raise ConfigurationError(
-                f"{name}: reference, but none can be had here (see the line above); give "
-                f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
-                "rows, or a number in nats a token"
-            )
 
 
 def start_tracker(state: State, settings: Settings, splits: Splits) -> Sink:
