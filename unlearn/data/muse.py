@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unlearn.data.columns import Columns, rows_of
@@ -18,7 +19,7 @@ from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.sameness import learnt
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import USUAL, Judged, Quiz, Row, Splits
-from unlearn.data.telling import noted
+from unlearn.data.telling import together
 from unlearn.errors import ConfigurationError, DataError
 
 log = logging.getLogger(__name__)
@@ -141,14 +142,7 @@ class Muse:
         path = self._place()
         parts = self._columns()
         tables = read_configurations(path, list(parts), [], self._advice)
-        rows: dict[str, list[Row]] = {}
-        problems: list[str] = []
-        for name, columns in parts.items():
-            with noted(problems):
-                rows[name] = rows_of(tables[name], columns, self._advice)
-        if problems:
-            raise DataError(problems)
-        return rows
+        return together({k: partial(rows_of, tables[k], parts[k], self._advice) for k in parts})
 
     def _columns(self) -> dict[str, Columns]:
         """Return the configurations and splits that this request needs, with their columns."""

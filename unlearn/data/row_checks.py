@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from unlearn.data.sameness import (
     Pair,
@@ -20,7 +21,7 @@ from unlearn.data.sameness import (
     paired,
 )
 from unlearn.data.splits import Row, Splits
-from unlearn.data.telling import counted, noted
+from unlearn.data.telling import counted, together
 from unlearn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -101,14 +102,13 @@ def cut_both(
     forget: list[Row], retain: list[Row], forget_rows: int | None, retain_rows: int | None
 ) -> tuple[list[Row], list[Row]]:
     """Take the first rows of both sets; one DataError names every option that asks for more."""
-    problems: list[str] = []
-    with noted(problems):
-        forget = cut(forget, forget_rows, "data.forget_rows")
-    with noted(problems):
-        retain = cut(retain, retain_rows, "data.retain_rows")
-    if problems:
-        raise DataError(problems)
-    return forget, retain
+    rows = together(
+        {
+            "forget": partial(cut, forget, forget_rows, "data.forget_rows"),
+            "retain": partial(cut, retain, retain_rows, "data.retain_rows"),
+        }
+    )
+    return rows["forget"], rows["retain"]
 
 
 def count_problems(field: str, count: object) -> list[str]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from unlearn.errors import DataError
+
+Made = TypeVar("Made")
 
 NAMED = 5
 """Pairs of rows that a message names by number at most."""
 
 
-@contextmanager
-def noted(problems: list[str]) -> Iterator[None]:
-    """Note the problems of a DataError raised inside and go on, so that all are told at once."""
-    try:
-        yield
-    except DataError as error:
-        problems.extend(error.problems)
+def together(parts: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
+    """Make every part and return all of them; raises one DataError with the problems of all."""
+    made: dict[str, Made] = {}
+    problems: list[str] = []
+    for name, make in parts.items():
+        try:
+            made[name] = make()
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return made
 
 
 def shown(value: object, length: int = 80) -> str:

@@ -205,13 +205,3 @@ def _farthest(model: LanguageModel) -> float:
     config = model.config.get_text_config()
     windows = (getattr(config, name, None) for name in WINDOWS)
     return min((window for window in windows if window), default=float("inf"))
-
-
-def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:
-    """Return the share of computed tokens that are padding."""
-    real = padded = 0
-    for part in found:
-        lengths = list(map(len, part.trees)) or [len(examples[row]) for row in part.rows]
-        real += sum(lengths)
-        padded += max(lengths) * len(lengths)
-    return 1 - real / padded
