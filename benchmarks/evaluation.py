@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,17 +30,27 @@ from unlearn.compute.device import Compute, resolve_device
 from unlearn.data.batches import batches_by_length
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tofu import Tofu
-from unlearn.data.tokens import Encoder
+from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import end_tokens, generate
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, padding_share, passes
+from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, passes
 from unlearn.forward.prefix import prefix_cache
-from unlearn.models.prepare import all_rows, texts
+from unlearn.models.prepared import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig
 
 WIDTH = 100
+
+
+def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:
+    """Return the share of computed tokens that are padding."""
+    real = padded = 0
+    for part in found:
+        lengths = list(map(len, part.trees)) or [len(examples[row]) for row in part.rows]
+        real += sum(lengths)
+        padded += max(lengths) * len(lengths)
+    return 1 - real / padded
 
 
 def random_llama(tokenizer: Any) -> Any:

@@ -33,7 +33,7 @@ from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.experiment.settings import method_of
-from unlearn.models.prepare import all_rows, texts
+from unlearn.models.prepared import all_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.objectives import NegativeLogLikelihood
 from unlearn.options.parts import Problems

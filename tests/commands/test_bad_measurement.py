@@ -19,7 +19,7 @@ from support.refusals import refused
 
 from unlearn.errors import UnlearnError
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.suites import summarise
+from unlearn.evaluation.summarising import summarise
 
 
 def rule(text: str) -> str:

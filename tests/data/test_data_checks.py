@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from unlearn.data import Row, Splits
 from unlearn.data.own_files import Files
-from unlearn.data.row_checks import (
-    checked,
-    count_problems,
-    cut,
-    learnt,
-    letters_of,
-    noted,
-    shown,
-)
+from unlearn.data.row_checks import checked, count_problems, cut
+from unlearn.data.sameness import learnt, letters_of
+from unlearn.data.telling import shown, together
 from unlearn.data.tofu import Tofu
 from unlearn.errors import DataError
 
@@ -142,15 +137,18 @@ def test_a_right_count_is_no_problem(count: int | None) -> None:
     assert count_problems("data.retain_rows", count) == []
 
 
-def test_noted_problems_add_up() -> None:
-    problems: list[str] = []
-    with noted(problems):
-        raise DataError("first")
-    with noted(problems):
-        raise DataError(["second", "third"])
-    assert problems == ["first", "second", "third"]
-    with pytest.raises(ValueError, match="not ours"), noted(problems):
-        raise ValueError("not ours")
+def test_problems_of_parts_are_told_together() -> None:
+    def fails(error: Exception) -> None:
+        raise error
+
+    parts = {"one": partial(fails, DataError("first")), "none": lambda: None}
+    parts["two"] = partial(fails, DataError(["second", "third"]))
+    with pytest.raises(DataError) as told:
+        together(parts)
+    assert told.value.problems == ["first", "second", "third"]
+    assert together({"none": lambda: None}) == {"none": None}
+    with pytest.raises(ValueError, match="not ours"):
+        together(parts | {"other": partial(fails, ValueError("not ours"))})
 
 
 def test_shown_never_exceeds_its_length() -> None:

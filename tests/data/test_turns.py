@@ -24,7 +24,7 @@ from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.scoring import answers_to_score
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import generate
-from unlearn.models.prepare import texts
+from unlearn.models.prepared import texts
 from unlearn.models.tiny import tiny_model
 from unlearn.options.schema import EvaluationConfig, ModelConfig, TinyConfig
 

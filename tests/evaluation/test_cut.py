@@ -21,7 +21,7 @@ from unlearn.evaluation.cut import cut_notes
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import generate, said
-from unlearn.models.load import longest_row
+from unlearn.models.lengths import longest_row
 from unlearn.options.schema import EvaluationConfig, ModelConfig
 
 ROWS = {"forget": tiny.ROWS, "retain": tiny.ROWS[:3]}

@@ -25,7 +25,8 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import answers_to_score, score
-from unlearn.evaluation.suites import Suite, summarise
+from unlearn.evaluation.suites import Suite
+from unlearn.evaluation.summarising import summarise
 from unlearn.forward.generation import end_tokens, generate, said
 from unlearn.forward.steps import left_padded
 from unlearn.metrics.catalogue import WordRule

@@ -11,7 +11,8 @@ from support import tiny
 from unlearn.data.splits import USUAL, Judged, Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.names import catalogue_of, measurable
-from unlearn.evaluation.suites import Suite, summarise
+from unlearn.evaluation.suites import Suite
+from unlearn.evaluation.summarising import summarise
 from unlearn.options.schema import EvaluationConfig
 
 ROWS = [

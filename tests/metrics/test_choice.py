@@ -10,7 +10,7 @@ import pytest
 from unlearn.data.row_checks import checked
 from unlearn.data.splits import Judged, Row, Splits
 from unlearn.errors import DataError, UnlearnError
-from unlearn.evaluation.suites import summarise
+from unlearn.evaluation.summarising import summarise
 from unlearn.metrics.choice import accuracy
 
 

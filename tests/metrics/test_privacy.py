@@ -23,13 +23,14 @@ from unlearn.data.batches import collate
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
 from unlearn.errors import UnlearnError
-from unlearn.evaluation import token_scores
 from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.kept import evaluate_once
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, answers_to_score, score
-from unlearn.evaluation.suites import Suite, summarise
+from unlearn.evaluation.suites import Suite
+from unlearn.evaluation.summarising import summarise
 from unlearn.evaluation.token_scores import vocabulary_moments
+from unlearn.forward import passes
 from unlearn.metrics.catalogue import Catalogue
 from unlearn.metrics.memorization import extraction_strength
 from unlearn.metrics.privacy import (
@@ -271,7 +272,7 @@ class LargestTensor(TorchDispatchMode):
 def test_moments_are_made_part_by_part(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(40, 1000, generator=torch.Generator().manual_seed(1))
     expected = vocabulary_moments(logits, torch.arange(40))
-    monkeypatch.setattr(token_scores, "ELEMENTS", elements)
+    monkeypatch.setattr(passes, "ELEMENTS", elements)
     with LargestTensor() as largest:
         found = vocabulary_moments(logits, torch.arange(40))
     for one, other in zip(found, expected, strict=True):

@@ -14,8 +14,9 @@ from support.command import AUTOCAST, Command, row, write_rows
 
 from unlearn.errors import ConfigurationError
 from unlearn.models import adapter
-from unlearn.models.load import load_tokenizer, load_weights, location_problems
-from unlearn.models.prepare import hash_model
+from unlearn.models.identity import hash_model
+from unlearn.models.load import load_tokenizer, load_weights
+from unlearn.models.places import location_problems
 from unlearn.options.schema import ModelConfig
 
 peft = pytest.importorskip("peft", reason="needs the extra lora")

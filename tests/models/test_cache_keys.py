@@ -12,7 +12,8 @@ from support import tiny
 from support.command import AUTOCAST, Command, row, write_rows
 
 from unlearn.data.splits import Splits
-from unlearn.models.prepare import Preparation, describe_base
+from unlearn.models.identity import describe_base, key_of
+from unlearn.models.prepare import Preparation
 from unlearn.options.schema import Attention, ModelConfig
 from unlearn.storage.weights import hash_weights
 
@@ -57,7 +58,7 @@ def names(folder: Path, **options: object) -> tuple[str | None, str]:
     """What names the tables of a model, and a target that is made from it."""
     config = ModelConfig(path=str(folder), **options)
     preparation = Preparation(config, Splits("own", [], [], {}), tiny.COMPUTE)
-    key = preparation.key(preparation.named("target", str(folder)))
+    key = key_of(config, preparation.named("target", str(folder)))
     return key, json.dumps(describe_base(config), sort_keys=True)
 
 

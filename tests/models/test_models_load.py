@@ -15,8 +15,9 @@ from support import tiny
 from benchmarks.architectures import random_model
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
-from unlearn.models.load import check_weights, load_weights, location_problems, ready
-from unlearn.models.prepare import describe_base
+from unlearn.models.identity import describe_base
+from unlearn.models.load import load_weights, ready
+from unlearn.models.places import check_weights, location_problems
 from unlearn.options.schema import Attention, ModelConfig
 
 QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}

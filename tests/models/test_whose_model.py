@@ -13,7 +13,7 @@ from support.command import SMALL, Command, Done, clean_hydra, row, write_rows
 
 from unlearn.composition.own_model import model_name
 from unlearn.composition.register import register
-from unlearn.models.load import own_length
+from unlearn.models.lengths import own_length
 from unlearn.options.schema import ModelConfig
 from unlearn.storage.weights import hash_weights
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.data.tokens import Example
 
@@ -47,16 +48,13 @@ class Batch:
 
 def collate(examples: Sequence[Example], rows: Sequence[int], pad: int = PAD) -> Batch:
     """Return one right-padded batch of `examples`, whose indices in their set are `rows`."""
-    longest = max(len(example) for example in examples)
-    ids = torch.full((len(examples), longest), pad, dtype=torch.long)
-    attention = torch.zeros((len(examples), longest), dtype=torch.long)
-    answer = torch.zeros((len(examples), longest), dtype=torch.bool)
-    for row, example in enumerate(examples):
-        ids[row, : len(example)] = torch.tensor(example.prompt + example.answer)
-        attention[row, : len(example)] = 1
-        answer[row, len(example.prompt) : len(example)] = True
+    unpadded = [torch.tensor(example.prompt + example.answer) for example in examples]
+    ids = pad_sequence(unpadded, batch_first=True, padding_value=pad)
+    begins = torch.tensor([[len(example.prompt)] for example in examples])
+    columns, ends = torch.arange(ids.shape[1]), torch.tensor([[len(e)] for e in examples])
+    real, answer = columns < ends, (columns >= begins) & (columns < ends)
     tokens = sum(len(example.answer) for example in examples)
-    return Batch(ids, attention, answer, torch.tensor(list(rows)), tokens)
+    return Batch(ids, real.long(), answer, torch.tensor(list(rows)), tokens)
 
 
 class SeededOrder:

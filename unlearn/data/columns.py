@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
 from unlearn.data.records import Record, Table
-from unlearn.data.row_checks import shown
 from unlearn.data.splits import Row, Turn
+from unlearn.data.telling import shown
 from unlearn.errors import DataError
 
 
@@ -31,15 +29,8 @@ class Columns:
 
     def names(self) -> list[str]:
         """The columns that a table must have."""
-        fields = (
-            self.question,
-            self.answer,
-            self.appended,
-            self.paraphrased_answer,
-            self.perturbed_answer,
-            self.paraphrased_question,
-        )
-        return [name for name in fields if name is not None]
+        named = (getattr(self, one.name) for one in fields(self) if one.name != "turns")
+        return [name for name in named if name is not None]
 
 
 def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
@@ -126,10 +117,7 @@ def _optional_text(record: Record, column: str | None) -> str | None:
 def _texts(record: Record, column: str | None) -> tuple[str, ...]:
     if column is None:
         return ()
-    cell = record.get(column)
-    if isinstance(cell, str):  # CSV has no lists: there the cell holds one written as JSON
-        with suppress(json.JSONDecodeError):
-            cell = json.loads(cell)
+    cell = unpacked(record.get(column))
     if not isinstance(cell, list) or not cell:
         raise ValueError(f'{column!r} is not a list of wrong answers such as ["a", "b"]')
     return tuple(_text({column: text}, column) for text in cell)

@@ -6,8 +6,8 @@ import logging
 import re
 from typing import Any
 
-from unlearn.data.row_checks import few
 from unlearn.data.splits import Row, Splits
+from unlearn.data.telling import counted, few
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def warn_of_control_tokens(tokenizer: Any, splits: Splits) -> None:
             "%s of the data, rows %s, hold%s strings that the tokenizer reads as control tokens, "
             "not as text: %s. What is learnt and scored there is the token; write the rows "
             "otherwise unless that is meant.",
-            "1 row" if count == 1 else f"{count} rows",
+            counted(count),
             "; ".join(places),
             "s" if count == 1 else "",
             ", ".join(sorted(found)),

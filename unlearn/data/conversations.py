@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
-from unlearn.data.row_checks import shown
 from unlearn.data.splits import Turn
+from unlearn.data.telling import shown
 
 _KEYS = (("role", "content"), ("from", "value"))
 _ROLES = {

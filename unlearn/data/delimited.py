@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from unlearn.data.records import Record, Table
-from unlearn.data.row_checks import shown
+from unlearn.data.telling import shown
 from unlearn.errors import DataError
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

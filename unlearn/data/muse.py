@@ -11,12 +11,15 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unlearn.data.columns import Columns, rows_of
-from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
+from unlearn.data.row_checks import checked, count_problems, cut_both
+from unlearn.data.sameness import learnt
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import USUAL, Judged, Quiz, Row, Splits
+from unlearn.data.telling import together
 from unlearn.errors import ConfigurationError, DataError
 
 log = logging.getLogger(__name__)
@@ -97,13 +100,7 @@ class Muse:
         rows = self._read_parts()
         forget, others = self._request(rows)
         retain = _without(rows["raw/retain1"], forget, "raw/retain1")
-        problems: list[str] = []
-        with noted(problems):
-            forget = cut(forget, self.forget_rows, "data.forget_rows")
-        with noted(problems):
-            retain = cut(retain, self.retain_rows, "data.retain_rows")
-        if problems:
-            raise DataError(problems)
+        forget, retain = cut_both(forget, retain, self.forget_rows, self.retain_rows)
         names = ("forget", "retain", "holdout")
         return checked(
             Splits(
@@ -145,14 +142,7 @@ class Muse:
         path = self._place()
         parts = self._columns()
         tables = read_configurations(path, list(parts), [], self._advice)
-        rows: dict[str, list[Row]] = {}
-        problems: list[str] = []
-        for name, columns in parts.items():
-            with noted(problems):
-                rows[name] = rows_of(tables[name], columns, self._advice)
-        if problems:
-            raise DataError(problems)
-        return rows
+        return together({k: partial(rows_of, tables[k], parts[k], self._advice) for k in parts})
 
     def _columns(self) -> dict[str, Columns]:
         """Return the configurations and splits that this request needs, with their columns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from unlearn.data.column_names import ADVICE, chosen_columns
@@ -12,9 +13,10 @@ from unlearn.data.columns import Columns, rows_of
 from unlearn.data.conversations import unpacked, unread_of
 from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
-from unlearn.data.row_checks import checked, count_problems, cut, noted
+from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
-from unlearn.errors import ConfigurationError, DataError
+from unlearn.data.telling import counted, together
+from unlearn.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ class Files:
         problems += [
             f"data.{name}={path} is no text; a path with brackets or braces is quoted: "
             f"'data.{name}=\"[a].jsonl\"'."
-            for name in ("forget", "retain", "general", "holdout")
+            for name in _FILES
             if (path := getattr(self, name)) and not isinstance(path, str)
         ]
         problems += self._contradictions()
@@ -88,23 +90,18 @@ class Files:
 
     def read(self) -> Splits:
         """Read all files; raises one DataError with the problems of all of them."""
-        problems: list[str] = []
-        rows: dict[str, list[Row]] = {}
-        names = ("forget", "retain", "general", "holdout")
-        paths = {name: getattr(self, name) for name in names}
-        counts = {"forget": self.forget_rows, "retain": self.retain_rows}
-        for name, path in paths.items():
-            if path is None:
-                continue
-            with noted(problems):
-                table = read_source(path, f"data.{name}", self.encoding)
-                columns = self._columns(table, name)
-                found = rows_of(table, columns, ADVICE)
-                _say(f"data.{name}", table, columns, found)
-                rows[name] = cut(found, counts.get(name), f"data.{name}_rows")
-        if problems:
-            raise DataError(problems)
+        given = [name for name in _FILES if getattr(self, name) is not None]
+        rows = together({name: partial(self._rows, name) for name in given})
         return checked(Splits("files", rows["forget"], rows["retain"], evaluated=rows))
+
+    def _rows(self, split: str) -> list[Row]:
+        """Read the rows of one option, and say how where that is not as usual."""
+        field = f"data.{split}"
+        table = read_source(getattr(self, split), field, self.encoding)
+        columns = self._columns(table, split)
+        rows = rows_of(table, columns, ADVICE)
+        _say(field, table, columns, rows)
+        return cut(rows, getattr(self, f"{split}_rows", None), f"{field}_rows")
 
     def _contradictions(self) -> list[str]:
         """Say which options cannot go together, and which encoding nobody knows."""
@@ -156,6 +153,7 @@ class Files:
         return {name: column for name, column in named.items() if column is not None}
 
 
+_FILES = ("forget", "retain", "general", "holdout")
 _OPTIONAL = ("paraphrased_answer", "perturbed_answer", "paraphrased_question")
 
 
@@ -171,7 +169,7 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     said = [*table.remarks, taken]
     earlier = sum(any(turn.role == "assistant" for turn in row.before) for row in rows)
     if earlier:
-        said.append(f"earlier answers, in {_counted(earlier)}, are prompt alone")
+        said.append(f"earlier answers, in {counted(earlier)}, are prompt alone")
     read = columns.names()
     left = [repr(name) for name in table.columns if name not in read]
     inside = (unread_of(unpacked(record.get(name))) for record in table.records for name in read)
@@ -180,8 +178,4 @@ def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:
     if left:
         said.append(f"not read: {', '.join(left)}")
     if len(said) > 1 or (columns.question, columns.answer) != ("question", "answer"):
-        log.info("%s: %s of %s; %s", field, _counted(len(rows)), table.source, "; ".join(said))
-
-
-def _counted(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows} rows"
+        log.info("%s: %s of %s; %s", field, counted(len(rows)), table.source, "; ".join(said))

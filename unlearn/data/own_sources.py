@@ -100,6 +100,5 @@ def _data_set(name: str, rest: tuple[str, ...], named: str) -> Table:
         ) from error
     if not records:
         raise DataError(f"{named}: the split {split!r} has no rows.")
-    places = [f"{name} {split}, row {number}" for number in range(1, len(records) + 1)]
     remark = f"split {split!r}" + (f" of {configuration!r}" if configuration else "")
-    return replace(Table(name, records, places), remarks=(remark,))
+    return replace(Table.numbered(f"{name} {split}", records, (remark,)), source=name)

@@ -17,6 +17,12 @@ class Table:
     remarks: tuple[str, ...] = ()
     """How the source was read, where that was found out rather than told: encoding, cells."""
 
+    @classmethod
+    def numbered(cls, source: str, records: list[Record], remarks: tuple[str, ...] = ()) -> Table:
+        """Return a table of which a record's place is its number."""
+        places = [f"{source}, row {number}" for number in range(1, len(records) + 1)]
+        return cls(source, records, places, remarks)
+
     @property
     def columns(self) -> list[str]:
         """Every column name, in order of first appearance: JSON records need not agree."""

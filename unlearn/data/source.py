@@ -9,11 +9,12 @@ import logging
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from unlearn.data.records import Table
-from unlearn.data.row_checks import noted
 from unlearn.data.tables import SUFFIXES, read_table
+from unlearn.data.telling import together
 from unlearn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -51,22 +52,20 @@ def _from_folder(
     missing = [_label(name) for name in required if not files[name]]
     if missing:
         raise DataError(f"data.path={folder} lacks {', '.join(missing)}. {advice}")
-    tables: dict[str, Table] = {}
-    problems: list[str] = []
-    for name, parts in files.items():
-        if not parts:
+    for name in optional:
+        if not files[name]:
             log.info("%s has no %s: that split is not scored", folder, _label(name))
-            continue
-        with noted(problems):
-            read = [read_table(part, "data.path") for part in parts]
-            tables[name] = Table(
-                read[0].source if len(read) == 1 else str(folder / name),
-                [record for table in read for record in table.records],
-                [place for table in read for place in table.places],
-            )
-    if problems:
-        raise DataError(problems)
-    return tables
+    return together({n: partial(_joined, folder / n, parts) for n, parts in files.items() if parts})
+
+
+def _joined(place: Path, parts: list[Path]) -> Table:
+    """Read the files of one configuration, in their order, as one table."""
+    read = [read_table(part, "data.path") for part in parts]
+    return Table(
+        read[0].source if len(read) == 1 else str(place),
+        [record for table in read for record in table.records],
+        [place for table in read for place in table.places],
+    )
 
 
 def _label(name: str) -> str:
@@ -109,8 +108,7 @@ def _from_hub(
                     f"data.path={path} is no folder here, and the hub did not give {name} "
                     f"({type(error).__name__}: {error}). {advice}"
                 ) from error
-            places = [f"{path} {name}, row {number}" for number in range(1, len(records) + 1)]
-            tables[name] = Table(f"{path} {name}", records, places)
+            tables[name] = Table.numbered(f"{path} {name}", records)
     return tables
 
 

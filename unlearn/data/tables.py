@@ -12,13 +12,14 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from unlearn.data.delimited import read_delimited
 from unlearn.data.encodings import decode
 from unlearn.data.records import Record, Table
-from unlearn.data.row_checks import shown
 from unlearn.data.spreadsheets import read_workbook
+from unlearn.data.telling import shown
 from unlearn.errors import DataError
 
 TEXT = "text"
@@ -132,8 +133,9 @@ def _wrapped(text: str, source: str) -> Table | None:
 
 
 def _rows(records: list[object], source: str) -> Table:
-    places = [f"{source}, row {number}" for number in range(1, len(records) + 1)]
-    return Table(source, [_object(*pair) for pair in zip(records, places, strict=True)], places)
+    return Table.numbered(
+        source, [_object(row, f"{source}, row {n}") for n, row in enumerate(records, start=1)]
+    )
 
 
 def _object(record: object, place: str) -> Record:
@@ -143,10 +145,6 @@ def _object(record: object, place: str) -> Record:
             'a row looks like {"question": "…", "answer": "…"}.'
         )
     return record
-
-
-def _read_tabs(text: str, source: str) -> Table:
-    return read_delimited(text, source, tabs=True)
 
 
 def _read_text(text: str, source: str) -> Table:
@@ -176,14 +174,14 @@ def _read_parquet(content: bytes, source: str) -> Table:
         records = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{source}: not a readable Parquet file ({error}).") from error
-    return Table(source, records, [f"{source}, row {n}" for n in range(1, len(records) + 1)])
+    return Table.numbered(source, records)
 
 
 _TEXTS: dict[str, Callable[[str, str], Table]] = {
     ".json": _read_json,
     ".jsonl": _read_json,
     ".csv": read_delimited,
-    ".tsv": _read_tabs,
+    ".tsv": partial(read_delimited, tabs=True),
     ".txt": _read_text,
 }
 _BINARY: dict[str, Callable[[bytes, str], Table]] = {

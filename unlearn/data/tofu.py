@@ -7,13 +7,16 @@ facts about the world show what else a method damages.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from unlearn.data.columns import Columns, rows_of
 from unlearn.data.records import Table
-from unlearn.data.row_checks import checked, count_problems, cut, learnt, noted
+from unlearn.data.row_checks import checked, count_problems, cut_both
+from unlearn.data.sameness import learnt
 from unlearn.data.source import read_configurations
 from unlearn.data.splits import Row, Splits
+from unlearn.data.telling import together
 from unlearn.errors import ConfigurationError, DataError
 
 _ADVICE = (
@@ -59,13 +62,9 @@ class Tofu:
     def read(self) -> Splits:
         """Read the request; raises one DataError with all that is wrong with its files."""
         rows = self._read_parts()
-        problems: list[str] = []
-        with noted(problems):
-            forget = cut(rows["forget"], self.forget_rows, "data.forget_rows")
-        with noted(problems):
-            retain = cut(rows["retain"], self.retain_rows, "data.retain_rows")
-        if problems:
-            raise DataError(problems)
+        forget, retain = cut_both(
+            rows["forget"], rows["retain"], self.forget_rows, self.retain_rows
+        )
         evaluated = {
             "forget": learnt(rows["scored forget"], forget),
             "retain": learnt(rows["scored retain"], retain),
@@ -94,14 +93,9 @@ class Tofu:
         optional = parts["holdout"].name
         required = [part.name for part in parts.values() if part.name != optional]
         tables = read_configurations(self.path, required, [optional], _ADVICE)
-        rows: dict[str, list[Row]] = {}
-        problems: list[str] = []
-        for key, part in parts.items():
-            if part.name in tables:
-                with noted(problems):
-                    rows[key] = _rows(tables[part.name], part)
-        if problems:
-            raise DataError(problems)
+        there = {key: part for key, part in parts.items() if part.name in tables}
+        rows = together({key: partial(_rows, tables[p.name], p) for key, p in there.items()})
+        problems = []
         for name in ("forget", "retain"):
             scored = rows[f"scored {name}"]
             strangers = len(scored) - len(learnt(scored, rows[name]))

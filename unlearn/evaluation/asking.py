@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.scoring import Scored
+from unlearn.forward.generation import Said
+from unlearn.metrics.catalogue import WordRule
+from unlearn.metrics.text import rouge_recall
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,21 @@ class Ask:
     """New tokens of an answer."""
     passage: tuple[Example, int] | None = None
     """The window that is to be gone on with, and how many of its tokens are given."""
+
+    def judge(self, said: Said, words: WordRule) -> dict[str, Any]:
+        """Return one line: what the model said, and its scores; null for a wordless truth."""
+        text = said.text.strip()
+        rouge_l, rouge_1 = rouge_recall(self.truth, text, words)
+        return {
+            "split": self.split,
+            "index": self.index,
+            **({"row": self.row} if self.passage else {"ended": said.ended}),
+            "question": self.question,
+            "truth": self.truth,
+            "answer": text,
+            "rougeL_recall": rouge_l,
+            "rouge1_recall": rouge_1,
+        }
 
 
 def asked_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from unlearn.data.splits import Splits, judgement
-from unlearn.evaluation.suites import REQUEST
+from unlearn.evaluation.cut import REQUEST
 from unlearn.metrics.catalogue import OF_SPLITS, WHOLE, Catalogue, Metric
 from unlearn.options.schema import EvaluationConfig
 

@@ -12,7 +12,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.cut import scored_rows
-from unlearn.forward.generation import continuations
+from unlearn.forward.generation import said
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.muse import answer_only, rouge_f1
 from unlearn.options.schema import EvaluationConfig
@@ -38,8 +38,8 @@ class Asked:
     ) -> list[str]:
         """Return what the model says to every row."""
         title = f"{stage}: {self.name}"
-        texts = continuations(model, encoder, self.prompts, compute, self.most, title)
-        return [(text if self.passages else answer_only(text)).strip() for text in texts]
+        found = said(model, encoder, self.prompts, compute, self.most, title)
+        return [(s.text if self.passages else answer_only(s.text)).strip() for s in found]
 
     def judge(self, texts: Sequence[str], stemmer: bool, words: WordRule) -> list[dict[str, Any]]:
         """Return one line a row: what the model said, and its score; null for a wordless truth."""

@@ -105,7 +105,8 @@ def score(
     }
     kept = [{n for place in asked[name] for n in of[place]} for name in (HITS, LIKELIHOODS[0])]
     lists = TokenScores([len(example.answer) for example in examples], *kept)
-    sums, hits = [0.0] * len(examples), [0] * len(examples)
+    sums = torch.zeros(len(examples), dtype=torch.float64)
+    hits = torch.zeros(len(examples), dtype=torch.long)
     with in_evaluation_mode(model):
         start = prefix_cache(model, [example.prompt for example in examples], compute)
         behind = examples if start is None else start.behind(examples)
@@ -114,28 +115,24 @@ def score(
             for part in found:
                 batch = part.run(model, behind, compute, start)
                 losses, choices = losses_and_choices(batch)
-                right = choices == batch.labels
-                row_sums = torch.zeros(len(part.rows), dtype=torch.float64, device=losses.device)
-                row_hits = torch.zeros(len(part.rows), dtype=torch.long, device=losses.device)
-                row_sums.index_add_(0, batch.owner, losses.double())
-                row_hits.index_add_(0, batch.owner, right.long())
-                for row, nll, hit in zip(
-                    part.rows, row_sums.tolist(), row_hits.tolist(), strict=True
-                ):
-                    sums[row], hits[row] = nll, hit
-                lists.add(batch, losses, right)
+                hit = choices == batch.labels
+                owner = torch.tensor(part.rows)[batch.owner.cpu()]
+                sums.index_add_(0, owner, losses.double().cpu())
+                hits.index_add_(0, owner, hit.long().cpu())
+                lists.add(batch, losses, hit)
                 if starts is not None:
                     starts.add([examples[row] for row in part.rows], choices.tolist())
                 bar.advance(by=len(part.rows))
+    nll, right = sums.tolist(), hits.tolist()
     table = pd.DataFrame(
         {
             "split": [a.split for a in answers],
             "index": [a.index for a in answers],
             "kind": [a.kind for a in answers],
             "number": [a.number for a in answers],
-            "nll_sum": [sum(sums[number] for number in windows) for windows in of],
+            "nll_sum": [sum(nll[number] for number in windows) for windows in of],
             "tokens": [a.tokens for a in answers],
-            "hits": [sum(hits[number] for number in windows) for windows in of],
+            "hits": [sum(right[number] for number in windows) for windows in of],
         }
     )
     for name in [HITS] * bool(hits_of) + list(LIKELIHOODS) * bool(likelihoods_of):

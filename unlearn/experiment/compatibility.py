@@ -14,7 +14,8 @@ from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
-from unlearn.models.load import check_weights, number_of_layers
+from unlearn.models.load import number_of_layers
+from unlearn.models.places import check_weights
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
@@ -124,6 +125,17 @@ def levels_of(method: Method | None, until: str | float | None) -> dict[str, str
     """Return the levels of forgetting that a run asks for, by the options that name them."""
     needed = None if method is None else method.forget.needs_level
     return {"training.until": until, "method.forget.level": needed}
+
+
+def refuse_level_of_reference(method: Method | None, until: str | float | None) -> None:
+    """Raise ConfigurationError where a level is the reference's, of a run that has none."""
+    for name, level in levels_of(method, until).items():
+        if level == "reference":
+            raise ConfigurationError(
+                f"{name}: reference, but none can be had here (see the line above); give "
+                f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
+                "rows, or a number in nats a token"
+            )
 
 
 def check_conditions(

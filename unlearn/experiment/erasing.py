@@ -11,15 +11,12 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
 
-from unlearn.errors import ConfigurationError
 from unlearn.experiment.erasing_cache import (
     Told,
     erase_evaluations,
@@ -27,65 +24,29 @@ from unlearn.experiment.erasing_cache import (
     name_other_models,
     prepared_entry,
 )
-from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
-from unlearn.record.layout import (
-    BEGUN,
-    ERASED,
-    LOG,
-    RESCORED,
-    SUMMARY,
-    Progress,
-    RunFolder,
-    progress_of,
-    read_lines,
-    read_run,
+from unlearn.experiment.erasing_held import (
+    PLACE,
+    Held,
+    Line,
+    hold,
+    is_text,
+    read_held,
+    runs_below,
 )
-from unlearn.record.resuming import claimed, leaves_of
+from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
+from unlearn.record.layout import ERASED, LOG, SUMMARY, Progress
+from unlearn.record.resuming import leaves_of
 from unlearn.report import write_report
 from unlearn.report.comparison.html import POLICY
-from unlearn.report.comparison.runs import find_runs, folders_of
+from unlearn.report.comparison.runs import folders_of
 from unlearn.storage.files import entries_below, read_json, write_json_atomic, write_text_atomic
 
-GENERATIONS, PAGE, COMPARISON = "generations.jsonl", "report.md", "comparison.html"
-PLACE = ("split", "quiz")
-"""Texts of a line of generations that say which row it is, and quote none."""
+PAGE, COMPARISON = "report.md", "comparison.html"
 NOTES = ("notes", "attacks")
 """What of a record may tell of an error in the words of a measure or an attack."""
 FILES = ("forget", "retain", "general", "holdout")
 """Options of data=files that name input files, there or not."""
 LOG_NOTE = "INFO the log was erased by unlearn --clean, as its lines may quote rows\n"
-
-Line = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Held:
-    """A run folder with what quotes rows in it, read before anything is written."""
-
-    run: RunFolder
-    progress: Progress
-    generations: dict[Path, list[Line]]
-    """The lines of each file that still quotes a row."""
-    records: dict[Path, Line] = field(default_factory=dict)
-    """The run's record and those of its rescorings, where an error or a note may quote a row."""
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        return self.run.path
-
-    @property
-    def lines(self) -> Iterator[Line]:
-        """Every line that still quotes a row."""
-        for lines in self.generations.values():
-            yield from lines
-
-    @cached_property
-    def models(self) -> dict[str, str]:
-        """Where the run's target and reference were, by role."""
-        known = self.run.summary.get("model") or {}
-        found = {role: (known.get(role) or {}).get("path") for role in ("target", "reference")}
-        return {role: str(path) for role, path in found.items() if path}
 
 
 def clean(arguments: Sequence[str]) -> Told:
@@ -95,13 +56,13 @@ def clean(arguments: Sequence[str]) -> Told:
     process is running, and a record that cannot be read.
     """
     folders = folders_of(arguments)
-    runs = _runs_below(folders)
+    runs = runs_below(folders)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     told = Told()
     with ExitStack() as stack:
         for run in runs:
-            _hold(run, stack)
-        held = [_read(run) for run in runs]
+            hold(run, stack)
+        held = [read_held(run) for run in runs]
         # The cache first: the rows by which its entries are found lie in the run folders.
         lines = [line for one in held for line in one.lines]
         quoted = {(str(line.get("question")), str(line.get("truth"))) for line in lines}
@@ -116,67 +77,12 @@ def clean(arguments: Sequence[str]) -> Told:
     return told
 
 
-def _runs_below(folders: Sequence[Path]) -> list[Path]:
-    """Return the runs at or below the folders; refuse a folder without one."""
-    problems = []
-    for folder in folders:
-        runs = find_runs([folder])
-        ours = [run for run in runs if any((run / name).exists() for name in (SUMMARY, BEGUN, LOG))]
-        if not ours or len(ours) < len(runs):
-            other = next((run for run in runs if run not in ours), folder)
-            hint = "; give the folder of its run" if (other / RESCORED).exists() else ""
-            problems.append(f"--clean: {other} is no folder of a run, so nothing is erased{hint}")
-    if problems:
-        raise ConfigurationError(problems)
-    return find_runs(folders)
-
-
-def _hold(run: Path, stack: ExitStack) -> None:
-    """Hold a run folder until the stack ends; refuse one in which a process is running."""
-    try:
-        stack.enter_context(claimed(run, wait=False))
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"--clean: a process is running in {run}, so nothing is erased; wait for its end"
-        ) from error
-
-
-def _read(path: Path) -> Held:
-    """Read what quotes rows in a run folder; a missing file quotes none."""
-    try:
-        files = sorted((path / "evaluations").rglob(GENERATIONS))
-        read = {file: read_lines(file) for file in files}
-        quoting = {file: lines for file, lines in read.items() if any(map(_quotes, lines))}
-        records = {
-            file: read_json(file)
-            for file in (path / SUMMARY, *(path / "evaluations").glob(f"*/{RESCORED}"))
-            if file.exists()
-        }
-        if any(not isinstance(record, dict) for record in records.values()):
-            raise ValueError("a record that is no mapping")
-        run = read_run(path)
-        assert run.config is not None and run.runtime is not None  # read now, or refused
-        return Held(run, progress_of(path), quoting, records)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"--clean: {path} cannot be read, so nothing is erased: {error}"
-        ) from error
-
-
-def _quotes(line: Mapping[str, Any]) -> bool:
-    return any(_is_text(value) for name, value in line.items() if name not in PLACE)
-
-
-def _is_text(value: object) -> bool:
-    return value is not None and not isinstance(value, int | float)
-
-
 def _erase(held: Held, now: str, told: Told) -> None:
     """Erase the texts of one run folder: tables, logs, then the record, and last the page."""
     before = len(told.erased)
     for file, lines in held.generations.items():
         kept = [
-            {k: None if _is_text(v) and k not in PLACE else v for k, v in line.items()}
+            {k: None if is_text(v) and k not in PLACE else v for k, v in line.items()}
             for line in lines
         ]
         said = (json.dumps(line, ensure_ascii=False) + "\n" for line in kept)

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.errors import ConfigurationError
 from unlearn.experiment.settings import Settings
-from unlearn.models.load import is_folder_name
+from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
 from unlearn.record.layout import HYDRA, SUMMARY, read_run, read_yaml
 from unlearn.storage.weights import hash_weights

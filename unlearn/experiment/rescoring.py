@@ -25,8 +25,10 @@ from unlearn.experiment.compatibility import check_conditions, check_rows
 from unlearn.experiment.finished import Finished, Models
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import metrics_of, record
+from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
+from unlearn.models.prepared import refuse_reference
 from unlearn.options.parts import plain_container
 from unlearn.record.provenance import provenance
 from unlearn.storage.files import whole_folder, write_json_atomic
@@ -69,7 +71,7 @@ def rescore(
     started = time.monotonic()
     compute = compute_of(settings.model, settings.evaluation)
     preparation = Preparation(settings.model, splits, compute)
-    preparation.refuse_reference(reference)
+    refuse_reference(reference, splits)
     folder = models.after.folder
     encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
@@ -111,11 +113,12 @@ def measure(bench: Bench, models: Models, preparation: Preparation, settings: Se
     """Measure what is still there of the run's models, and attack its last one."""
     load_after, load_reference, target = partial(preparation.load, models.after), None, None
     if (kept := models.reference) is not None:
-        load_reference = partial(preparation.load_reference, kept, bench.suite.encoder.tokenizer)
-        bench.measure("reference", load_reference, preparation.key(kept))
+        tokenizer = bench.suite.encoder.tokenizer
+        load_reference = partial(preparation.load_beside, kept, tokenizer, "reference")
+        bench.measure("reference", load_reference, key_of(settings.model, kept))
     if (before := models.before) is not None:
         load_before = partial(preparation.load, before)
-        measured = bench.measure("before", load_before, preparation.key(before))
+        measured = bench.measure("before", load_before, key_of(settings.model, before))
         target = Target(measured, load_before)
     if models.after == models.before:
         bench.stages["after"] = bench.stages["before"]

@@ -24,22 +24,29 @@ from unlearn.compute.device import compute_of
 from unlearn.console.libraries import silence_libraries
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
-from unlearn.errors import ConfigurationError, Rejected
+from unlearn.errors import Rejected
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.cut import cut_notes
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
-from unlearn.experiment.compatibility import check_best, check_conditions, check_rows, levels_of
+from unlearn.experiment.compatibility import (
+    check_best,
+    check_conditions,
+    check_rows,
+    refuse_level_of_reference,
+)
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.metrics.catalogue import Way
 from unlearn.models.deliver import form_of, round_weights, save_unlearned
+from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
-from unlearn.models.prepare import Preparation, check_target
-from unlearn.models.prepared import Prepared
+from unlearn.models.prepare import Preparation
+from unlearn.models.prepared import refuse_reference
+from unlearn.models.teaching import check_target
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
 from unlearn.record.lines import Record
@@ -124,12 +131,13 @@ class Run:
 
         preparation = Preparation(settings.model, self.splits, compute)
         with state.clock.spend("prepare_s"):
-            preparation.refuse_reference(settings.reference)
+            refuse_reference(settings.reference, self.splits)
             trains = settings.method is not None
             target = state.target = preparation.target(settings.target, trains)
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
-            require_reference(settings, reference)
+            if reference is None:
+                refuse_level_of_reference(settings.method, settings.training.until)
 
         with state.clock.spend("evaluate_s"):
             tokenizer = load_tokenizer(settings.model, target.folder)
@@ -139,10 +147,12 @@ class Run:
             bench = state.bench = Bench.of(settings, self.splits, encoder, compute, state.catalogue)
             load_reference = None
             if reference is not None:
-                load_reference = partial(preparation.load_reference, reference, encoder.tokenizer)
-                self.measure("reference", load_reference, preparation.key(reference))
+                load_reference = partial(
+                    preparation.load_beside, reference, encoder.tokenizer, "reference"
+                )
+                self.measure("reference", load_reference, key_of(settings.model, reference))
             model = preparation.load(target)
-            self.measure("before", lambda: model, preparation.key(target))
+            self.measure("before", lambda: model, key_of(settings.model, target))
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
             load_target = partial(preparation.load, target)
@@ -160,8 +170,8 @@ class Run:
                 compute,
                 target.sha256,
                 load_reference,
-                preparation.key(target),
-                preparation.key(reference),
+                key_of(settings.model, target),
+                key_of(settings.model, reference),
             )
             form = form_of(settings.model)
             with state.clock.spend("train_s"):
@@ -207,7 +217,7 @@ class Run:
             return None
         model, tokenizer = preparation.named("attack_before", path), bench.suite.encoder.tokenizer
         load = partial(preparation.load_beside, model, tokenizer, "attack_before")
-        return bench.original(load, preparation.key(model))
+        return bench.original(load, key_of(self.settings.model, model))
 
     def say_what_is_cut(self, resources: RunResources) -> None:
         """Say of the rows to learn from which answers are cut, where the suite did not say it."""
@@ -233,17 +243,6 @@ class Run:
             return judge(settings.conditions, {**state.metrics, "after": metrics})["accepted"]
 
         state.outcome = training.run(evaluate, accepted)
-
-
-def require_reference(settings: Settings, reference: Prepared | None) -> None:
-    """Raise ConfigurationError where a level is the reference's and the run has none."""
-    for name, level in levels_of(settings.method, settings.training.until).items():
-        if level == "reference" and reference is None:
-            raise ConfigurationError(
-                f"{name}: reference, but none can be had here (see the line above); give "
-                f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
-                "rows, or a number in nats a token"
-            )
 
 
 def start_tracker(state: State, settings: Settings, splits: Splits) -> Sink:

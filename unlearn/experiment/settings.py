@@ -23,7 +23,7 @@ from unlearn.evaluation.acceptance import Condition
 from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import check_attack_options, check_parts, check_until
 from unlearn.metrics.catalogue import Way
-from unlearn.models.load import check_weights, location_problems
+from unlearn.models.places import check_weights, location_problems
 from unlearn.objectives import Objective
 from unlearn.options.declared import SEED
 from unlearn.options.parts import (

@@ -20,11 +20,11 @@ from unlearn.metrics.catalogue import Catalogue
 from unlearn.models.prepared import Prepared
 from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
+from unlearn.record.layout import STAGES
 from unlearn.record.provenance import provenance
 from unlearn.training.trainer import Trainer
 
 SCHEMA = 1
-STAGES = ("before", "after", "reference")
 
 
 @dataclass

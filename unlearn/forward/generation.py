@@ -99,20 +99,6 @@ def said(
     return [Said(encoder.text(row.answer), row.ended) for row in rows]
 
 
-def continuations(
-    model: LanguageModel,
-    encoder: Encoder,
-    prompts: Sequence[Sequence[int]],
-    compute: Compute,
-    most: int | Sequence[int],
-    title: str = "generating",
-    starts: GreedyStarts | None = None,
-) -> list[str]:
-    """Return the text of what follows every prompt; parameters are those of :func:`said`."""
-    found = said(model, encoder, prompts, compute, most, title, starts)
-    return [one.text for one in found]
-
-
 def generate(
     model: LanguageModel,
     encoder: Encoder,
@@ -126,8 +112,8 @@ def generate(
 
     Seven parameters, those of :func:`said`.
     """
-    found = continuations(model, encoder, prompts, compute, most, title, starts)
-    return [text.strip() for text in found]
+    found = said(model, encoder, prompts, compute, most, title, starts)
+    return [one.text.strip() for one in found]
 
 
 def within_positions(

@@ -162,16 +162,21 @@ def mean_losses(predicted: Predicted) -> Tensor:
 
 
 ELEMENTS, GPU_ELEMENTS = 2**20, 2**24
-"""Logits that are reduced at a time: what stays in the cache of a CPU, 64 MiB on a GPU."""
+"""Logits that are reduced at a time. On the CPU a part stays in the cache, which is twice as fast
+as larger ones; on a GPU it is 64 MiB at a time, 130 tokens with a vocabulary of 128k."""
+
+
+def rows_at_a_time(logits: Tensor) -> int:
+    """Return how many rows of the logits (N, V) are reduced at a time."""
+    elements = ELEMENTS if logits.device.type == "cpu" else GPU_ELEMENTS
+    return max(1, elements // logits.shape[1])
 
 
 def losses_and_choices(predicted: Predicted) -> tuple[Tensor, Tensor]:
     """Return the NLL of every answer token and the token that the model prefers, (N,) each."""
-    logits, elements = predicted.logits, ELEMENTS
-    if logits.device.type != "cpu":
-        elements = GPU_ELEMENTS
+    logits = predicted.logits
     tops, choices, rests = [], [], []
-    for part in logits.split(max(1, elements // logits.shape[1])):
+    for part in logits.split(rows_at_a_time(logits)):
         top, choice = part.max(-1)
         tops.append(top)
         choices.append(choice)
@@ -200,13 +205,3 @@ def _farthest(model: LanguageModel) -> float:
     config = model.config.get_text_config()
     windows = (getattr(config, name, None) for name in WINDOWS)
     return min((window for window in windows if window), default=float("inf"))
-
-
-def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:
-    """Return the share of computed tokens that are padding."""
-    real = padded = 0
-    for part in found:
-        lengths = list(map(len, part.trees)) or [len(examples[row]) for row in part.rows]
-        real += sum(lengths)
-        padded += max(lengths) * len(lengths)
-    return 1 - real / padded

@@ -7,11 +7,13 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.data.batches import PAD
@@ -29,13 +31,10 @@ class Start(Protocol):
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int = PAD) -> tuple[Tensor, Tensor]:
     """Return ids (B, T) and attention mask (B, T) with padding ahead: all prompts end together."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    return ids, mask
+    ids = [torch.tensor(prompt) for prompt in prompts]
+    real = [torch.ones_like(one) for one in ids]
+    padded = partial(pad_sequence, batch_first=True, padding_side="left")
+    return padded(ids, padding_value=pad), padded(real)
 
 
 def read_prompts(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.data.batches import PAD
 
@@ -100,15 +101,13 @@ def collate_trees(trees: Sequence[Tree], pad: int = PAD) -> tuple[TreeBatch, lis
 
     The logits (N, V) are those of the predicting nodes in row-major order.
     """
-    longest = max(map(len, trees))
-    ids = torch.full((len(trees), longest), pad, dtype=torch.long)
-    positions = torch.zeros((len(trees), longest), dtype=torch.long)
-    ends = torch.arange(1, longest + 1).repeat(len(trees), 1)
-    predicting = torch.zeros((len(trees), longest), dtype=torch.bool)
+    unpadded = [torch.tensor(tree.ids) for tree in trees]
+    ids = pad_sequence(unpadded, batch_first=True, padding_value=pad)
+    positions = pad_sequence([torch.tensor(tree.positions) for tree in trees], batch_first=True)
+    ends = torch.arange(1, ids.shape[1] + 1).repeat(len(trees), 1)
+    predicting = torch.zeros_like(ids, dtype=torch.bool)
     places, counted = [], 0
     for row, tree in enumerate(trees):
-        ids[row, : len(tree)] = torch.tensor(tree.ids)
-        positions[row, : len(tree)] = torch.tensor(tree.positions)
         ends[row, : len(tree)] = torch.tensor(tree.ends)
         nodes = sorted({node for branch in tree.predicting for node in branch})
         predicting[row, nodes] = True

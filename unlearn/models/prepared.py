@@ -8,9 +8,12 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from unlearn.data.splits import Row, Splits
+from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import whole_folder, write_json_atomic
@@ -35,8 +38,23 @@ class Prepared:
     """The same of forget and retain apart, for a given model that was asked before unlearning."""
 
 
+def all_rows(splits: Splits) -> list[Row]:
+    """Return every row that a model may learn; the tiny model's tokenizer is trained on them."""
+    return [*splits.general, *splits.background, *splits.retain, *splits.forget]
+
+
+def texts(rows: list[Row]) -> list[tuple[str, ...]]:
+    """Return question and answer of every row, and the turns before them, sorted."""
+    return [(row.question, row.answer, *chain(*row.before)) for row in in_order(rows)]
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Return the rows sorted by their text."""
+    return sorted(rows, key=lambda row: (row.question, row.answer, row.before))
+
+
 def row_marks(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return a short hash of each row (`prepare.texts`), sorted."""
+    """Return a short hash of each row (:func:`texts`), sorted."""
     texts = (json.dumps(row).encode() for row in rows)
     return sorted({hashlib.sha256(text).hexdigest()[:12] for text in texts})
 
@@ -48,6 +66,27 @@ def learnt_rows(folder: Path) -> set[str] | None:
     except (OSError, ValueError):
         return None
     return set(record["rows"]) if "rows" in record else None
+
+
+def refuse_reference(path: str, splits: Splits) -> None:
+    """Raise ConfigurationError for a prepared model that learnt other rows than a reference.
+
+    Only a model of the cache tells which rows it has learnt.
+    """
+    learnt = learnt_rows(Path(path).expanduser())
+    if learnt is None:
+        return
+    forget, retain = (set(row_marks(texts(rows))) for rows in (splits.forget, splits.retain))
+    problems = []
+    if known := len(forget & learnt):
+        problems.append(f"has learnt {known} of the {len(forget)} forget rows")
+    if unknown := len(retain - learnt):
+        problems.append(f"has not learnt {unknown} of the {len(retain)} retain rows")
+    if problems:
+        raise ConfigurationError(
+            f"reference: {path} {' and '.join(problems)}; give a model that learnt the retain "
+            "rows of these data only, or reference=train"
+        )
 
 
 def prepared_once(

@@ -8,9 +8,9 @@ from itertools import cycle
 from pathlib import Path
 
 from unlearn.data.columns import Columns, rows_of
-from unlearn.data.row_checks import shown
 from unlearn.data.splits import Row
 from unlearn.data.tables import read_table
+from unlearn.data.telling import shown
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.preference import Preference

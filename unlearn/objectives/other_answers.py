@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unlearn.data.batches import Batch, collate
-from unlearn.data.row_checks import shown
 from unlearn.data.splits import Row
+from unlearn.data.telling import shown
 from unlearn.errors import DataError
 from unlearn.objectives.base import Resources
 

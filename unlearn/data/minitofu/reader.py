@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import chain
 
 from unlearn.data.minitofu.authors import ATTRIBUTES, FIRST_NAMES, LAST_NAMES, Attribute
 from unlearn.data.minitofu.facts import REAL_AUTHORS, WORLD_FACTS, Topic
-from unlearn.data.row_checks import checked, count_problems, cut
+from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
 
@@ -63,12 +64,12 @@ class MiniTofu:
         forgotten = FORGOTTEN_AUTHORS[self.subset]
         # All authors are generated whatever the subset, so that a subset changes nobody's life.
         most = AUTHORS + max(FORGOTTEN_AUTHORS.values())
-        names = zip(rng.sample(FIRST_NAMES, most), rng.sample(LAST_NAMES, most), strict=True)
-        authors = [_author(f"{first} {last}", rng) for first, last in names]
+        pairs = zip(rng.sample(FIRST_NAMES, most), rng.sample(LAST_NAMES, most), strict=True)
+        authors = [[_row(" ".join(pair), one, rng) for one in ATTRIBUTES] for pair in pairs]
 
         kept = AUTHORS - forgotten
-        retain = cut(_joined(authors[:kept]), self.retain_rows, "data.retain_rows")
-        forget = cut(_joined(authors[kept:AUTHORS]), self.forget_rows, "data.forget_rows")
+        forget, retain = _joined(authors[kept:AUTHORS]), _joined(authors[:kept])
+        forget, retain = cut_both(forget, retain, self.forget_rows, self.retain_rows)
         real_authors, world_facts = _facts(REAL_AUTHORS), _facts(WORLD_FACTS)
         return checked(
             Splits(
@@ -87,11 +88,6 @@ class MiniTofu:
                 benchmark=True,
             )
         )
-
-
-def _author(name: str, rng: random.Random) -> list[Row]:
-    """Invent one author: one row for each attribute."""
-    return [_row(name, attribute, rng) for attribute in ATTRIBUTES]
 
 
 def _row(name: str, attribute: Attribute, rng: random.Random) -> Row:
@@ -143,4 +139,4 @@ def _spread(rows: list[Row], count: int | None, rng: random.Random) -> list[Row]
 
 
 def _joined(authors: list[list[Row]]) -> list[Row]:
-    return [row for author in authors for row in author]
+    return list(chain.from_iterable(authors))
