@@ -35,16 +35,21 @@ NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
 
 
 def rescore(
-    run: Finished, overrides: Sequence[str], name: str | None, config_dir: Path | None
+    run: Finished,
+    overrides: Sequence[str],
+    name: str | None,
+    config_dir: Path | None,
+    trusted: bool = False,
 ) -> tuple[Path, dict[str, Any], bool]:
     """Measure a run again; returns the new folder, its record, and whether `accept.strict`.
+
+    `trusted` is whether code that the record names may run.
 
     Raises ConfigurationError for what is wrong, before any model loads where that can be known.
     """
     place = new_folder(run, name)
-    dirs = [str(config_dir.absolute())] if config_dir else run.config_dirs
     try:
-        cfg = recompose(run.config, run.overrides, overrides, dirs)
+        cfg = recompose(run.config, run.overrides, overrides, config_dir, trusted)
     except ConfigurationError as error:
         raise ConfigurationError([f"{run.folder}: {told}" for told in error.problems]) from error
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
@@ -134,6 +139,11 @@ def new_folder(run: Finished, name: str | None) -> Path:
         )
     stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = run.folder / "evaluations" / stem, 1
+    if not folder.resolve().is_relative_to(run.folder.resolve()):
+        raise ConfigurationError(
+            f"{run.folder}: its evaluations/ is a link to {folder.parent.resolve()}, and nothing "
+            "is written beyond the run's folder; make it a folder"
+        )
     while folder.exists():
         if name is not None:
             raise ConfigurationError(f"--name: {folder} is there already; give another name")

@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from unlearn.console.visible import say
 from unlearn.errors import UnlearnError, to_install
 from unlearn.storage.cache import cache_root
 from unlearn.storage.files import whole_folder
@@ -68,9 +69,11 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
 
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
         )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, trust_remote_code=False
+        )
     except (ImportError, ValueError) as error:  # transformers raises either for a missing package
         raise UnlearnError(
             f"reading {gguf.name} failed: {error}\n"
@@ -120,7 +123,7 @@ def main() -> int:
     try:
         folder, fetched = fetch()
     except UnlearnError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return error.exit_status
     print(f"SmolLM2-135M-Instruct {'now lies' if fetched else 'is already there'}: {folder}")
     print("Use it: unlearn model=smollm2_135m")

@@ -105,7 +105,9 @@ def number_of_layers(config: ModelConfig) -> int | None:
     folder = Path(path).expanduser()
     try:
         found = AutoConfig.from_pretrained(
-            str(folder) if folder.is_dir() else path, revision=config.revision
+            str(folder) if folder.is_dir() else path,
+            revision=config.revision,
+            trust_remote_code=False,
         )
     except (OSError, ValueError):
         return None  # a GGUF file, or a hub that does not answer: the part itself refuses later
@@ -116,7 +118,14 @@ def configuration_of(config: ModelConfig, path: str, field: str = "model.path") 
     """Return the configuration of the model at `path`, which the option `field` named."""
     from transformers import AutoConfig
 
-    return _load(AutoConfig, field, base_of(path, config.base), _origin(config, path))
+    found = _load(AutoConfig, field, base_of(path, config.base), _origin(config, path))
+    named = [getattr(one, "_attn_implementation", None) for one in (found, found.get_text_config())]
+    if kernels := [name for name in named if "/" in str(name)]:
+        raise ConfigurationError(
+            f"{field}: {path!r} names {kernels[0]!r} of the hub as its attention, which is code "
+            "and is not fetched; take attn_implementation out of its config.json"
+        )
+    return found
 
 
 def files_of(config: ModelConfig, path: str) -> Path | None:
@@ -260,8 +269,14 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     """Call `from_pretrained`, and say in our words what went wrong."""
     source = str(Path(path).expanduser()) if is_folder_name(path) else path
     try:
-        return kind.from_pretrained(source, **options)
+        # Said each time: left out, transformers asks a terminal whether to run a model's own code.
+        return kind.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise ConfigurationError(
+                f"{field}: {source!r} needs code of its own (auto_map in its files), which is "
+                "never run; give a model whose architecture and tokenizer transformers has itself"
+            ) from error
         raise ConfigurationError(
             f"{field}: {source!r} cannot be loaded: {first_line(error)}{way_out(path, error)}"
         ) from error

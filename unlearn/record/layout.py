@@ -7,7 +7,6 @@ are converted here, so that nobody else has to know of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,11 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from unlearn.errors import first_line
 from unlearn.metrics.catalogue import Catalogue
-from unlearn.storage.files import read_json
+from unlearn.record.limits import json_in, require_regular, text_of, yaml_in
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -138,7 +134,7 @@ class RunFolder:
     def last_error(self) -> str:
         """Return the last error that the run logged, or that it left no record."""
         log = self.path / LOG
-        if log.exists():
+        if log.is_file():
             for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
                 _, found, message = line.partition(" ERROR ")
                 if found:
@@ -153,25 +149,33 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
     the file. A missing file counts as an empty record.
     """
     if summary is None:
-        found = [read_json(path / name) for name in (RESCORED, SUMMARY)]
+        found = [_record_in(path / name) for name in (RESCORED, SUMMARY)]
         summary = next((record for record in found if record is not None), {})
     return RunFolder(path, summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Return the summary that lies in the folder, None without one."""
-    return read_json(folder / SUMMARY)
+    return _record_in(folder / SUMMARY)
+
+
+def _record_in(file: Path) -> Any:
+    try:
+        return json_in(text_of(file), file.name)
+    except FileNotFoundError:
+        return None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a missing one is empty."""
     try:
+        require_regular(path)
         file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return []
     with file:
         # A killed run may leave half a line at the end, without its line break.
-        return [json.loads(line) for line in file if line.endswith("\n")]
+        return [json_in(line, path.name) for line in file if line.endswith("\n")]
 
 
 def is_diagnosed(line: Mapping[str, Any]) -> bool:
@@ -180,17 +184,14 @@ def is_diagnosed(line: Mapping[str, Any]) -> bool:
 
 
 def read_yaml(file: Path) -> Any:
-    """Read a YAML file with the fast loader where there is one; a missing one is empty.
+    """Read a YAML file; a missing one is empty.
 
     Raises ValueError for half a file, as a job leaves it that was killed while Hydra wrote.
     """
-    if not file.exists():
-        return {}
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file.name}: {first_line(error)}") from error
+        return yaml_in(text_of(file), file.name) or {}
+    except FileNotFoundError:
+        return {}
 
 
 def at_its_place(config: Any) -> Any:
