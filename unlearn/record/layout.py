@@ -198,7 +198,7 @@ def at_its_place(config: Any) -> Any:
     """Return a configuration whose parts are named by where they are in this version."""
     if isinstance(config, Mapping):
         moved = {key: at_its_place(value) for key, value in config.items()}
-        if moved.get("_target_") in MOVED:
-            moved["_target_"] = MOVED[moved["_target_"]]
+        if isinstance(named := moved.get("_target_"), str):
+            moved["_target_"] = MOVED.get(named, named)
         return moved
     return [at_its_place(value) for value in config] if isinstance(config, list) else config
