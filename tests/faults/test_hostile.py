@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import logging
+import os
 import re
 import shutil
 import sys
@@ -268,6 +269,16 @@ RUN_FOLDERS: dict[str, tuple[Change, str]] = {
     "a pipe as hydra.yaml": (pipe_at(".hydra/hydra.yaml"), UNREAD),
     "a summary of a terabyte": (sparse("summary.json", 2**40), UNREAD),
     "a configuration of a terabyte": (sparse(".hydra/config.yaml", 2**40), UNREAD),
+    "a record of lines of a terabyte": (sparse("metrics.jsonl", 2**40), NEXT),
+    "answers of a terabyte": (sparse("evaluations/after/generations.jsonl", 2**40), NEXT),
+    "a log of a terabyte": (
+        lambda run, outside: (
+            (run / "summary.json").unlink(),
+            os.truncate(run / "unlearn.log", 2**40),
+        ),
+        "no summary.json",
+    ),
+    "answers from a pipe": (pipe_at("evaluations/after/generations.jsonl"), NEXT),
     # Ways out.
     "evaluations that lie elsewhere": (
         lambda run, outside: (
@@ -334,6 +345,20 @@ def test_what_the_command_itself_names_is_built(place: Place) -> None:
     status, said = command("evaluate", place.run, named)
     assert status == 2 and NEXT in said
     assert place.marker.exists()
+
+
+def test_another_runs_folder_is_named_without_what_it_asks_for(place: Place) -> None:
+    """`unlearn hydra.run.dir=THEIRS` says in what the two differ."""
+    from unlearn.record.resuming import finished_run
+
+    set_in("model.path", "${oc.env:HF_TOKEN}")(place.run, place.outside)
+    summary = json.loads((place.run / "summary.json").read_text())
+    summary["provenance"]["config_sha256"] = "0" * 64
+    (place.run / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(ConfigurationError, match="a run with other options") as refused:
+        finished_run(place.run, {"seed": 1})
+    assert "oc.env:HF_TOKEN" in str(refused.value)
+    harmless(place, str(refused.value), files_in(place.outside))
 
 
 def presets() -> list[Path]:

@@ -51,7 +51,12 @@ def rescore(
     try:
         cfg = recompose(run.config, run.overrides, overrides, config_dir, trusted)
     except ConfigurationError as error:
-        raise ConfigurationError([f"{run.folder}: {told}" for told in error.problems]) from error
+        own = "; groups of the run's own are found by --config-dir DIR" if not config_dir else ""
+        problems = [
+            f"{run.folder}: {told}{own if 'no such choice' in told else ''}"
+            for told in error.problems
+        ]
+        raise ConfigurationError(problems) from error
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
     settings = settings_of(cfg)
     try:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.metrics.catalogue import Catalogue
-from unlearn.record.limits import json_in, require_regular, text_of, yaml_in
+from unlearn.record.limits import (
+    LARGEST_TABLE,
+    end_of,
+    json_in,
+    lines_of,
+    require_regular,
+    text_of,
+    yaml_in,
+)
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -133,12 +141,10 @@ class RunFolder:
 
     def last_error(self) -> str:
         """Return the last error that the run logged, or that it left no record."""
-        log = self.path / LOG
-        if log.is_file():
-            for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
-                _, found, message = line.partition(" ERROR ")
-                if found:
-                    return message.strip()
+        for line in reversed(end_of(self.path / LOG).splitlines()):
+            _, found, message = line.partition(" ERROR ")
+            if found:
+                return message.strip()
         return "no summary.json: it was killed, or is still running"
 
 
@@ -169,13 +175,13 @@ def _record_in(file: Path) -> Any:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a missing one is empty."""
     try:
-        require_regular(path)
+        require_regular(path, LARGEST_TABLE)
         file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return []
     with file:
         # A killed run may leave half a line at the end, without its line break.
-        return [json_in(line, path.name) for line in file if line.endswith("\n")]
+        return [json_in(line, path.name) for line in lines_of(file) if line.endswith("\n")]
 
 
 def is_diagnosed(line: Mapping[str, Any]) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -18,25 +18,43 @@ from unlearn.errors import first_line
 
 LARGEST = 64 * 2**20
 """Bytes of a configuration or summary; a large one has some 100,000."""
+LARGEST_TABLE = 2**30
+"""Bytes of a file with a line for each step or answer."""
 DEEPEST = 40
 """Mappings and lists within each other; a configuration has six."""
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def text_of(file: Path, largest: int = LARGEST) -> str:
+def text_of(file: Path) -> str:
     """Return the text of a regular file; raises FileNotFoundError where there is none."""
-    size = require_regular(file)
-    if size > largest:
-        raise ValueError(f"{file.name}: {size:,} bytes; allowed: {largest:,}")
+    require_regular(file, LARGEST)
     return file.read_text(encoding="utf-8")
 
 
-def require_regular(file: Path) -> int:
-    """Return the size of a regular file, in bytes; a pipe would be waited for without end."""
+def require_regular(file: Path, largest: int) -> None:
+    """Raise ValueError for what is no regular file, as a pipe is waited for, or is too large."""
     found = file.stat()
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{file.name}: no regular file")
-    return found.st_size
+    if found.st_size > largest:
+        raise ValueError(f"{file.name}: {found.st_size:,} bytes; allowed: {largest:,}")
+
+
+def lines_of(file: IO[str]) -> Iterator[str]:
+    """Yield the lines of an open file, of which none may be longer than a whole record."""
+    while line := file.readline(LARGEST):
+        if len(line) == LARGEST:
+            raise ValueError(f"a line of more than {LARGEST:,} letters")
+        yield line
+
+
+def end_of(file: Path, size: int = 2**20) -> str:
+    """Return the last bytes of a log as text; nothing where it is none."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - size))
+        return log.read(size).decode(errors="replace")
 
 
 def json_in(text: str, name: str) -> Any:
