@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.command import clean_hydra, files_in
+from support.command import Command, clean_hydra, files_in
 from support.hostile import (
     BOMB,
     DEEP,
@@ -598,3 +598,17 @@ def test_a_log_shows_what_it_is_given() -> None:
     record = logging.LogRecord("x", logging.ERROR, "", 0, "two\nlines \x1b[2J%s", ("\x9b",), None)
     assert Formatter("%(message)s").format(record) == "two\nlines \\x1b[2J\\x9b"
     assert visible("Zoë, naïve, 日本, 🙂\tand\n") == "Zoë, naïve, 日本, 🙂\tand\n"
+
+
+@pytest.mark.parametrize(
+    "word", ["data.path=/nowhere/\x1b[2J", "data.path='/nowhere/[/bold] \x1b[2J'", "\x1b[2J=1"]
+)
+def test_an_option_does_not_steer_the_terminal(
+    word: str, place: Place, unlearn: Command, own_cache: Path
+) -> None:
+    """Options come from scripts of others as well; here `unlearn` itself tells of them."""
+    done = unlearn("data=tofu_forget01", "model.device=cpu", "tracker=none", word)
+    assert done.status == 2, done.said
+    assert "\x1b" not in done.said + done.log and "\\x1b[2J" in done.said
+    assert "Traceback" not in done.said
+    harmless(place, done.said, files_in(place.outside))
