@@ -39,7 +39,7 @@ from support.hostile import (
     whole_record,
 )
 
-from unlearn.composition.foreign import OF_TORCH, is_our_part
+from unlearn.composition.foreign import is_our_part
 from unlearn.console.visible import Formatter, visible
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.experiment.settings import settings_of
@@ -151,6 +151,24 @@ RUN_FOLDERS: dict[str, tuple[Change, str]] = {
     ),
     "a function of our own that is no part": (
         measure({"_target_": "unlearn.data.tables.read_whole", "file": "WHERE/train.pkl"}),
+        CODE,
+    ),
+    "a part of ours that looks up a name": (
+        set_in(
+            "data",
+            {"_target_": "unlearn.weightings.TorchJDWeighting", "kind": f"{MODULE}.looks"},
+        ),
+        CODE,
+    ),
+    "the same as an attack": (
+        set_in(
+            "attack.mine",
+            {"_target_": "unlearn.weightings.TorchJDWeighting", "kind": f"{MODULE}.looks"},
+        ),
+        CODE,
+    ),
+    "a reader where a measure stands": (
+        measure({"_target_": "unlearn.data.own_files.Files", "forget": "WHERE/evil.yaml"}),
         CODE,
     ),
     "one of ours that removes": (
@@ -369,9 +387,10 @@ def test_our_own_presets_are_no_code_of_others() -> None:
     for path in presets():
         config = yaml.safe_load(path.read_text()) or {}
         config.pop("defaults", None), config.pop("hydra", None)
-        for _, node in nodes_of(config):
-            if "_target_" in node:
-                assert node["_target_"] in OF_TORCH or is_our_part(node["_target_"]), path
+        group = path.relative_to(ROOT / "conf").parts[0]
+        for place, node in nodes_of(config):
+            if "_target_" in node and group in ("data", "attack"):
+                assert is_our_part(node["_target_"], f"{group}.{place}".rstrip(".")), path
         assert [text for _, text in texts_of(config) if not is_harmless(text)] == [], path
 
 

@@ -20,32 +20,28 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from unlearn.attacks import Attack
 from unlearn.errors import ConfigurationError
-from unlearn.options.declared import Declared
 from unlearn.options.interpolated import is_harmless, nodes_of, texts_of
 from unlearn.record.layout import read_yaml
 
-ROOMS = ("attacks", "data", "objectives", "schedulers", "training.interventions", "weightings")
-"""Where the parts live that a configuration may name."""
-OF_TORCH = ("torch.optim.AdamW", "torch.optim.SGD")
-"""What our own presets name beside them; nothing that is measured reads it."""
 CALLING = ("_args_", "_partial_", "_recursive_")
 """Hydra's words for how a `_target_` is called. No part of ours needs one."""
 
 TRUST = "--trust, for a folder that you would run a program from"
 
 
-def require_data(composed: DictConfig, overrides: Sequence[str], config_dir: Path | None) -> None:
-    """Raise ConfigurationError where a configuration with a record's values names code.
+def require_data(measured: DictConfig, overrides: Sequence[str], config_dir: Path | None) -> None:
+    """Raise ConfigurationError where what a record says of the measuring names code.
 
     What the new `overrides` or the YAML files in `config_dir` name is the person's own choice.
     """
     said = " ".join(overrides)
-    own = {*OF_TORCH, *re.findall(r"_target_['\"]?\s*[:=]\s*['\"]?([\w.]+)", said)}
+    own = set(re.findall(r"_target_['\"]?\s*[:=]\s*['\"]?([\w.]+)", said))
     for file in sorted(config_dir.rglob("*.yaml")) if config_dir else ():
         with suppress(ValueError):  # Hydra says of the file that it reads what is wrong with it
             own |= {str(node.get("_target_")) for _, node in nodes_of(read_yaml(file))}
-    problems = code_problems(OmegaConf.to_container(composed, resolve=False), own)
+    problems = code_problems(OmegaConf.to_container(measured, resolve=False), own)
     if problems:
         raise ConfigurationError(problems)
 
@@ -55,7 +51,7 @@ def code_problems(config: Any, own: Collection[str] = ()) -> list[str]:
     problems = []
     for place, node in nodes_of(config):
         target = node.get("_target_")
-        known = isinstance(target, str) and (target in own or is_our_part(target))
+        known = isinstance(target, str) and (target in own or is_our_part(target, place))
         if "_target_" in node and not known:
             problems.append(
                 f"{place}._target_: the record names code, {str(target)[:80]!r}, which is no "
@@ -69,24 +65,27 @@ def code_problems(config: Any, own: Collection[str] = ()) -> list[str]:
     return problems
 
 
-def is_our_part(name: Any) -> bool:
-    """Return whether `name` is that of a part that this package defines: a dataclass of a part.
+def is_our_part(name: Any, place: str) -> bool:
+    """Return whether `name` is that of a part of ours that may stand at a place of a record.
 
-    False for what a module of ours merely imports, as in ``unlearn.data.files.os.system``.
+    That is a reader as `data` and an attack as `attack.NAME`, each by the module that defines it or
+    the room that hands it out. Not what a module of ours merely imports, as in
+    ``unlearn.data.muse.os.system``, nor a part that would look up a name in its turn, as
+    ``unlearn.weightings.TorchJDWeighting`` does.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"unlearn(\.[A-Za-z][A-Za-z0-9_]*)+", name):
+    room = "data" if place == "data" else "attacks" if place.startswith("attack.") else None
+    if room is None or not re.fullmatch(rf"unlearn\.{room}(\.[A-Za-z][A-Za-z0-9_]*)+", str(name)):
         return False
-    place, _, last = name.rpartition(".")
-    if not any(f"{place}.".startswith(f"unlearn.{room}.") for room in ROOMS):
-        return False
+    module, _, last = str(name).rpartition(".")
     try:
-        found = vars(importlib.import_module(place)).get(last)
+        found = vars(importlib.import_module(module)).get(last)
     except ImportError:
         return False
-    if not isinstance(found, type) or not found.__module__.startswith("unlearn."):
+    if not isinstance(found, type) or not found.__module__.startswith(f"unlearn.{room}."):
         return False
-    reads = dataclasses.is_dataclass(found) and callable(getattr(found, "read", None))
-    return found.__name__ == last and (issubclass(found, Declared) or reads)
+    if room == "attacks":
+        return issubclass(found, Attack)
+    return dataclasses.is_dataclass(found) and callable(getattr(found, "read", None))
 
 
 def of_record(config: Any) -> None:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
@@ -48,15 +50,7 @@ def rescore(
     Raises ConfigurationError for what is wrong, before any model loads where that can be known.
     """
     place = new_folder(run, name)
-    try:
-        cfg = recompose(run.config, run.overrides, overrides, config_dir, trusted)
-    except ConfigurationError as error:
-        own = "; groups of the run's own are found by --config-dir DIR" if not config_dir else ""
-        problems = [
-            f"{run.folder}: {told}{own if 'no such choice' in told else ''}"
-            for told in error.problems
-        ]
-        raise ConfigurationError(problems) from error
+    cfg = configuration_of(run, overrides, config_dir, trusted)
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
     settings = settings_of(cfg)
     try:
@@ -115,6 +109,21 @@ def rescore(
     saved["notes"] += models.notes
     write(place, bench.stages, saved)
     return place, saved, settings.strict
+
+
+def configuration_of(
+    run: Finished, overrides: Sequence[str], config_dir: Path | None, trusted: bool
+) -> DictConfig:
+    """Return the run's configuration with new overrides; what is wrong is told with its folder."""
+    try:
+        return recompose(run.config, run.overrides, overrides, config_dir, trusted)
+    except ConfigurationError as error:
+        own = "; groups of the run's own are found by --config-dir DIR" if not config_dir else ""
+        problems = [
+            f"{run.folder}: {told}{own if 'no such choice' in told else ''}"
+            for told in error.problems
+        ]
+        raise ConfigurationError(problems) from error
 
 
 def measure(bench: Bench, models: Models, preparation: Preparation, settings: Settings) -> None:
