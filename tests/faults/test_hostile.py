@@ -444,6 +444,18 @@ def test_weights_in_a_pickle_are_refused(name: str, place: Place, tmp_path: Path
     harmless(place, "", files_in(place.outside))
 
 
+@pytest.mark.timeout(20)
+def test_weights_from_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
+    from unlearn.models.load import load_weights
+    from unlearn.storage.weights import hash_weights
+
+    folder = config_json(tmp_path / "model", model_type="llama")
+    os.mkfifo(folder / "model.safetensors")
+    assert hash_weights(folder) == hash_weights(tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        load_weights(ModelConfig(path=str(folder)), str(folder))
+
+
 def test_a_checkpoint_is_no_pickle(place: Place, tmp_path: Path) -> None:
     from pickle import UnpicklingError
 
