@@ -22,9 +22,10 @@ help: ## Show this list
 install: $(STAMP) ## Make .venv with everything that is needed here
 
 # The stamp is younger than what it depends on, so that a second `make install` has nothing to do.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hashes.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r hashes.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 		-e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@

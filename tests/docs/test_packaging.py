@@ -49,6 +49,16 @@ def test_package_list_equals_the_folders() -> None:
     assert [f for f in with_code | {ROOT / "conf"} if not (f / "__init__.py").exists()] == []
 
 
+def test_every_version_but_torchs_has_its_hashes() -> None:
+    pins, hashed = (
+        re.findall(r"^([\w.-]+==[^\s\\]+)(.*(?:\n    --hash=sha256:[0-9a-f]{64}.*)*)", text, re.M)
+        for text in ((ROOT / name).read_text("utf-8") for name in ("constraints.txt", "hashes.txt"))
+    )
+    named = {pin.lower().replace("_", "-") for pin, _ in pins if not pin.startswith("torch==")}
+    assert {pin.lower().replace("_", "-") for pin, _ in hashed} == named
+    assert all("--hash" in hashes for _, hashes in hashed)
+
+
 def test_nothing_is_installed_by_our_name_which_belongs_to_others_on_the_index() -> None:
     """From a checkout it is `.[extra]`, and the code names the packages themselves."""
     for path in [*PAGES, *CODE]:

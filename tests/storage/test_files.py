@@ -15,7 +15,7 @@ from unlearn.record.layout import read_summary
 from unlearn.record.resuming import begin
 from unlearn.report import read_run
 from unlearn.report.comparison.runs import find_runs, read_runs
-from unlearn.storage.files import entries_below, read_json
+from unlearn.storage.files import entries_below
 
 
 def test_every_file_and_folder_is_met_once(tmp_path: Path) -> None:
@@ -90,7 +90,6 @@ def test_a_record_that_another_process_takes_away_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda self: True)  # it was there when it was looked for
-    assert read_json(tmp_path / "summary.json") is None
     assert read_summary(tmp_path) is None
     assert read_run(tmp_path).lines == []
     for name in (".hydra/config.yaml", ".hydra/overrides.yaml", "unlearn.log"):

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError
 
 
@@ -19,10 +20,10 @@ def main() -> None:
     try:
         _run(options)
     except ConfigurationError as error:
-        print(f"unlearn-compare: {error}", file=sys.stderr)
+        say(f"unlearn-compare: {error}", sys.stderr)
         sys.exit(error.exit_status)
     except OSError as error:
-        print(f"unlearn-compare: {error}; give --out a folder that can be written", file=sys.stderr)
+        say(f"unlearn-compare: {error}; give --out a folder that can be written", sys.stderr)
         sys.exit(ConfigurationError.exit_status)
 
 
@@ -31,7 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", help="folders of runs or sweeps, or patterns in quotes")
     parser.add_argument("--out", type=Path, help="folder for the files; default: the first of RUNS")
     parser.add_argument("--csv", type=Path, help="another place for comparison.csv")
-    parser.add_argument("--markdown", type=Path, help="page to write the table into")
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        help="page to write the table into, between its two markers; or a new file",
+    )
     parser.add_argument(
         "--baseline", help="the group that others are compared with; default: the first"
     )
@@ -40,12 +45,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from unlearn.report.comparison.export import write_markdown
+    from unlearn.report.comparison.export import check_page, write_markdown
     from unlearn.report.comparison.gather import compare
     from unlearn.report.comparison.printed import print_comparison
     from unlearn.report.comparison.runs import folders_of
     from unlearn.report.comparison.written import write_comparison
 
+    if options.markdown:
+        check_page(options.markdown)
     folders = folders_of(options.runs)
     comparison = compare(folders, options.baseline)
     if options.strict and len(comparison.sections) > 1:
@@ -66,4 +73,4 @@ def _run(options: argparse.Namespace) -> None:
         write_markdown(options.markdown, comparison)
         written.append(options.markdown)
     for path in written:
-        print(f"written: {path}")
+        say(f"written: {path}")

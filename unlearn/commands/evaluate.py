@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from unlearn.console.visible import Formatter
 from unlearn.errors import ConfigurationError, Rejected
 
 DESCRIPTION = """\
@@ -41,7 +42,13 @@ def main() -> None:
     parser.add_argument("words", nargs="+", metavar="RUN|option=value")
     parser.add_argument("--name", help="folder of the result under evaluations/; default: the time")
     parser.add_argument(
-        "--config-dir", type=Path, help="your own groups; default: what the run was given"
+        "--config-dir", type=Path, help="your own groups, where the run was given some"
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the code that the run's record names, and read the environment for it: only for "
+        "a folder of your own, or of somebody whose programs you would start",
     )
     options = parser.parse_intermixed_args()
     runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
@@ -50,7 +57,10 @@ def main() -> None:
         parser.error("no run: name at least one folder of a finished run")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up()
-    statuses = [evaluate(Path(run), overrides, options.name, options.config_dir) for run in runs]
+    statuses = [
+        evaluate(Path(run), overrides, options.name, options.config_dir, options.trust)
+        for run in runs
+    ]
     broken = [status for status in statuses if status not in (0, Rejected.exit_status)]
     sys.exit((broken or [max(statuses)])[0])
 
@@ -61,18 +71,20 @@ def set_up() -> None:
     from unlearn.console.libraries import silence_libraries
 
     register()
-    logging.basicConfig(
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        level=logging.INFO,
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)  # rouge-score greets through it
     silence_libraries()
 
 
-def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path | None) -> int:
+def evaluate(
+    run: Path,
+    overrides: list[str],
+    name: str | None,
+    config_dir: Path | None,
+    trusted: bool = False,
+) -> int:
     """Score one run and print what came of it; returns its exit status."""
     from unlearn.composition.explain import logged
     from unlearn.experiment.finished import read_finished
@@ -80,7 +92,7 @@ def evaluate(run: Path, overrides: list[str], name: str | None, config_dir: Path
     from unlearn.report.terminal import print_summary
 
     try:
-        folder, record, strict = rescore(read_finished(run), overrides, name, config_dir)
+        folder, record, strict = rescore(read_finished(run), overrides, name, config_dir, trusted)
     except Exception as error:  # any: one broken run does not stop the others
         if isinstance(error, ConfigurationError) and str(run) not in str(error):
             error = type(error)([f"{run}: {problem}" for problem in error.problems])

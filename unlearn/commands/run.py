@@ -22,6 +22,7 @@ from unlearn.composition.explain import explained, logged, release
 from unlearn.composition.job import sweep_name
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
+from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError, UnlearnError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         # Hydra's own, before any job began: what a job raises is an UnlearnError by now.
-        print(f"unlearn: {explained(error)}", file=sys.stderr)
+        say(f"unlearn: {explained(error)}", sys.stderr)
         sys.exit(ConfigurationError.exit_status)
     if _failures:
         sys.exit(_failures[0].exit_status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.composition.explain import explained
+from unlearn.composition.foreign import of_record, require_data, told_in_record
 from unlearn.errors import ConfigurationError
 
 CHANGEABLE = ("evaluation", "accept", "attack", "data", "reference", "model")
@@ -28,28 +30,44 @@ def recompose(
     recorded: DictConfig,
     chosen: Sequence[str],
     overrides: Sequence[str],
-    config_dirs: Sequence[str],
+    config_dir: Path | None = None,
+    trusted: bool = False,
 ) -> DictConfig:
     """Return the configuration that a run `recorded`, with new overrides.
+
+    Where the record is not `trusted`, it names no code but our parts, and reads no environment.
 
     Composed from the overrides that were `chosen` for the run and the new ones, so that groups can
     be chosen; then what no new override speaks of is set to what the run recorded, as defaults may
     have changed since.
     """
     touched = check_overrides(overrides)
-    measuring = [override for override in chosen if not _of_training(override)]
-    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_dirs)}]"]
+    measuring = [override for override in chosen if not _of_training(str(override))]
+    kept = {
+        name: value
+        for name, value in recorded.items_ex(resolve=False)
+        if name not in touched and name not in OF_TRAINING
+    }
+    if not trusted:
+        measuring = told_in_record(measuring)
+        of_record(OmegaConf.to_container(OmegaConf.create(kept), resolve=False))
+    search = [f"hydra.searchpath=[file://{config_dir.absolute()}]"] if config_dir else []
     try:
         with initialize_config_module("unlearn.conf", version_base="1.3"):
             cfg = compose("config", overrides=[*search, *measuring, *overrides])
         OmegaConf.set_struct(cfg, False)
-        for name, value in recorded.items():
-            if name in touched or name in OF_TRAINING:
-                continue
-            both = isinstance(value, DictConfig) and isinstance(cfg.get(name), DictConfig)
-            cfg[name] = OmegaConf.merge(cfg[name], value) if both else value
+        for name, value in kept.items():
+            if name not in cfg:
+                continue  # no option of this version
+            before = cfg._get_node(name)
+            both = isinstance(value, DictConfig) and isinstance(before, DictConfig)
+            cfg[name] = OmegaConf.merge(before, value) if both else value
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(explained(error)) from error
+    if not trusted:
+        # What only a training reads is by now that of our own presets.
+        measuring_names = [str(name) for name in cfg if name not in OF_TRAINING]
+        require_data(OmegaConf.masked_copy(cfg, measuring_names), overrides, config_dir)
     for part in ("forget", "retain", "weighting"):
         cfg.method[part] = None
     return cfg

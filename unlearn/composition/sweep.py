@@ -20,6 +20,8 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from unlearn.console.visible import say
+
 log = logging.getLogger(__name__)
 
 _open: list[Path] = []
@@ -96,4 +98,4 @@ def _conclude(folder: Path) -> None:
     comparison = compare([folder])
     print_jobs(comparison)
     for path in write_comparison(comparison, folder):
-        print(f"written: {path}")
+        say(f"written: {path}")

@@ -50,16 +50,17 @@ def progress(title: str, steps: int, done: int = 0) -> Iterator[Bar]:
         yield Bar(title, steps, done)
         return
     from rich import progress as rich_progress
-    from rich.console import Console
+
+    from unlearn.console.visible import console
 
     columns = (
-        rich_progress.TextColumn("{task.description}"),
+        rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(bar_width=24),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TextColumn("left"),
         rich_progress.TimeRemainingColumn(),
-        rich_progress.TextColumn("{task.fields[note]}"),
+        rich_progress.TextColumn("{task.fields[note]}", markup=False),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as live:
+    with rich_progress.Progress(*columns, console=console(stderr=True), transient=True) as live:
         yield Bar(title, steps, done, live)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.records import Record, Table
-from unlearn.data.source import without_progress_bars
+from unlearn.data.source import refuse_formats, without_progress_bars
 from unlearn.data.tables import SUFFIXES, TEXT, kind_of, read_table, read_whole
 from unlearn.errors import DataError, first_line
 
@@ -81,6 +81,7 @@ def _data_set(name: str, rest: tuple[str, ...], named: str) -> Table:
     """
     from datasets import load_dataset
 
+    refuse_formats(named, name)
     configuration, split = (*rest, None, None)[:2]
     split = split or _SPLIT
     here = Path(name).is_dir()

@@ -92,6 +92,7 @@ def _from_hub(
 ) -> dict[str, Table]:
     from datasets import load_dataset
 
+    refuse_formats("data.path", path)
     tables: dict[str, Table] = {}
     with without_progress_bars():
         for name in (*required, *optional):
@@ -110,6 +111,17 @@ def _from_hub(
                 ) from error
             tables[name] = Table.numbered(f"{path} {name}", records)
     return tables
+
+
+def refuse_formats(option: str, name: str) -> None:
+    """Raise DataError where a data set has the name of a format of the library's.
+
+    `pandas` and its like read whatever lies in the working folder, pickles included.
+    """
+    from datasets import packaged_modules
+
+    if name in packaged_modules._PACKAGED_DATASETS_MODULES:
+        raise DataError(f"{option}: {name!r} is a format and no data set; give OWNER/NAME")
 
 
 @contextmanager

@@ -34,12 +34,12 @@ from unlearn.experiment.erasing_held import (
     runs_below,
 )
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
-from unlearn.record.layout import ERASED, LOG, SUMMARY, Progress
+from unlearn.record.layout import ERASED, LOG, Progress, read_summary
 from unlearn.record.resuming import leaves_of
 from unlearn.report import write_report
 from unlearn.report.comparison.html import POLICY
 from unlearn.report.comparison.runs import folders_of
-from unlearn.storage.files import entries_below, read_json, write_json_atomic, write_text_atomic
+from unlearn.storage.files import entries_below, write_json_atomic, write_text_atomic
 
 PAGE, COMPARISON = "report.md", "comparison.html"
 NOTES = ("notes", "attacks")
@@ -116,7 +116,7 @@ def _note(held: Held, now: str, changed: bool, told: Told) -> None:
         if changed or without != record or ERASED not in record:
             write_json_atomic(file, {**without, ERASED: now})
     page = held.path / PAGE
-    summary = read_json(held.path / SUMMARY)
+    summary = read_summary(held.path)
     if page.exists() and (summary is None or summary[ERASED] not in _text(page)):
         page.unlink()
         if summary is not None:

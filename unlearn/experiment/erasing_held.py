@@ -20,10 +20,10 @@ from unlearn.record.layout import (
     progress_of,
     read_lines,
     read_run,
+    record_in,
 )
 from unlearn.record.resuming import claimed
 from unlearn.report.comparison.runs import find_runs
-from unlearn.storage.files import read_json
 
 GENERATIONS = "generations.jsonl"
 PLACE = ("split", "quiz")
@@ -94,7 +94,7 @@ def read_held(path: Path) -> Held:
         read = {file: read_lines(file) for file in files}
         quoting = {file: lines for file, lines in read.items() if any(map(quotes, lines))}
         records = {
-            file: read_json(file)
+            file: record_in(file)
             for file in (path / SUMMARY, *(path / "evaluations").glob(f"*/{RESCORED}"))
             if file.exists()
         }

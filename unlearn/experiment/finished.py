@@ -28,8 +28,6 @@ class Finished:
     summary: dict[str, Any]
     config: DictConfig
     overrides: list[str]
-    config_dirs: list[str]
-    """Folders that the run was given by --config-dir."""
     started_in: str
 
 
@@ -42,14 +40,14 @@ def read_finished(folder: Path) -> Finished:
         run = read_run(folder)
         status, runtime = run.summary["status"], run.runtime
         config = OmegaConf.create(run.config)
-    except (ValueError, KeyError, OSError, OmegaConfBaseException) as error:
+        chosen = read_yaml(folder / HYDRA / "overrides.yaml") or []
+        if not isinstance(config, DictConfig) or not isinstance(chosen, list):
+            raise ValueError("what Hydra recorded is no configuration")
+    except (ValueError, KeyError, TypeError, OSError, OmegaConfBaseException) as error:
         raise ConfigurationError(f"{folder}: its record cannot be read: {error}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
-    sources = runtime.get("config_sources", [])
-    given = [s["path"] for s in sources if s["provider"] == "command-line"]
-    chosen = list(read_yaml(folder / HYDRA / "overrides.yaml"))
-    return Finished(folder, dict(run.summary), config, chosen, given, runtime.get("cwd", ""))
+    return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))
 
 
 @dataclass(frozen=True)

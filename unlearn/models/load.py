@@ -39,6 +39,12 @@ def configuration_of(config: ModelConfig, path: str, field: str = "model.path") 
     problems = quantization_problems(field, path, quantization)
     if problems and "gguf_file" not in origin:
         raise ConfigurationError(problems)
+    named = [getattr(one, "_attn_implementation", None) for one in (found, found.get_text_config())]
+    if kernels := [name for name in named if "/" in str(name)]:
+        raise ConfigurationError(
+            f"{field}: {path!r} names {kernels[0]!r} of the hub as its attention, which is code "
+            "and is not fetched; take attn_implementation out of its config.json"
+        )
     return found
 
 
@@ -121,8 +127,14 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     """Call `from_pretrained`, and say in our words what went wrong."""
     source = str(Path(path).expanduser()) if is_folder_name(path) else path
     try:
-        return kind.from_pretrained(source, **options)
+        # Said each time: left out, transformers asks a terminal whether to run a model's own code.
+        return kind.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise ConfigurationError(
+                f"{field}: {source!r} needs code of its own (auto_map in its files), which is "
+                "never run; give a model whose architecture and tokenizer transformers has itself"
+            ) from error
         raise ConfigurationError(
             f"{field}: {source!r} cannot be loaded: {first_line(error)}{way_out(path, error)}"
         ) from error

@@ -7,7 +7,6 @@ are converted here, so that nobody else has to know of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,11 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from unlearn.errors import first_line
 from unlearn.metrics.catalogue import Catalogue
-from unlearn.storage.files import read_json
+from unlearn.record.limits import (
+    LARGEST_TABLE,
+    end_of,
+    json_in,
+    lines_of,
+    require_regular,
+    text_of,
+    yaml_in,
+)
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -139,12 +143,10 @@ class RunFolder:
 
     def last_error(self) -> str:
         """Return the last error that the run logged, or that it left no record."""
-        log = self.path / LOG
-        if log.exists():
-            for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
-                _, found, message = line.partition(" ERROR ")
-                if found:
-                    return message.strip()
+        for line in reversed(end_of(self.path / LOG).splitlines()):
+            _, found, message = line.partition(" ERROR ")
+            if found:
+                return message.strip()
         return "no summary.json: it was killed, or is still running"
 
 
@@ -155,25 +157,34 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
     the file. A missing file counts as an empty record.
     """
     if summary is None:
-        found = [read_json(path / name) for name in (RESCORED, SUMMARY)]
+        found = [record_in(path / name) for name in (RESCORED, SUMMARY)]
         summary = next((record for record in found if record is not None), {})
     return RunFolder(path, summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Return the summary that lies in the folder, None without one."""
-    return read_json(folder / SUMMARY)
+    return record_in(folder / SUMMARY)
+
+
+def record_in(file: Path) -> Any:
+    """Return what a JSON file of a run holds, None without one."""
+    try:
+        return json_in(text_of(file), file.name)
+    except FileNotFoundError:
+        return None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a missing one is empty."""
     try:
+        require_regular(path, LARGEST_TABLE)
         file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return []
     with file:
         # A killed run may leave half a line at the end, without its line break.
-        return [json.loads(line) for line in file if line.endswith("\n")]
+        return [json_in(line, path.name) for line in lines_of(file) if line.endswith("\n")]
 
 
 def is_diagnosed(line: Mapping[str, Any]) -> bool:
@@ -182,24 +193,21 @@ def is_diagnosed(line: Mapping[str, Any]) -> bool:
 
 
 def read_yaml(file: Path) -> Any:
-    """Read a YAML file with the fast loader where there is one; a missing one is empty.
+    """Read a YAML file; a missing one is empty.
 
     Raises ValueError for half a file, as a job leaves it that was killed while Hydra wrote.
     """
-    if not file.exists():
-        return {}
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), loader) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file.name}: {first_line(error)}") from error
+        return yaml_in(text_of(file), file.name) or {}
+    except FileNotFoundError:
+        return {}
 
 
 def at_its_place(config: Any) -> Any:
     """Return a configuration whose parts are named by where they are in this version."""
     if isinstance(config, Mapping):
         moved = {key: at_its_place(value) for key, value in config.items()}
-        if moved.get("_target_") in MOVED:
-            moved["_target_"] = MOVED[moved["_target_"]]
+        if isinstance(named := moved.get("_target_"), str):
+            moved["_target_"] = MOVED.get(named, named)
         return moved
     return [at_its_place(value) for value in config] if isinstance(config, list) else config

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from unlearn.errors import ConfigurationError
+from unlearn.options.interpolated import masked
 from unlearn.options.parts import plain_container
 from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
 from unlearn.record.provenance import config_hash
@@ -76,7 +77,7 @@ def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | No
     if progress is Progress.complete:
         run = read_run(folder)
         if run.provenance["config_sha256"] != config_hash(config):
-            theirs = OmegaConf.create(run.config)
+            theirs = OmegaConf.create(masked(run.config))
             if not theirs:
                 raise ConfigurationError(_taken(folder, "a run with other options"))
             _refuse_others(folder, plain_container(theirs), config)

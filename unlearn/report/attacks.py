@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unlearn.record.layout import RunFolder
-from unlearn.report.markdown import cell, table
+from unlearn.report.markdown import cell, table, words
 from unlearn.report.wording import number
 
 MEANING = (
@@ -26,7 +26,7 @@ def attacks_section(record: RunFolder) -> str:
         return ""
     stages = [stage for stage in ("after", "reference") if stage in record.metrics]
     rows = [
-        [name, *(number(record.metrics[stage].get(f"attack/{name}")) for stage in stages)]
+        [cell(name), *(number(record.metrics[stage].get(f"attack/{name}")) for stage in stages)]
         for name in names
     ]
     parts = [
@@ -47,7 +47,7 @@ def _most(record: RunFolder, names: list[str]) -> str:
     most = max(shares, key=lambda name: shares[name])
     theirs = reference.get(f"attack/{most}")
     beside = f" (reference: {number(theirs)})" if theirs is not None else ""
-    return f"Most came back under {most}: {number(shares[most])}{beside}."
+    return f"Most came back under {words(most)}: {number(shares[most])}{beside}."
 
 
 def _notes(record: RunFolder) -> list[str]:

@@ -6,10 +6,12 @@ matplotlib draws a letter that its font lacks as a box, with a warning for each.
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 from unlearn.console.once import say_once
+from unlearn.console.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +33,9 @@ def make_legible(figure: Figure) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        words = text.get_text()
+        words = visible(re.sub(r"[^\S\n]", " ", given := text.get_text()))
+        if words != given:
+            text.set_text(words)
         if not words or words.isascii():
             if "$" in words and "\\mathdefault" not in words:
                 text.set_parse_math(False)

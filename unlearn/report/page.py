@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from unlearn.record.layout import ERASED, RunFolder, read_run
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
 from unlearn.report.gradient_facts import gradients_section
-from unlearn.report.markdown import cell, table
+from unlearn.report.markdown import cell, code, fence, table, words
 from unlearn.report.samples import samples_section, side_by_side
 from unlearn.report.wording import (
     GROUP_TITLES,
@@ -22,7 +22,7 @@ from unlearn.report.wording import (
     number,
     size,
 )
-from unlearn.storage.files import write_text_atomic
+from unlearn.storage.files import plain, write_text_atomic
 
 STORY = {
     "forget/rougeL_recall": "recall on the forget rows",
@@ -51,8 +51,8 @@ def write_report(
     record = read_run(run, summary)
     rows = side_by_side(run)
     sections = [
-        f"# {record.name}",
-        f"**{verdict_line(record)}**",
+        f"# {words(record.name)}",
+        f"**{words(verdict_line(record))}**",
         _story(record),
         _conditions(record),
         attacks_section(record),
@@ -89,7 +89,8 @@ def verdict_line(record: RunFolder) -> str:
 
 def _story(record: RunFolder) -> str:
     steps = (record.summary.get("cost") or {}).get("steps")
-    method, data, model = (f"**{record.part(part)}**" for part in ("method", "data", "model"))
+    named = (record.part(part) for part in ("method", "data", "model"))
+    method, data, model = (f"**{words(name)}**" for name in named)
     if steps:
         seconds = duration(record.summary["cost"].get("train_s"))
         opening = (
@@ -99,14 +100,14 @@ def _story(record: RunFolder) -> str:
         opening = f"{model} was evaluated on {data}; nothing was trained."
     sentences = [opening, *_of_the_target(record)]
     stages = record.metrics
-    for metric, words in STORY.items():
+    for metric, told in STORY.items():
         before, after = (stages.get(stage, {}).get(metric) for stage in ("before", "after"))
         if before is None or after is None:
             continue
         reference = stages.get("reference", {}).get(metric)
         compared = f" (reference: {number(reference)})" if reference is not None else ""
         moved = f"went from {number(before)} to {number(after)}" if steps else f"is {number(after)}"
-        sentences.append(f"ROUGE-L {words} {moved}{compared}.")
+        sentences.append(f"ROUGE-L {told} {moved}{compared}.")
     quality = stages.get("after", {}).get("forget_quality")
     if quality is not None:
         sentences.append(
@@ -128,7 +129,7 @@ def _of_the_target(record: RunFolder) -> list[str]:
     if not knows:
         return []
     return [
-        f"The model is `{target['path']}`, as it was given; before, it predicted "
+        f"The model is {code(target['path'])}, as it was given; before, it predicted "
         f"{100 * knows['forget']:.1f} % of the answer tokens of forget and "
         f"{100 * knows['retain']:.1f} % of retain."
     ]
@@ -138,7 +139,7 @@ def _conditions(record: RunFolder) -> str:
     conditions = (record.summary.get("verdict") or {}).get("conditions") or []
     rows = [
         [
-            f"`{condition.get('metric')}`",
+            code(condition.get("metric")),
             cell(bound_words(condition)),
             number(condition.get("value"), condition.get("metric", "")),
             "yes" if condition.get("met") else "no",
@@ -151,7 +152,7 @@ def _conditions(record: RunFolder) -> str:
 
 def _notes(record: RunFolder) -> str:
     """List what could not be measured; on one line each, whatever a measure's error holds."""
-    notes = [" ".join(str(note).split()) for note in record.summary.get("notes") or []]
+    notes = [words(note) for note in record.summary.get("notes") or []]
     return "\n".join(["## Not measured\n", *(f"- {note}" for note in notes)]) if notes else ""
 
 
@@ -161,10 +162,10 @@ def _metrics(record: RunFolder) -> str:
         return ""
     rows = []
     for group, names in grouped(name for flat in stages.values() for name in flat).items():
-        rows.append([f"**{GROUP_TITLES.get(group, group)}**", *[""] * len(stages), ""])
+        rows.append([f"**{words(GROUP_TITLES.get(group, group))}**", *[""] * len(stages), ""])
         rows += [
             [
-                f"`{name}`",
+                code(name),
                 *(number(flat.get(name), name) for flat in stages.values()),
                 record.catalogue[name].words,
             ]
@@ -206,9 +207,11 @@ def _configuration(record: RunFolder) -> str:
         [
             "## Configuration",
             "The command to repeat this run:",
-            f"```sh\n{shlex.join(['unlearn', *overrides])}\n```",
+            fence(shlex.join(["unlearn", *overrides]), "sh"),
             "Its parts (the whole configuration is in `.hydra/config.yaml`):",
-            f"```yaml\n{OmegaConf.to_yaml(OmegaConf.create(parts)).strip()}\n```",
+            fence(
+                yaml.safe_dump(plain(parts), sort_keys=False, allow_unicode=True).strip(), "yaml"
+            ),
         ]
     )
 
@@ -233,7 +236,7 @@ def _provenance(record: RunFolder) -> str:
     )
     rows = [["versions", cell(versions) or MISSING], ["git", cell(known.get("git")) or MISSING]]
     rows += [
-        [name.removesuffix("_sha256"), f"`{value}`" if value else MISSING]
+        [cell(name.removesuffix("_sha256")), code(value) or MISSING]
         for name, value in known.items()
         if name.endswith("_sha256")
     ]

@@ -85,8 +85,8 @@ def _strongest(rows: Sequence[Mapping[str, Any]]) -> str:
     row = max(scored, key=lambda row: row["rougeL_after"])
     measure = "F1" if "/" in row["split"] else "recall"
     return (
-        f"The forget row that kept most is number {row['index']}, with a ROUGE-L {measure} of "
-        f"{number(row['rougeL_after'])}."
+        f"The forget row that kept most is number {cell(row['index'])}, with a ROUGE-L {measure} "
+        f"of {number(row['rougeL_after'])}."
     )
 
 
@@ -95,7 +95,7 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         cells = [_answer(row, stage) for stage in stages]
-        lines.append([str(row["index"]), cell(row["question"]), cell(row["truth"]), *cells])
+        lines.append([cell(str(row["index"])), cell(row["question"]), cell(row["truth"]), *cells])
     header = ["row", "question", "truth", *(f"{stage} (ROUGE-L)" for stage in stages)]
     return table(header, lines, "r" + "l" * (len(header) - 1))
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.console import visible
 from unlearn.metrics.catalogue import HEADLINES
 from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.attacks import attack_names
@@ -27,7 +27,7 @@ def print_summary(
     other than the folder's summary.json, such as a later evaluation's.
     """
     record = read_run(run, summary)
-    console = Console(file=file, highlight=False)
+    console = visible.console(file)
     if not console.is_terminal or console.width > WIDTH:
         console.width = (
             WIDTH  # where nothing tells a width, rich's guess of 80 breaks lines in logs

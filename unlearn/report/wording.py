@@ -1,5 +1,6 @@
 """How numbers and metric names are put in front of a person."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ def number(value: object, metric: str = "") -> str:
     if value is None:
         return MISSING
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return re.sub(r"[^\w .,%+-]+", "?", str(value))[:40]  # a record may hold anything
     if metric == "forget_quality":
         return f"{value:.2e}"
     size = abs(value)

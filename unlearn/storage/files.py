@@ -56,7 +56,8 @@ def write_text_atomic(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("x", encoding="utf-8") as file:  # never through a link laid out there
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -88,14 +89,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise OSError(f"{folder} could not be written: {error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; None where there is none, or none any more."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
 
 
 def entries_below(folder: Path) -> Iterator[Path]:

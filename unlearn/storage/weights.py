@@ -15,6 +15,8 @@ def hash_weights(folder: Path) -> str:
     """Return one SHA-256 over all weight files of a saved model."""
     hashes = []
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")]):
+        if not path.is_file():
+            continue  # a pipe, which would be waited for; transformers does not load one either
         with path.open("rb") as file:
             hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashlib.sha256("".join(hashes).encode()).hexdigest()

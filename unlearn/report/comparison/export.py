@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
+from unlearn.console.visible import visible
+from unlearn.errors import ConfigurationError
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import COLUMNS
 from unlearn.report.comparison.statistics import spread
+from unlearn.report.markdown import cell, code, words
 from unlearn.storage.files import write_text_atomic
 
 MARKERS = ("<!-- table -->", "<!-- end of table -->")
 """Between these a page of documentation holds its table."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan")
+FORMULA = tuple("=+-@\t\r\n|%＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula or command, full-width forms included."""
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:
@@ -23,11 +30,13 @@ def write_csv(path: Path, comparison: Comparison) -> None:
     names = [*COLUMNS, *sorted(measured - COLUMNS.keys())]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+
+    def write(values: list[Any]) -> None:
+        writer.writerow(map(harmless, values))
+
     numbers = [f"{name}{suffix}" for name in names for suffix in ("", "_std")]
     against = [f"{name}{suffix}" for name in names for suffix in ("_diff", "_low", "_high")]
-    writer.writerow(
-        ["run", "seeds", *numbers, "kind", "on_front", "accepted", "baseline", "pairs", *against]
-    )
+    write(["run", "seeds", *numbers, "kind", "on_front", "accepted", "baseline", "pairs", *against])
     for number, section in enumerate(comparison.sections):
         for place, group in enumerate(section.groups):
             cells: list[Any] = [group.label, len(group.runs)]
@@ -35,8 +44,18 @@ def write_csv(path: Path, comparison: Comparison) -> None:
                 values = group.values(name)
                 cells += [f"{x:.6g}" for x in spread(values)] if values else ["", ""]
             cells += [number + 1, "yes" if place in section.front else "no", group.accepted]
-            writer.writerow([*cells, *_against(section, group, names)])
+            write([*cells, *_against(section, group, names)])
     write_text_atomic(path, text.getvalue())
+
+
+def harmless(value: Any) -> Any:
+    """Return what a spreadsheet shows as it is: a text that it would calculate begins with '.
+
+    Numbers stay numbers, negative ones too.
+    """
+    if not isinstance(value, str) or NUMBER.fullmatch(value):
+        return value
+    return "'" + visible(value) if value.lstrip(" ").startswith(FORMULA) else visible(value)
 
 
 def _against(section: Section, group: Group, names: list[str]) -> list[Any]:
@@ -49,31 +68,50 @@ def _against(section: Section, group: Group, names: list[str]) -> list[Any]:
 
 
 def write_markdown(path: Path, comparison: Comparison) -> None:
-    """Write the table, into an existing page between its two markers, or as a page of its own."""
+    """Write the table between the two markers of a page, or of a new one."""
     parts = []
     for number, section in enumerate(comparison.sections):
         if number:
-            parts.append(f"Apart, as they are unlike: {'; '.join(section.unlike)}")
+            parts.append(f"Apart, as they are unlike: {words('; '.join(section.unlike))}")
         parts.append(_table(section))
     if comparison.failed:
         lines = [
-            f"- `{comparison.name(run)} seed={run.seed}`: {run.error}" for run in comparison.failed
+            f"- {code(f'{comparison.name(run)} seed={run.seed}')}: {words(run.error)}"
+            for run in comparison.failed
         ]
         parts += ["Not completed:", "\n".join(lines)]
     table = "\n\n".join(parts) + "\n"
-    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, after = check_page(path)
+    write_text_atomic(path, f"{before}{MARKERS[0]}\n{table}{MARKERS[1]}{after}")
+
+
+def check_page(path: Path) -> tuple[str, str]:
+    """Return what stands before and after the table of a page; a new page has nothing there.
+
+    Raises ConfigurationError for a page without the two markers: nothing of it would be left.
+    """
+    try:
+        page = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "", "\n"
+    except UnicodeDecodeError:
+        page = ""
     before, begin, rest = page.partition(MARKERS[0])
     _, end, after = rest.partition(MARKERS[1])
-    write_text_atomic(path, f"{before}{begin}\n{table}{end}{after}" if begin and end else table)
+    if not begin or not end:
+        raise ConfigurationError(
+            f"--markdown: {path} is there and has no place for a table; put the lines "
+            f"{MARKERS[0]} and {MARKERS[1]} where it shall stand, or name a new file"
+        )
+    return before, after
 
 
 def _table(section: Section) -> str:
     lines = [
-        "| run | seeds | " + " | ".join(section.columns.values()) + " |",
+        "| run | seeds | " + " | ".join(map(cell, section.columns.values())) + " |",
         "|---|---:|" + "---:|" * len(section.columns),
     ]
     for group in section.groups:
         cells = " | ".join(map(group.cell, section.columns))
-        label = group.label.replace("|", "\\|")
-        lines.append(f"| `{label}` | {len(group.runs)} | {cells} |")
+        lines.append(f"| {code(group.label)} | {len(group.runs)} | {cells} |")
     return "\n".join(lines)

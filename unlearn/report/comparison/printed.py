@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearn.console import visible
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
 from unlearn.report.comparison.numbers import COLUMNS, written
@@ -22,7 +23,7 @@ WIDTH = 180
 def console(file: IO[str] | None = None) -> Console:
     """Return a console as wide as the terminal, and wide enough for all columns without one."""
     wide = None if (file or sys.stdout).isatty() else WIDTH
-    return Console(file=file, width=wide, highlight=False)
+    return visible.console(file, width=wide)
 
 
 def print_comparison(comparison: Comparison, file: IO[str] | None = None) -> None:

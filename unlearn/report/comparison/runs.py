@@ -12,16 +12,20 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from unlearn.errors import ConfigurationError
-from unlearn.record.layout import HYDRA, RESCORED, SUMMARY, RunFolder, read_run
+from unlearn.record.layout import HYDRA, RESCORED, STAGES, SUMMARY, RunFolder, read_run
+from unlearn.record.limits import LARGEST_TABLE, require_regular
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
+DEEPEST = 40
+"""Folders within each other that are searched for runs."""
 OF_THE_RUN = ("seed", "tracker")
 """Parts of the configuration that runs of one group may differ in."""
 
@@ -94,16 +98,16 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     own = (SUMMARY, RESCORED, HYDRA / "overrides.yaml")
-    if any((folder / name).exists() for name in own):
-        yield folder  # and nothing below: checkpoints and models hold no runs
-        return
-    try:
-        inside = sorted(folder.iterdir())
-    except FileNotFoundError:  # renamed or removed since it was seen, by a run that still writes
-        return
-    for path in inside:
-        if path.is_dir() and not path.is_symlink():
-            yield from _below(path)
+    level = [folder]
+    for _ in range(DEEPEST):
+        below: list[Path] = []
+        for place in level:
+            if any((place / name).exists() for name in own):
+                yield place  # and nothing below: checkpoints and models hold no runs
+                continue
+            with suppress(FileNotFoundError):  # renamed or removed since, by a run that writes
+                below += [p for p in place.iterdir() if p.is_dir() and not p.is_symlink()]
+        level = below
 
 
 def _order(run: Path) -> list[Any]:
@@ -139,6 +143,10 @@ def _read(path: Path) -> Run:
         return replace(run, error=str(summary.get("error") or summary["status"]).split("\n")[0])
     if "after" not in _mapping(summary["metrics"]):
         raise ValueError("a completed run without metrics of the stage after")
+    assert run.lines is not None
+    for stage in STAGES:
+        with suppress(FileNotFoundError):
+            require_regular(path / "evaluations" / stage / "generations.jsonl", LARGEST_TABLE)
     return run
 
 

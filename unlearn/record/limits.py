@@ -1,0 +1,114 @@
+"""What a file of a run folder may be: regular, of a sane size, and not nested without end.
+
+A file of somebody else's may be a pipe that nobody writes to, or a few lines that unfold to more
+than the memory holds. Raises ValueError, which readers of a folder tell as "cannot be read".
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from unlearn.errors import first_line
+
+LARGEST = 64 * 2**20
+"""Bytes of a configuration or summary; a large one has some 100,000."""
+LARGEST_TABLE = 2**30
+"""Bytes of a file with a line for each step or answer."""
+DEEPEST = 40
+"""Mappings and lists within each other; a configuration has six."""
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a regular file; raises FileNotFoundError where there is none."""
+    require_regular(file, LARGEST)
+    return file.read_text(encoding="utf-8")
+
+
+def require_regular(file: Path, largest: int) -> None:
+    """Raise ValueError for what is no regular file, as a pipe is waited for, or is too large."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{file.name}: no regular file")
+    if found.st_size > largest:
+        raise ValueError(f"{file.name}: {found.st_size:,} bytes; allowed: {largest:,}")
+
+
+def lines_of(file: IO[str]) -> Iterator[str]:
+    """Yield the lines of an open file, of which none may be longer than a whole record."""
+    while line := file.readline(LARGEST):
+        if len(line) == LARGEST:
+            raise ValueError(f"a line of more than {LARGEST:,} letters")
+        yield line
+
+
+def end_of(file: Path, size: int = 2**20) -> str:
+    """Return the last bytes of a log as text; nothing where it is none."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - size))
+        return log.read(size).decode(errors="replace")
+
+
+def json_in(text: str, name: str) -> Any:
+    """Return what a text of JSON holds."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{name}: nested too deeply") from None
+    require_shallow(value, name)
+    return value
+
+
+def yaml_in(text: str, name: str) -> Any:
+    """Return what a text of YAML holds, by the safe loader.
+
+    No alias: Hydra writes none, and ten lines of aliases to aliases are a thousand million values.
+    """
+    try:
+        # Events cost more than all else, and only these texts can hold what is looked for.
+        if "*" in text or text.count("[") + text.count("{") > DEEPEST or _long_line(text):
+            _require_tame(text, name)
+        value = yaml.load(text, LOADER)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{name}: {first_line(error)}") from error
+    require_shallow(value, name)
+    return value
+
+
+def require_shallow(value: Any, name: str) -> None:
+    """Raise ValueError where mappings and lists lie deeper in each other than readers can walk."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return
+    raise ValueError(f"{name}: nested more than {DEEPEST} deep")
+
+
+def _inside(value: Any) -> list[Any]:
+    held = value.values() if isinstance(value, Mapping) else value
+    return [one for one in held if isinstance(one, (dict, list))]
+
+
+def _long_line(text: str) -> bool:
+    """Return whether a line is long enough to nest deeply, by ``- - -`` or by its indentation."""
+    return any(len(line) > 2 * DEEPEST for line in text.splitlines())
+
+
+def _require_tame(text: str, name: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"{name}: an alias (*{event.anchor}); a record holds none")
+        if depth > DEEPEST:
+            raise ValueError(f"{name}: nested more than {DEEPEST} deep")
