@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.architectures import ARCHITECTURES, random_model
 from unlearn.compute.device import Compute
-from unlearn.console.once import say_once
+from unlearn.console import once
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
 from unlearn.errors import UnlearnError, first_line
@@ -198,7 +198,7 @@ def examine(name: str, template: str, folder: Path) -> Found:
     level = logger.level
     logger.addHandler(kept)
     logger.setLevel(logging.INFO)
-    say_once.cache_clear()
+    once.said.clear()
     try:
         compute = Compute(torch.device("cpu"))
         model = ready(load_weights(config, str(given)), config, compute.device)

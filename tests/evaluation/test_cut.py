@@ -13,7 +13,7 @@ from support.command import QUICK, Command, row, write_rows
 from test_evaluation import half_taught
 
 from benchmarks.architectures import random_model
-from unlearn.console.once import warn_once
+from unlearn.console import once
 from unlearn.data.splits import Quiz, Row
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import DataError
@@ -65,7 +65,7 @@ def test_a_text_is_not_cut_but_in_windows() -> None:
 
 def test_answers_that_come_to_no_end_are_counted_once(caplog: pytest.LogCaptureFixture) -> None:
     model, measured = half_taught("llama"), suite(max_new_tokens=4)
-    warn_once.cache_clear()
+    once.said.clear()
     with caplog.at_level(logging.WARNING):
         found = [measured.evaluate(model, stage, None) for stage in ("before", "after")]
     lines = [r.getMessage() for r in caplog.records if "max_new_tokens=4" in r.getMessage()]
@@ -112,7 +112,7 @@ def test_an_answer_ends_where_the_positions_do(name: str, caplog: pytest.LogCapt
     longest = max(len(e.prompt) for e in tiny.examples())
     model = random_model(name, tiny.tokenizer(), **{key: longest + 3})
     prompts = [e.prompt for e in tiny.examples()]
-    warn_once.cache_clear()
+    once.said.clear()
     with caplog.at_level(logging.WARNING):
         found = generate(model, tiny.encoder(), prompts, tiny.COMPUTE, 60)
         generate(model, tiny.encoder(), prompts, tiny.COMPUTE, 60)
@@ -134,7 +134,7 @@ def test_no_row_is_longer_than_the_models_positions(
     random_model("GPT-2", tiny.tokenizer(), n_positions=32).save_pretrained(tmp_path)
     path, tokenizer = str(tmp_path), tiny.tokenizer()
     config = ModelConfig(path=path, max_length=64)
-    warn_once.cache_clear()
+    once.said.clear()
     with caplog.at_level(logging.WARNING):
         assert {longest_row(config, path, tokenizer) for _ in range(2)} == {32}
     (line,) = [record.getMessage() for record in caplog.records]

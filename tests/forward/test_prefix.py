@@ -15,7 +15,7 @@ from support.taught import half_taught, prompts, scored_answers
 from support.tiny import BFLOAT16, every_architecture
 
 from benchmarks.architectures import random_model
-from unlearn.console.once import say_once
+from unlearn.console import once
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.forward.generation import generate
@@ -172,7 +172,7 @@ def test_a_model_that_cannot_go_on_is_found_out(
         return whole(*positional, **named)
 
     monkeypatch.setattr(model.transformer, "forward", forward)
-    say_once.cache_clear()
+    once.said.clear()
     with caplog.at_level(logging.INFO, logger="unlearn.forward.prefix"):
         assert found_by(model) is None
         table = score(model, begun_answers(), tiny.COMPUTE)
@@ -200,7 +200,7 @@ def test_distances_by_column_are_found_out(name: str, caplog: pytest.LogCaptureF
     model = random_model(name, tiny.tokenizer())
     expected = [generated_by_transformers(model, prompt, MOST) for prompt in begun()]
     assert len(set(expected)) > len(expected) // 2
-    say_once.cache_clear()
+    once.said.clear()
     with caplog.at_level(logging.INFO, logger="unlearn.forward.prefix"):
         for budget in (16384, 300):
             compute = tiny.compute(generate_tokens=budget)

@@ -490,7 +490,7 @@ def test_dpo_without_a_file_says_what_it_needs_and_what_does_without() -> None:
     ("name", "text", "message"),
     [
         ("absent.jsonl", None, "no such file"),
-        ("a.txt", "q", "unknown suffix"),
+        ("a.docx", "q", "unknown suffix"),
         ("a.jsonl", "", "is empty"),
         ("a.jsonl", '{"question": "q"}', "no column 'answer'.*method.forget.answer="),
         ("a.jsonl", '{"question": "q", "answer": " "}', "'answer' is blank"),

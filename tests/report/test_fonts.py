@@ -21,8 +21,9 @@ from unlearn.report import fonts
 def forgotten() -> Iterator[None]:
     """What is known of fonts, and what was said once, is of one test."""
     yield
-    for known in (fonts.families_for, fonts.letters_of, once.say_once):
+    for known in (fonts.families_for, fonts.letters_of):
         known.cache_clear()
+    once.said.clear()
 
 
 def named(name: str) -> Figure:

@@ -28,6 +28,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf._utils import get_yaml_loader
 
+from unlearn.console import once
 from unlearn.metrics.catalogue import Catalogue
 from unlearn.storage.files import entries_below
 
@@ -86,6 +87,12 @@ class Done:
     def said(self) -> str:
         """Everything that reached the person."""
         return self.out + self.err
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings in the log, but for that on the few tokens that tests let models say."""
+        lines = [line for line in self.log.splitlines() if " WARNING " in line]
+        return [line for line in lines if "evaluation.max_new_tokens" not in line]
 
     @property
     def log(self) -> str:
@@ -188,6 +195,7 @@ class Command:
         for name in ("HYDRA_FULL_ERROR", "OMP_WAIT_POLICY"):  # `main` sets them; put them back
             patch.setenv(name, os.environ.get(name, "0"))
         patch.setattr(cli, "_failures", [])
+        once.said.clear()  # what a process says once
         with clean_hydra():
             try:
                 cli.main()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from unlearn.data.tokens import Example
 
@@ -17,6 +18,8 @@ ORIGINAL = Example(prompt=(0,), answer=(1, 2, 0))  # p = 1/2, 3/4, 1/2: S = log(
 
 class Lookup(nn.Module):
     """A language model that looks only at the last token: its logits are a row of a table."""
+
+    config = PretrainedConfig()
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()

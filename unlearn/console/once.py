@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+
+said: set[str] = set()
+"""What was said already."""
 
 
-@cache
-def say_once(log: logging.Logger, message: str) -> None:
-    """Log `message` where it was not said before."""
-    log.info(message)
+def say_once(log: logging.Logger, message: str, level: int = logging.INFO) -> None:
+    """Log `message` where it was not said before, at whatever level."""
+    if message not in said:
+        said.add(message)
+        log.log(level, "%s", message)
 
 
-@cache
 def warn_once(log: logging.Logger, message: str) -> None:
     """Warn of something where it was not said before."""
-    log.warning(message)
+    say_once(log, message, logging.WARNING)

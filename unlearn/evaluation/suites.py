@@ -151,6 +151,16 @@ class Suite:
             generations += quiz.judge(texts, self.config.stemmer, self.words)
         return self.summarised(scores, generations, reference)
 
+    @property
+    def cuts_truths(self) -> bool:
+        """Whether a true answer is longer than a model may answer."""
+        asked = {(one.split, one.row) for one in self.asked if one.passage is None}
+        return any(
+            len(one.example.answer) > self.config.max_new_tokens + 1  # the end counts as a token
+            for one in self.answers
+            if one.kind == "answer" and (one.split, one.index) in asked
+        )
+
     def summarised(
         self,
         scores: pd.DataFrame,
@@ -160,8 +170,10 @@ class Suite:
         """Return what the tables of this suite give, with what is to be said of it."""
         found = summarise(scores, generations, reference, self.config.min_k, self.judged)
         capped = capped_notes(generations, self.config.max_new_tokens)
-        for note in capped:
-            warn_once(log, f"{note} (said once)")
+        # A model that babbles is cut as well, and that is no fault of the limit.
+        if self.cuts_truths:
+            for note in capped:
+                warn_once(log, note)
         return replace(found, notes=[*found.notes, *self.notes, *capped])
 
     def score(

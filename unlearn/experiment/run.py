@@ -22,6 +22,7 @@ from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
 from unlearn.console.libraries import silence_libraries
+from unlearn.console.once import say_once
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
 from unlearn.errors import Rejected
@@ -192,7 +193,7 @@ class Run:
         evaluation = self.state.bench.measure(stage, load, key)
         if stage == "before":
             for note in evaluation.notes:
-                log.info("%s", note)
+                say_once(log, note)
         self.keep(stage, evaluation)
         return evaluation.metrics
 

@@ -64,7 +64,8 @@ def load_tokenizer(config: ModelConfig, path: str) -> Any:
     from transformers import AutoTokenizer
 
     source = tokenizer_source(config, path)
-    tokenizer = _load(AutoTokenizer, "model.tokenizer", source, _origin(config, source))
+    field = "model.tokenizer" if source == config.tokenizer else "model.path"
+    tokenizer = _load(AutoTokenizer, field, source, _origin(config, source))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
