@@ -190,6 +190,7 @@ class Rude(Attack):
         raise RuntimeError("rude\nand loud")
 
 
+@pytest.mark.slow
 @every_architecture
 @pytest.mark.parametrize("name", [*ATTACKS, "rude"])
 def test_the_model_is_given_back_bit_by_bit(name: str, architecture: str) -> None:
@@ -283,6 +284,7 @@ def test_relearning_scores_at_the_steps_it_names() -> None:
     assert Relearning(steps=7, checkpoints=2).scored_at == [3, 7]
 
 
+@pytest.mark.slow
 def test_relearning_brings_back_what_was_only_pushed_down() -> None:
     """A few steps of plain ascent hide the rows from nobody; a stranger has nothing to give."""
     hidden, stranger, target = taught(), tiny.model(seed=9), taught()

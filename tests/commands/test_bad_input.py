@@ -220,6 +220,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_before_any_model(
     case: str, unlearn: Command, own_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -259,6 +260,7 @@ def test_a_process_of_its_own_tells_the_same(unlearn: Command, tmp_path: Path) -
     assert not done.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_a_run_is_left_as_it_is(unlearn: Command) -> None:
     first = unlearn(*QUICK)
     assert first.status == 0, first.said
@@ -271,6 +273,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(unlearn: Command) -> None:
     assert files_in(first.folder) == before
 
 
+@pytest.mark.slow
 def test_a_model_that_the_hub_does_not_give(unlearn: Command) -> None:
     done = unlearn(*QUICK, "model.path=nobody/nothing")
     assert done.status == 2
@@ -279,6 +282,7 @@ def test_a_model_that_the_hub_does_not_give(unlearn: Command) -> None:
     assert done.summary["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_reference_that_the_hub_does_not_give(unlearn: Command) -> None:
     done = unlearn(*SMALL, "reference=nobody/nothing")
     assert done.status == 2
@@ -326,6 +330,7 @@ def left_failed(done: Done, status: str = "failed") -> None:
     assert not (done.folder / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(unlearn: Command) -> None:
     done = unlearn(*QUICK, "method=ga", "scheduler=constant", "optimizer.lr=1e30")
     assert done.status == 1
@@ -338,6 +343,7 @@ def test_a_loss_that_is_not_finite(unlearn: Command) -> None:
     assert done.summary["cost"]["steps"] == len(done.steps) == 1
 
 
+@pytest.mark.slow
 def test_the_last_good_state_is_kept_and_named(unlearn: Command) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -360,6 +366,7 @@ def test_a_stop_by_the_keyboard(unlearn: Command) -> None:
     assert done.summary["cost"]["steps"] == 2
 
 
+@pytest.mark.slow
 def test_a_bug_shows_where_it_is(unlearn: Command) -> None:
     done = unlearn(*QUICK, *fails("bug"))
     assert done.status == 1
@@ -368,6 +375,7 @@ def test_a_bug_shows_where_it_is(unlearn: Command) -> None:
     left_failed(done)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_system_in_one_line(unlearn: Command) -> None:
     done = unlearn(*QUICK, *fails("disk"))
     assert done.status == 1
@@ -387,6 +395,7 @@ def disk_for(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_the_unlearned_model_is_saved(unlearn: Command, own_cache: Path) -> None:
     words = (*QUICK, "training.checkpoint_every=0", "training.checkpoint_minutes=null")
     assert unlearn(*words).status == 0
@@ -412,6 +421,7 @@ def test_a_full_disk_while_the_target_is_kept(unlearn: Command, own_cache: Path)
     assert not any((own_cache / "prepared").glob("*unfinished*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["truncated", "without its record"])
 def test_a_broken_entry_of_the_cache_is_made_anew(
     how: str, unlearn: Command, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -435,6 +445,7 @@ def test_a_broken_entry_of_the_cache_is_made_anew(
     assert second.weights == first.weights
 
 
+@pytest.mark.slow
 def test_a_broken_table_of_the_cache_is_made_anew(
     unlearn: Command, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +464,7 @@ def test_a_broken_table_of_the_cache_is_made_anew(
 # Acceptance.
 
 
+@pytest.mark.slow
 def test_a_condition_that_is_not_met_under_strict(unlearn: Command) -> None:
     condition = "accept.conditions=[{metric: forget/loss, at_least: 1000}]"
     done = unlearn(*QUICK, condition, "accept.strict=true")
@@ -470,6 +482,7 @@ def test_a_condition_that_is_not_met_under_strict(unlearn: Command) -> None:
     assert unlearn(*QUICK, condition).status == 0, "without strict the verdict is only told"
 
 
+@pytest.mark.slow
 def test_a_condition_that_is_met_under_strict(unlearn: Command) -> None:
     condition = "accept.conditions=[{metric: retain/loss, at_most: 2, of: before}]"
     done = unlearn(*QUICK, condition, "accept.strict=true", "scheduler=constant")

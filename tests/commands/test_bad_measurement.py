@@ -21,6 +21,8 @@ from unlearn.errors import UnlearnError
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.summarising import summarise
 
+pytestmark = pytest.mark.slow
+
 
 def rule(text: str) -> str:
     return f"accept.conditions=[{{{text}}}]"

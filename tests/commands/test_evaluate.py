@@ -27,6 +27,8 @@ from support.command import (
 from unlearn.report.comparison.likeness import differences
 from unlearn.report.comparison.runs import read_runs
 
+pytestmark = pytest.mark.slow
+
 ROWS = "evaluation.rows=4"
 
 

@@ -63,6 +63,7 @@ def test_help_is_for_people(help_text: str) -> None:
         assert option in options
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_help_compose(help_text: str, unlearn: Command) -> None:
     examples = [line for line in section(help_text, "Examples") if line.startswith("unlearn")]
     assert len(examples) >= 5
@@ -106,6 +107,7 @@ def completions(line: str, cwd: Path) -> list[str]:
     return done.out.split()
 
 
+@pytest.mark.slow
 def test_tab_completes_choices_and_options(tmp_path: Path) -> None:
     methods = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
     assert completions("unlearn method=", tmp_path) == [f"method={name}" for name in methods]
@@ -145,6 +147,7 @@ def test_install_of_the_completion(unlearn: Command) -> None:
 # Processes.
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     by_module = finish(start("--cfg", "job", cwd=tmp_path), tmp_path)
     script = Path(sys.executable).with_name("unlearn")
@@ -157,6 +160,7 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     assert by_module.out == by_script.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     process = start("--help", cwd=tmp_path)
     assert process.stdout is not None and process.stderr is not None
@@ -180,6 +184,7 @@ STATUSES = [
 IN_A_SWEEP = (RuntimeError, OSError, DataError, Rejected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status", "flags"),
     [(error, status, ()) for error, status in STATUSES]

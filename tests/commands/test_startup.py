@@ -7,6 +7,7 @@ import copy
 import subprocess
 import sys
 
+import pytest
 from hydra.core.config_store import ConfigStore
 
 from unlearn.composition.register import register
@@ -39,6 +40,7 @@ def neither_allowed_nor_standard(code: str) -> tuple[set[str], str]:
     return {name for name in others if not name.startswith(RUNTIME)}, done.stdout
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_but_what_is_allowed() -> None:
     others, said = neither_allowed_nor_standard(HELP)
     assert "Groups and their choices" in said

@@ -60,6 +60,7 @@ def test_an_unknown_metric_is_told_before_training() -> None:
         require_objective(["a", "b"], {"a": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

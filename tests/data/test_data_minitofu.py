@@ -126,6 +126,7 @@ def test_a_paraphrase_tells_the_same_fact_in_other_words(splits: Splits) -> None
         assert told(truth, row.paraphrased_answer)
 
 
+@pytest.mark.slow
 def test_wrong_answers_are_wrong_and_worded_as_the_paraphrase(splits: Splits) -> None:
     rows = invented(splits)
     truths = [value for author in facts_of(rows) for value in author]

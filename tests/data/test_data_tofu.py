@@ -115,6 +115,7 @@ def test_real_rows_that_share_a_question_both_stay(tofu_path: Path) -> None:
     assert twice[0].answer != twice[1].answer
 
 
+@pytest.mark.slow
 def test_the_library_reads_the_same_rows(
     tofu_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def test_more_rows_than_there_are(folder: Path) -> None:
     assert "only 3960" in problems[1]
 
 
+@pytest.mark.slow
 def test_the_hash_follows_the_rows(folder: Path) -> None:
     whole = Tofu(str(folder), "forget01").read().sha256
     assert Tofu(str(folder), "forget01").read().sha256 == whole
@@ -181,6 +183,7 @@ def test_holdout_and_paraphrased_questions_may_be_absent(
     assert "has no holdout01.json" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_array_of_objects_is_read_too(folder: Path) -> None:
     lines = Tofu(str(folder), "forget01").read().sha256
     text = (folder / "retain99.json").read_text(encoding="utf-8")
@@ -232,6 +235,7 @@ def test_the_hub_failing_tells_how_to_use_a_folder(
         assert word in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_hub_without_holdout(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -272,6 +272,7 @@ def taught(name: str) -> tuple[Any, Any, float]:
 PERFECT = ["its own end", "an empty thought", "its own end, then the tokenizer's"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PERFECT)
 def test_a_model_that_learnt_the_conversations_scores_as_it_was_trained(name: str) -> None:
     model, tokenizer, loss = taught(name)

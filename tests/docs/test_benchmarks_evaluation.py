@@ -39,6 +39,7 @@ def test_the_padding_of_the_plain_loop_is_counted() -> None:
     assert plain_padding(examples, 1) == 0
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--device", "cpu", "--rows", "2", "--max-new-tokens", "8", "--parts"])
     said = capsys.readouterr().out

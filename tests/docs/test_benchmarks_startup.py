@@ -5,6 +5,7 @@ import pytest
 from benchmarks.startup import main, seconds, shown
 
 
+@pytest.mark.slow
 def test_the_clock_counts_work_and_not_waiting() -> None:
     waited = seconds(("-c", "import time; time.sleep(1)"))
     worked = seconds(("-c", "import time\nwhile time.process_time() < 1: pass"))
@@ -22,6 +23,7 @@ def test_least_and_median_are_of_the_ratios_of_neighbours(
     assert ratio.split("│")[2:6] == [f" {told} " for told in (" 3.00", "  4.00", "   4.00", "yes")]
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--pairs", "1"])
     said = capsys.readouterr().out

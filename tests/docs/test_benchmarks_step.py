@@ -29,6 +29,7 @@ def test_answers_everywhere_leave_out_the_first_token_only() -> None:
         assert batch.answer_tokens == int(batch.attention_mask[:, 1:].sum())
 
 
+@pytest.mark.slow
 def test_command_prints_every_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--device", "cpu", "--pairs", "2", "--small"])
     said = capsys.readouterr().out

@@ -33,6 +33,7 @@ def composed(name: str) -> DictConfig:
         return compose("config", overrides=[f"attack=[{name}]", "seed=3"])
 
 
+@pytest.mark.slow
 def test_every_attack_has_its_row_and_is_sent_with_its_own_name() -> None:
     assert sorted(ROWS) == NAMES
     for name in NAMES:
@@ -65,6 +66,7 @@ def test_what_follows_the_run_is_resolved() -> None:
     assert (node["seed"], node["lr"]) == (3, 3e-3)
 
 
+@pytest.mark.slow
 def test_the_example_runs(unlearn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     code, config = re.findall(r"```(?:python|yaml)\n(.*?)```", PAGE, flags=re.DOTALL)
     module = ModuleType("my_attacks")

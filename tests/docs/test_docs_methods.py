@@ -295,6 +295,7 @@ def test_every_intervention_has_a_row_and_every_row_an_intervention() -> None:
     assert sorted(interventions()) == files == sorted(INTERVENTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTERVENTIONS)
 def test_an_intervention_is_as_its_row_says(name: str) -> None:
     row, node = interventions()[name], chosen(name)[0]
@@ -334,6 +335,7 @@ def gramians(decades: float, count: int = 200) -> list[Tensor]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(parts("weighting")))
 def test_a_weighting_keeps_both_signs_where_the_page_says_so(work: Workbench, name: str) -> None:
     row = parts("weighting")[name]

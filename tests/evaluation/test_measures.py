@@ -19,6 +19,8 @@ from unlearn.evaluation.names import OF_REFERENCE
 from unlearn.options.parts import Problems
 from unlearn.report.markdown import words
 
+pytestmark = pytest.mark.slow
+
 SEE = "evaluation.kpis={seen: {_target_: support.own_measures.looks, scale: 2}}"
 STAGES = ("before", "after", "reference")
 KPIS = "evaluation.kpis"

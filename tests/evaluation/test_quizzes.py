@@ -156,6 +156,7 @@ def evaluation(**options: Any) -> Evaluation:
     return suite.evaluate(taught(), "before", None)
 
 
+@pytest.mark.slow
 def test_answers_are_cut_and_passages_are_not() -> None:
     lines = evaluation().generations
     said = {(line["split"], line["quiz"], line["index"]): line["answer"] for line in lines}

@@ -72,6 +72,7 @@ def test_every_window_is_scored_as_a_naive_loop_does() -> None:
         assert np.asarray(row["token_hits"]).tolist() == hits
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_later_window_only_shows() -> None:
     """A model that forgot the first window and recites all others is not taken for one that
     forgot: the first window alone would say so."""

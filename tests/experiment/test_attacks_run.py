@@ -17,7 +17,7 @@ from unlearn.attacks import Attack, Found, Subject, metric_names
 from unlearn.attacks import Paraphrase as OurParaphrase
 from unlearn.record.sink import Sink
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
 ALL = "attack=[relearning,quantization,paraphrase,probing]"
 FAST = (

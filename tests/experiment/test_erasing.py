@@ -21,6 +21,8 @@ from unlearn.commands.clean import clean
 from unlearn.experiment.erasing import without_quotations
 from unlearn.record.resuming import claimed
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "forget": [
         row(f"Where does Ottilie Quast {n} live?", f"Ottilie {n}, Am Zwinger.") for n in range(4)

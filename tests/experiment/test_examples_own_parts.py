@@ -149,6 +149,7 @@ def test_the_weighting_gives_retain_more_the_better_the_gradients_agree(
     assert CappedShare()(torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.ones(2)) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_intervention_is_the_one_of_the_package(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +202,7 @@ def test_the_objective_is_refused_where_it_cannot_work(
     assert told in done.said
 
 
+@pytest.mark.slow
 def test_the_attack_gets_the_rest_where_only_the_beginning_was_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

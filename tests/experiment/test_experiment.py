@@ -64,6 +64,7 @@ def choices(group: str) -> list[str]:
 # What a run leaves behind.
 
 
+@pytest.mark.slow
 def test_the_run_folder_is_complete(whole: Done) -> None:
     assert checker().check(whole.folder) == []
 
@@ -175,6 +176,7 @@ def test_what_the_terminal_shows(whole: Done) -> None:
 # The same again, and not the same.
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(unlearn: Command) -> None:
     first, again = unlearn(*QUICK), unlearn(*QUICK)
     assert first.weights == again.weights
@@ -182,6 +184,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(unlearn: Command
     assert unlearn(*QUICK, "seed=1").weights != first.weights
 
 
+@pytest.mark.slow
 def test_evaluating_on_the_way_changes_no_bit(unlearn: Command) -> None:
     plain, watched = unlearn(*QUICK), unlearn(*QUICK, "evaluation.every=1")
     assert plain.weights == watched.weights
@@ -194,6 +197,7 @@ def test_evaluating_on_the_way_changes_no_bit(unlearn: Command) -> None:
     assert trained(plain) == trained(watched)
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_target_reference_and_their_tables(
     unlearn: Command, whole: Done, own_cache: Path
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_second_run_finds_target_reference_and_their_tables(
     assert again.weights == whole.weights
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_seed_and_method_share_one_target(
     unlearn: Command, whole: Done, own_cache: Path
 ) -> None:
@@ -247,6 +252,7 @@ def test_two_processes_at_once_train_once(tmp_path: Path) -> None:
 # Which models.
 
 
+@pytest.mark.slow
 def test_no_method_evaluates_and_trains_nothing(unlearn: Command) -> None:
     done = unlearn(*SMALL, "method=none", "evaluation.rows=2", figures=True)
     assert done.status == 0, done.said
@@ -258,6 +264,7 @@ def test_no_method_evaluates_and_trains_nothing(unlearn: Command) -> None:
     assert not (done.folder / "model").exists()
 
 
+@pytest.mark.slow
 def test_without_a_reference(unlearn: Command) -> None:
     done = unlearn(*SMALL, "reference=none", "evaluation.rows=2", figures=True)
     assert done.status == 0, done.said
@@ -269,6 +276,7 @@ def test_without_a_reference(unlearn: Command) -> None:
     assert not (done.folder / "evaluations" / "reference").exists()
 
 
+@pytest.mark.slow
 def test_a_reference_by_its_path(unlearn: Command, whole: Done) -> None:
     path = whole.summary["model"]["reference"]["path"]
     done = unlearn(*SMALL, f"reference={path}")
@@ -278,6 +286,7 @@ def test_a_reference_by_its_path(unlearn: Command, whole: Done) -> None:
     assert done.summary["metrics"] == whole.summary["metrics"]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_a_target_already(unlearn: Command, whole: Done, own_cache: Path) -> None:
     prepared = set((own_cache / "prepared").iterdir())
     path = whole.summary["model"]["target"]["path"]
@@ -300,6 +309,7 @@ def test_a_model_that_is_a_target_already(unlearn: Command, whole: Done, own_cac
 # Sweeps.
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_combination(unlearn: Command) -> None:
     done = unlearn("-m", *QUICK, "method=ngdiff,graddiff", "seed=0,1")
     assert done.status == 0, done.said
@@ -314,6 +324,7 @@ def test_a_sweep_runs_every_combination(unlearn: Command) -> None:
     assert len({one.weights for one in ended}) == 4
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_does_not_stop_a_sweep(unlearn: Command) -> None:
     done = unlearn("-m", *QUICK, "method=linear", "method.weighting.retain_share=2,0.5")
     assert done.status == 2
@@ -376,6 +387,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return done
 
 
+@pytest.mark.slow
 def test_bfloat16_autocast_on_the_cpu(unlearn: Command, plain: Done) -> None:
     done = unlearn(*PLAIN, "model.autocast=bfloat16")
     assert "computing in bfloat16: model.autocast=bfloat16" in done.log
@@ -385,12 +397,14 @@ def test_bfloat16_autocast_on_the_cpu(unlearn: Command, plain: Done) -> None:
     assert {tensor.dtype for tensor in kept.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_gives_the_same_losses(unlearn: Command, plain: Done) -> None:
     done = unlearn(*PLAIN, "model.gradient_checkpointing=true")
     assert losses(done) == pytest.approx(losses(plain), rel=1e-6)
     assert largest_difference(done, plain) < 1e-6
 
 
+@pytest.mark.slow
 def test_micro_batches_change_memory_and_not_results(unlearn: Command, plain: Done) -> None:
     done = unlearn(*PLAIN, "training.micro_batch_size=1")
     assert losses(done) == pytest.approx(losses(plain), rel=1e-5)
@@ -398,6 +412,7 @@ def test_micro_batches_change_memory_and_not_results(unlearn: Command, plain: Do
     assert done.summary["cost"]["tokens"] == plain.summary["cost"]["tokens"]
 
 
+@pytest.mark.slow
 def test_clipping_bounds_the_step(unlearn: Command, plain: Done) -> None:
     done = unlearn(*PLAIN, "training.clip=0.5", "optimizer.lr=0.25", "training.steps=1")
     assert [line["train/direction_norm"] for line in done.steps] == [0.5]
@@ -408,12 +423,14 @@ def test_clipping_bounds_the_step(unlearn: Command, plain: Done) -> None:
     assert moved == pytest.approx(0.5 * 0.25, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_epochs_are_passes_over_the_forget_rows(unlearn: Command) -> None:
     done = unlearn(*QUICK, "training.steps=null", "training.epochs=1.5")
     assert done.summary["cost"]["steps"] == 3  # 8 rows, 4 a step: 2 steps a pass
     assert done.steps[-1]["epoch"] == 1.5
 
 
+@pytest.mark.slow
 def test_states_are_kept_where_asked_for(unlearn: Command) -> None:
     done = unlearn(*QUICK, "training.checkpoint_every=2", "training.keep_checkpoints=true")
     left = {path.name for path in (done.folder / "checkpoints").iterdir()}
@@ -462,6 +479,7 @@ def test_every_experiment_composes(name: str, settings: Callable[..., Settings])
     assert settings(f"experiment={name}", "model=tiny", "data=minitofu").training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["forget", "retain", "weighting"])
 def test_every_part_of_a_method_validates(
     part: str, settings: Callable[..., Settings], tmp_path: Path
@@ -483,6 +501,7 @@ def runs_two_steps(done: Done) -> None:
     assert done.summary["metrics"]["after"] != done.summary["metrics"]["before"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", choices("scheduler"))
 def test_every_scheduler_runs(name: str, unlearn: Command) -> None:
     done = unlearn(*QUICK, "training.steps=2", f"scheduler={name}", "optimizer.lr=1e-3")
@@ -490,6 +509,7 @@ def test_every_scheduler_runs(name: str, unlearn: Command) -> None:
     assert done.summary["scheduler"]["name"] == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", choices("optimizer"))
 def test_every_optimizer_runs(name: str, unlearn: Command) -> None:
     runs_two_steps(unlearn(*QUICK, "training.steps=2", f"optimizer={name}"))
@@ -502,6 +522,7 @@ RETAIN = [row(f"What did Ben grow in {year}?", f"He grew {year} roses.") for yea
 OWN = [word for word in QUICK if not word.startswith("data")] + ["data=files"]
 
 
+@pytest.mark.slow
 def test_files_of_questions(unlearn: Command, tmp_path: Path) -> None:
     write_rows(tmp_path / "forget.jsonl", FORGET)
     write_rows(tmp_path / "retain.jsonl", RETAIN)
@@ -516,6 +537,7 @@ def test_files_of_questions(unlearn: Command, tmp_path: Path) -> None:
     assert done.log.count("forget: no truth ratio") == 1
 
 
+@pytest.mark.slow
 def test_a_line_separator_within_a_question(unlearn: Command, tmp_path: Path) -> None:
     odd = row("What\u2028did\x85Ada write?", "A book about boats.")
     write_rows(tmp_path / "forget.jsonl", [odd])

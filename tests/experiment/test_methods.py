@@ -61,6 +61,7 @@ def test_a_grid_of_parts_runs_from_overrides_alone(unlearn: Command) -> None:
     assert len(jobs) == len(list(product(*GRID.values()))) == 16
 
 
+@pytest.mark.slow
 def test_a_weighting_of_torchjd_is_named_as_it_is(unlearn: Command) -> None:
     done = unlearn(
         *QUICK, "method=ngdiff", "method.weighting._target_=torchjd.aggregation.MGDAWeighting"
@@ -73,6 +74,7 @@ def test_a_weighting_of_torchjd_is_named_as_it_is(unlearn: Command) -> None:
 # Diagnostics
 
 
+@pytest.mark.slow
 def test_fixed_weights_tell_their_gradients_every_so_often(unlearn: Command) -> None:
     done = unlearn(*QUICK, "method=graddiff", "training.diagnose_every=2")
     assert done.status == 0, done.said
@@ -81,6 +83,7 @@ def test_fixed_weights_tell_their_gradients_every_so_often(unlearn: Command) -> 
     assert "## Gradients" in (done.folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
     unlearn: Command,
@@ -98,6 +101,7 @@ def test_taking_the_gradients_apart_changes_the_training_by_rounding_only(
 # A task that is left out
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn: Command) -> None:
     done = unlearn(*QUICK, "method=idk", "method/retain=none")
@@ -109,6 +113,7 @@ def test_without_a_retain_task_its_loss_is_null_and_gen_reads_the_other(unlearn:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 @pytest.mark.parametrize("name", ["ce_u", "wga"])
 def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name: str) -> None:
@@ -122,6 +127,7 @@ def test_a_loss_whose_target_moves_is_not_what_gen_reads(unlearn: Command, name:
 # When it is enough
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_a_run_stops_once_the_level_is_reached(unlearn: Command) -> None:
     done = unlearn(
@@ -275,6 +281,7 @@ def test_every_kind_of_part_judges_itself_and_all_is_told_at_once(unlearn: Comma
     assert "attack.own: nothing is trained" in unlearn(*QUICK, "method=none", attack).said
 
 
+@pytest.mark.slow
 def test_a_weighting_that_needs_positive_losses_is_refused_beside_ascent(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +292,7 @@ def test_a_weighting_that_needs_positive_losses_is_refused_beside_ascent(
     assert unlearn(*QUICK, "method=rlw", "method/forget=npo").status == 0
 
 
+@pytest.mark.slow
 def test_the_tokens_trained_on_are_those_of_the_tasks_that_train(unlearn: Command) -> None:
     tokens = {
         words: unlearn(*QUICK, *words).summary["cost"]["tokens"]

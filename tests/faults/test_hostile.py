@@ -46,6 +46,8 @@ from unlearn.experiment.settings import settings_of
 from unlearn.options.interpolated import is_harmless, nodes_of, texts_of
 from unlearn.options.schema import ModelConfig
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NEXT = "all parts are built, and the models would be loaded next"
 CODE, ASKED, BEYOND = "names code", "not looked up", "beyond the groups of unlearn"
@@ -433,7 +435,7 @@ def test_attention_from_the_hub_is_not_fetched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.bin"])
 def test_weights_in_a_pickle_are_refused(name: str, place: Place, tmp_path: Path) -> None:
-    from unlearn.models.load import check_weights
+    from unlearn.models.places import check_weights
 
     folder = config_json(tmp_path / "model", model_type="llama")
     if name.startswith("adapter"):

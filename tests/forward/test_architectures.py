@@ -32,6 +32,7 @@ def check(name: str) -> None:
     assert found.distinct > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_a_few_architectures_are_exact(name: str) -> None:
     check(name)

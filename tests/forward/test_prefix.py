@@ -138,6 +138,7 @@ def test_weights_below_float32_are_left_alone() -> None:
     assert found_by(tiny.model(dtype=torch.bfloat16)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: with_window(8), lambda: with_window(None), with_alibi])
 def test_other_shapes_of_memory_change_nothing(make: Any) -> None:
     """A window keeps a cache of its own; distances are told from the mask, where padding is not."""
@@ -194,6 +195,7 @@ BY_COLUMN = ("MPT", "GPT-Neo, window of 16")
 """Architectures that take the distance of two columns for that of two tokens."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BY_COLUMN, "Bloom"])
 def test_distances_by_column_are_found_out(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Padding between the start and the rest of a shorter prompt is no distance."""

@@ -146,6 +146,7 @@ def random_table(seed: int, rows: int = 40) -> pd.DataFrame:
 # The oracle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "split"), SPLIT_FIGURES)
 def test_split_figures_are_the_published_ones(
     published: dict[str, dict[str, float]], model: str, split: str

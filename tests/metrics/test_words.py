@@ -135,6 +135,7 @@ def test_ascii_has_the_words_of_rouge_score(stemmer: bool) -> None:
         assert own.tokenize(text) == theirs.tokenize(text)
 
 
+@pytest.mark.slow
 def test_the_answers_of_tofu(tofu_path: Path) -> None:
     answers = [json.loads(line)["answer"] for line in lines(tofu_path / "full.json")]
     own, theirs = tokenizer_of("unicode", True), DefaultTokenizer(True)

@@ -63,6 +63,7 @@ def test_its_base_is_in_its_name(folders: tuple[Path, Path, torch.Tensor], tmp_p
     assert hash_model(ModelConfig(base=str(other)), str(lora)) != usual
 
 
+@pytest.mark.slow
 def test_a_run_saves_the_merged_model(
     folders: tuple[Path, Path, torch.Tensor], unlearn: Command
 ) -> None:

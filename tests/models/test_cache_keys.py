@@ -17,6 +17,8 @@ from unlearn.models.prepare import Preparation
 from unlearn.options.schema import Attention, ModelConfig
 from unlearn.storage.weights import hash_weights
 
+pytestmark = pytest.mark.slow
+
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 

@@ -17,6 +17,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from unlearn.errors import NumericalError, UnlearnError
 from unlearn.models.deliver import Form, round_weights, save_unlearned
 
+pytestmark = pytest.mark.slow
+
 BF16 = Form(torch.bfloat16, "asked for")
 
 

@@ -58,6 +58,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(
     assert "'<|turn|>'" in line
 
 
+@pytest.mark.slow
 def test_a_pad_token_outside_the_embedding_changes_no_number(
     tmp_path: Path, unlearn: Command
 ) -> None:

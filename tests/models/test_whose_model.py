@@ -17,6 +17,8 @@ from unlearn.models.lengths import own_length
 from unlearn.options.schema import ModelConfig
 from unlearn.storage.weights import hash_weights
 
+pytestmark = pytest.mark.slow
+
 OWN = [word for word in SMALL if not word.startswith(("data", "model.fine_tuning"))]
 """The small run without its data and without the tests' own recipe."""
 ODILE = [row("Where does Odile live?", "In the tower."), row("Who is Odile?", "A keeper.")]

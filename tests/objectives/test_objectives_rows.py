@@ -241,6 +241,7 @@ def test_the_count_is_rows_or_the_tokens_that_are_predicted(case: Case, tmp_path
         assert objective.count(tiny.batch(rows)) == (len(rows) if case.per_row else tokens)
 
 
+@pytest.mark.slow
 @every_case
 def test_the_gradient_agrees_with_finite_differences(case: Case, tmp_path: Path) -> None:
     """Along the gradient and along random directions through all parameters, in float64."""

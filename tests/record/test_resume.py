@@ -168,6 +168,7 @@ def test_a_cut_run_ends_with_the_same_bits(
     assert len(again.steps) == whole.summary["cost"]["steps"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_before_its_first_checkpoint_begins_again(
     unlearn: Command, cut_at: Callable[[int | None], None]
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_run_that_was_cut_before_its_first_checkpoint_begins_again(
     assert results(again) == results(whole)
 
 
+@pytest.mark.slow
 def test_a_run_cut_in_its_last_evaluation_takes_no_step_again(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_run_cut_in_its_last_evaluation_takes_no_step_again(
     assert results(again) == results(whole)
 
 
+@pytest.mark.slow
 def test_a_target_that_was_cut_while_it_learnt_goes_on_after_its_last_pass(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -237,6 +240,7 @@ def test_a_target_that_was_cut_while_it_learnt_goes_on_after_its_last_pass(
     assert not list((tmp_path / "cache" / "prepared").glob("*.learning"))
 
 
+@pytest.mark.slow
 def test_a_complete_run_is_left_as_it_is(unlearn: Command) -> None:
     first = unlearn(*QUICK)
     before = {k: v for k, v in files_in(first.folder).items() if k != "unlearn.log"}
@@ -247,6 +251,7 @@ def test_a_complete_run_is_left_as_it_is(unlearn: Command) -> None:
     assert {k: v for k, v in files_in(first.folder).items() if k != "unlearn.log"} == before
 
 
+@pytest.mark.slow
 def test_a_refused_verdict_is_refused_again(unlearn: Command) -> None:
     words = (
         *QUICK,
@@ -258,6 +263,7 @@ def test_a_refused_verdict_is_refused_again(unlearn: Command) -> None:
     assert unlearn(*words, run=first.folder).status == 3
 
 
+@pytest.mark.slow
 def test_a_failed_run_goes_on_once_its_cause_is_gone(
     unlearn: Command, cut_at: Callable[[int | None], None]
 ) -> None:
@@ -284,6 +290,7 @@ def begun(unlearn: Command, cut_at: Callable[[int | None], None]) -> Path:
 SAME = ("training.checkpoint_every=1", "method.weighting._target_=test_resume.Cut")
 
 
+@pytest.mark.slow
 def test_other_options_are_refused_and_named(unlearn: Command, begun: Path) -> None:
     before = files_in(begun)
     other = unlearn(*QUICK, *SAME, "seed=1", "training.batch_size=2", run=begun)
@@ -293,11 +300,13 @@ def test_other_options_are_refused_and_named(unlearn: Command, begun: Path) -> N
     assert files_in(begun) == before
 
 
+@pytest.mark.slow
 def test_options_that_change_no_number_may_differ(unlearn: Command, begun: Path) -> None:
     again = unlearn(*QUICK, *SAME[1:], "training.checkpoint_every=3", run=begun)
     assert again.status == 0, again.said
 
 
+@pytest.mark.slow
 def test_other_data_are_refused(unlearn: Command, begun: Path) -> None:
     record = json.loads((begun / BEGUN).read_text())
     (begun / BEGUN).write_text(json.dumps({**record, "data_sha256": "0" * 64}))
@@ -306,6 +315,7 @@ def test_other_data_are_refused(unlearn: Command, begun: Path) -> None:
     assert "began with other rows" in again.said
 
 
+@pytest.mark.slow
 def test_another_target_is_refused(unlearn: Command, begun: Path) -> None:
     checkpoint = newest_of(begun)
     assert checkpoint is not None

@@ -37,6 +37,7 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
 # --- files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_plain_makes_strict_json() -> None:
     value = {
         "nan": math.nan,
@@ -404,6 +405,7 @@ def real_wandb() -> Iterator[Any]:
     wandb.teardown()
 
 
+@pytest.mark.slow
 def test_the_real_wandb_keeps_an_offline_run_and_reads_it_back(
     real_wandb: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -290,6 +290,7 @@ def test_the_csv_holds_mean_and_deviation(sweep: Path, compared: Compared) -> No
     assert "| `method=ngdiff` | 3 | 0.300 ± 0.265 |" in (sweep / "t.md").read_text()
 
 
+@pytest.mark.slow
 def test_differences_are_of_equal_seeds_and_against_the_baseline(
     tmp_path: Path, compared: Compared
 ) -> None:

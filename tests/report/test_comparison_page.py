@@ -238,6 +238,7 @@ def calls_for(folder: Path, groups: int) -> int:
     return sum(entry.callcount for entry in counted.getstats())
 
 
+@pytest.mark.slow
 def test_a_page_of_more_runs_takes_as_much_more_work(tmp_path: Path) -> None:
     """A count, as a time would be the machine's: twice the groups, twice what is not fixed."""
     fabricate_sweep(tmp_path, groups=12, seeds=2)

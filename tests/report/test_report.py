@@ -110,6 +110,7 @@ def test_no_answer_of_a_model_breaks_a_table() -> None:
 # --- the page --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_title_verdict_and_story(complete: Path) -> None:
     title, verdict, story = (complete / "report.md").read_text(encoding="utf-8").split("\n\n")[:3]
     assert title == f"# {NAME}"
@@ -203,6 +204,7 @@ def test_null_metrics_are_shown_as_missing(run: Path) -> None:
     assert figure.axes[0].get_xlabel().startswith("Probability")
 
 
+@pytest.mark.slow
 def test_the_summary_may_be_handed_in_before_it_is_written(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").unlink()
@@ -226,6 +228,7 @@ def test_answers_are_joined_by_question(run: Path) -> None:
 # --- the figures -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "gramian"), [(1, True), (1, False), (150, True), (150, False)])
 def test_figures_of_any_length_with_and_without_gradients(
     steps: int, gramian: bool, tmp_path: Path
@@ -234,6 +237,7 @@ def test_figures_of_any_length_with_and_without_gradients(
     assert [path.name for path in draw_figures(run)] == ["plane.png", "training.png"]
 
 
+@pytest.mark.slow
 def test_training_lines_full_of_nulls_are_drawn_as_gaps(tmp_path: Path) -> None:
     run = fabricate(tmp_path / NAME, steps=12)
     path = run / "metrics.jsonl"

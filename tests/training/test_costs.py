@@ -69,10 +69,12 @@ def test_a_task_of_weight_zero_costs_a_forward_pass_for_the_record(
     assert work.counted(trainer).total == pytest.approx(3 + 1)
 
 
+@pytest.mark.slow
 def test_gen_adds_two_forward_passes_every_ten_steps(work: Workbench) -> None:
     assert work.counted(probed(work), steps=20).total == pytest.approx(6 + 2 / 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["graddiff", "ngdiff"])
 @pytest.mark.parametrize(("name", "more"), INTERVENTIONS.items())
 def test_an_intervention_runs_no_more_than_it_needs(

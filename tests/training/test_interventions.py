@@ -399,6 +399,7 @@ def test_clipping_sees_the_direction_that_an_intervention_made() -> None:
 NOTHING = "+method.interventions.nothing._target_=unlearn.training.interventions.Intervention"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ngdiff", "graddiff"])
 def test_an_intervention_that_does_nothing_changes_no_bit(unlearn: Command, method: str) -> None:
     without, nothing = (unlearn(*QUICK, f"method={method}", *more) for more in ((), (NOTHING,)))
@@ -409,6 +410,7 @@ def test_an_intervention_that_does_nothing_changes_no_bit(unlearn: Command, meth
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago"])
 def test_a_run_with_each_is_probed_told_and_recorded(unlearn: Command, name: str) -> None:
     done = unlearn(*QUICK, "method=graddiff", f"method/interventions=[{name}]")

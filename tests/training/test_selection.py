@@ -9,7 +9,7 @@ from support.command import QUICK, Command, Done
 
 from unlearn.training.selection import BestCheckpoint
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
 
 def test_near_a_number_is_good_from_both_sides() -> None:

@@ -235,6 +235,7 @@ def test_more_prompts_than_slots_take_fewer_calls_than_batches_would() -> None:
     assert len(calls) < 0.9 * len(in_batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [8, None])
 @pytest.mark.parametrize("budget", [16384, 200])
 def test_a_sliding_window_answers_as_transformers_does(window: int | None, budget: int) -> None:
@@ -271,6 +272,7 @@ def slots_of(model: Any, tokens: int | None, copies: int = 20) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 def test_a_small_model_answers_as_many_together_as_memory_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

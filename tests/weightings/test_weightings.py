@@ -420,6 +420,7 @@ def test_fairgrad_solves_the_equation_that_defines_it() -> None:
 SIGN_KEEPING = ["ngdiff", "imtl_g", "nash_mtl", "mgda", "pcgrad", "fairgrad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -464,6 +465,7 @@ def test_every_weighting_has_a_preset() -> None:
     assert runnable == set(EXPORTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", BUILDS)
 def test_every_weighting_is_finite_on_degenerate_gramians(
     build: Callable[[], Weighting], caplog: pytest.LogCaptureFixture
@@ -557,6 +559,7 @@ def test_exchanging_the_tasks_exchanges_the_weights(name: str) -> None:
         assert exchanged == pytest.approx(weighting(pair.gramian, LOSSES)[::-1], rel=1e-14, abs=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
