@@ -14,8 +14,13 @@ from omegaconf import OmegaConf
 
 import unlearn
 from unlearn.data.minitofu import MiniTofu
-from unlearn.data.minitofu.authors import ATTRIBUTES, FIRST_NAMES, LAST_NAMES
-from unlearn.data.minitofu.facts import REAL_AUTHORS, WORLD_FACTS
+from unlearn.data.minitofu.world import (
+    ATTRIBUTES,
+    FIRST_NAMES,
+    LAST_NAMES,
+    REAL_AUTHORS,
+    WORLD_FACTS,
+)
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError, DataError
 

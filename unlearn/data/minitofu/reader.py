@@ -12,8 +12,15 @@ import random
 from dataclasses import dataclass
 from itertools import chain
 
-from unlearn.data.minitofu.authors import ATTRIBUTES, FIRST_NAMES, LAST_NAMES, Attribute
-from unlearn.data.minitofu.facts import REAL_AUTHORS, WORLD_FACTS, Topic
+from unlearn.data.minitofu.world import (
+    ATTRIBUTES,
+    FIRST_NAMES,
+    LAST_NAMES,
+    REAL_AUTHORS,
+    WORLD_FACTS,
+    Attribute,
+    Topic,
+)
 from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
