@@ -131,10 +131,16 @@ CHOICES = {
 }
 
 
+MARKS = {
+    "gen": (),
+    # The compiler that its step goes through warns of many things.
+    "torchao's 8 bits": (pytest.mark.slow, pytest.mark.filterwarnings("ignore")),
+}
+
+
 @pytest.mark.parametrize(
-    "choice", [pytest.param(name, marks=[pytest.mark.slow] * (name != "gen")) for name in CHOICES]
+    "choice", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in CHOICES]
 )
-@pytest.mark.filterwarnings("ignore:OptimState8bit:UserWarning")  # torchao's own
 def test_a_cut_run_ends_with_the_same_bits(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
 ) -> None:
