@@ -169,7 +169,6 @@ def test_answers_are_cut_and_passages_are_not() -> None:
     assert "\n\n" in said["forget", "verbmem", 0]  # what the comparison is for
 
 
-@torch.no_grad()
 def test_what_is_generated_is_what_transformers_generates() -> None:
     prompt = torch.tensor([encoder().plain(PASSAGES[0].question)])
     made = taught().generate(
