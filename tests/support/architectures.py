@@ -10,7 +10,6 @@ import torch
 import transformers as hf
 
 from support import tiny
-from support.tiny import PAD
 
 
 def other_model(config: Any, attention: str = "sdpa") -> Any:
@@ -24,17 +23,13 @@ def other_model(config: Any, attention: str = "sdpa") -> Any:
 def with_window(window: int | None) -> Any:
     """A Mistral whose tokens see so many before them."""
     config = hf.MistralConfig(
-        vocab_size=len(tiny.tokenizer()),
+        **tiny.vocabulary(),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        initializer_range=0.2,
         sliding_window=window,
-        bos_token_id=None,
-        eos_token_id=tiny.tokenizer().eos_token_id,
-        pad_token_id=PAD,
     )
     return other_model(config)
 
@@ -42,15 +37,11 @@ def with_window(window: int | None) -> Any:
 def with_alibi() -> Any:
     """A Falcon that knows positions by the distance of keys, which it reads from a plain mask."""
     config = hf.FalconConfig(
-        vocab_size=len(tiny.tokenizer()),
+        **tiny.vocabulary(),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
-        initializer_range=0.2,
         alibi=True,
-        bos_token_id=None,
-        eos_token_id=tiny.tokenizer().eos_token_id,
-        pad_token_id=PAD,
     )
     return other_model(config)
 

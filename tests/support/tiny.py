@@ -90,6 +90,17 @@ def wider(batch: Batch, columns: int, pad: int) -> Batch:
     )
 
 
+def vocabulary() -> dict[str, Any]:
+    """What every configuration says of the tokenizer, and weights large enough to tell apart."""
+    return {
+        "vocab_size": len(tokenizer()),
+        "initializer_range": 0.2,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer().eos_token_id,
+        "pad_token_id": tokenizer().pad_token_id,
+    }
+
+
 def model(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
     """A random causal language model in evaluation mode, without dropout.
 
@@ -98,16 +109,10 @@ def model(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch
     """
     import transformers as hf
 
-    shape = {"vocab_size": len(tokenizer()), "initializer_range": 0.2}
-    ends = {
-        "bos_token_id": None,
-        "eos_token_id": tokenizer().eos_token_id,
-        "pad_token_id": tokenizer().pad_token_id,
-    }
+    shape = vocabulary()
     if architecture == "llama":
         config = hf.LlamaConfig(
             **shape,
-            **ends,
             hidden_size=32,
             intermediate_size=64,
             num_hidden_layers=2,
@@ -117,12 +122,10 @@ def model(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch
         )
     elif architecture == "gpt2":
         dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        config = hf.GPT2Config(
-            **shape, **ends, **dropout, n_embd=32, n_layer=2, n_head=4, n_positions=256
-        )
+        config = hf.GPT2Config(**shape, **dropout, n_embd=32, n_layer=2, n_head=4, n_positions=256)
     else:
         config = hf.FalconConfig(
-            **shape, **ends, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+            **shape, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
         )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -79,7 +79,8 @@ class Relearning(Attack):
         best = max(value for value in details.values() if value is not None)
         details["probability"] = best
         details["trained_probability"] = answer_probability(scores, trained)
-        asked = [one for one in suite.asked if one.split == "forget" and one.row in set(others)]
+        hidden = set(others)
+        asked = [one for one in suite.asked if one.split == "forget" and one.row in hidden]
         details["rougeL_recall"] = subject.recall(asked, "after relearning")
         notes: list[str] = []
         return Found(subject.recovered(best, notes, others), details, notes)

@@ -171,7 +171,7 @@ class Suite:
         found = summarise(scores, generations, reference, self.config.min_k, self.judged)
         capped = capped_notes(generations, self.config.max_new_tokens)
         # A model that babbles is cut as well, and that is no fault of the limit.
-        if self.cuts_truths:
+        if capped and self.cuts_truths:
             for note in capped:
                 warn_once(log, note)
         return replace(found, notes=[*found.notes, *self.notes, *capped])

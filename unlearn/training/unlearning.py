@@ -71,7 +71,6 @@ class Unlearning:
             training.checkpoint_minutes,
         )
         self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep)
-        self.length = announced(self.steps, training, batches)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
 
@@ -111,7 +110,8 @@ class Unlearning:
         judges what it found by the acceptance conditions.
         """
         if self.ended is None:
-            log.info("unlearning: %s", self.length)
+            length = announced(self.steps, self.plan.training, self.trainer.batches)
+            log.info("unlearning: %s", length)
             self.train(evaluate, accepted)
             if self.checkpoints.wanted:
                 state = self.state()
