@@ -18,6 +18,8 @@ from unlearn.report.plane import PLANES, bottom_of, frame
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PANELS = 8
+"""Sections that are drawn; the page shows all, and a picture has a largest height."""
 NAMED = 24
 """Groups that a legend can name; of more, those on the front are named."""
 SPLITS = ("forget", "retain")
@@ -30,7 +32,7 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    sections = [(i, s) for i, s in enumerate(comparison.sections) if s.measure]
+    sections = [(i, s) for i, s in enumerate(comparison.sections) if s.measure][:PANELS]
     if not sections:
         return None
     with matplotlib.rc_context(STYLE):
