@@ -105,12 +105,12 @@ def test_a_reason_is_one_line_that_names_the_folder(
     [
         ("seed a text", "summary.json: seed: a whole number"),
         ("seed true", "summary.json: seed: a whole number"),
-        ("metrics.after.forget/loss a text", "metrics.after.forget/loss: a finite number"),
-        ("metrics.after.forget/loss true", "metrics.after.forget/loss: a finite number"),
-        ("metrics.after.forget/loss more than a float", "finite number was expected, found inf"),
-        ("metrics.after.forget/loss an integer beyond floats", "found one of 1,329 bits"),
+        ("metrics.after.model_utility a text", "metrics.after.model_utility: a finite number"),
+        ("metrics.after.model_utility true", "metrics.after.model_utility: a finite number"),
+        ("metrics.after.model_utility more than a float", "finite number was expected, found inf"),
+        ("metrics.after.model_utility an integer beyond floats", "found one of 1,329 bits"),
         ("metrics.after null", "without metrics of the stage after"),
-        ("metrics.after.forget/loss NaN", "NaN is no number"),
+        ("metrics.after.model_utility NaN", "NaN is no number"),
         ("metrics.before a list", "metrics.before: a mapping"),
         ("cost.train_s a mapping", "cost.train_s: a finite number"),
         ("verdict.accepted a number", "verdict.accepted: true or false"),
@@ -133,9 +133,7 @@ def test_a_reason_is_one_line_that_names_the_folder(
         (".hydra/config.yaml a long number", "config.yaml: a: a whole number of at most 64 bits"),
     ],
 )
-def test_file_and_field_are_named(
-    damage: str, told: str, reasons: dict[str, str | None]
-) -> None:
+def test_file_and_field_are_named(damage: str, told: str, reasons: dict[str, str | None]) -> None:
     assert told in (reasons[damage] or "it was not left out")
 
 
@@ -181,7 +179,7 @@ def test_measuring_again_is_refused_in_one_line(sweep: dict[str, Path]) -> None:
             refused += 1
             assert len(str(error).splitlines()) == 1 and str(folder) in str(error), name
         else:
-            assert {**summary["data"], **summary["model"]} and summary["name"], name
+            assert {**summary["data"], **summary["model"]} and "name" in summary, name
             hashes = (f"{role}_sha256" for role in ("data", "target", "reference"))
             assert all(one in summary["provenance"] for one in hashes), name
         assert time.process_time() - begun < SECONDS, name

@@ -30,9 +30,7 @@ def side_by_side(path: Path) -> list[dict[str, Any]]:
     after and reference. A row whose texts were erased (`unlearn --clean`) is left out.
     """
     answers = {
-        stage: {
-            (_place(row), row["index"]): row for row in read_answers(path, stage)
-        }
+        stage: {(_place(row), row["index"]): row for row in read_answers(path, stage)}
         for stage in STAGES
     }
     asked = {key: row for stage in reversed(STAGES) for key, row in answers[stage].items()}
