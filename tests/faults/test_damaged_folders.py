@@ -88,7 +88,7 @@ def reasons(sweep: dict[str, Path]) -> dict[str, str | None]:
 
 
 def test_there_are_enough_of_them(damages: dict[str, Damage]) -> None:
-    assert len(damages) > 110
+    assert len(damages) >= 110
 
 
 def test_a_reason_is_one_line_that_names_the_folder(

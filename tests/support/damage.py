@@ -40,6 +40,8 @@ WRONG: dict[str, str] = {
     "nesting without end": "[" * DEEP,
 }
 """What may stand where something else should, as JSON; not all of it is strict JSON."""
+LARGE = ("an integer of a million digits", "a long text", "deep nesting", "nesting without end")
+"""Of these the place matters little, and the size costs: they stand at the top alone."""
 HOLE = "\x00hole\x00"
 
 
@@ -120,7 +122,8 @@ def of_lines(name: str, numbers: tuple[int, ...]) -> Iterator[tuple[str, Damage]
     for number in numbers:
         for key in keys:
             for what, raw in WRONG.items():
-                yield f"{name}:{number + 1}: {key} {what}", damage(number, key, raw)
+                if what not in LARGE:
+                    yield f"{name}:{number + 1}: {key} {what}", damage(number, key, raw)
         for what, raw in WRONG.items():
             yield (
                 f"{name}:{number + 1} {what}",

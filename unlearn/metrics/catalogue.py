@@ -160,7 +160,7 @@ class Catalogue:
 def is_way(value: object) -> bool:
     """Return whether a value from a configuration or a record says which way is good."""
     if isinstance(value, Real) and not isinstance(value, bool):
-        return -math.inf < value < math.inf
+        return math.isfinite(value)
     return value is None or value in WAYS
 
 
