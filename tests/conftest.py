@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import forked
-from support.command import Command
+from support.command import QUICK_YAML, Command
 
 torch.set_num_threads(1)
 
@@ -66,6 +66,14 @@ def own_cache(
             shutil.copytree(entry, place, copy_function=os.link)
     monkeypatch.setenv("UNLEARN_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def yaml_is_parsed_once() -> Iterator[None]:
+    """Hydra reads thirty files each time that it composes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

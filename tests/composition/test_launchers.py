@@ -153,9 +153,9 @@ def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
 def test_submitit_runs_the_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     words = ["-m", "hydra/launcher=submitit_local", "seed=0,1", *QUICK]
-    words += [f"hydra.sweep.dir={tmp_path}"]
+    words += [f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     done = Forked(*words, cwd=tmp_path, said=tmp_path / "said").finish(tmp_path)
     assert done.status == 0, done.said
-    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/summary.json")]
     assert [one["status"] for one in summaries] == ["completed"] * 2
     assert sorted(one["seed"] for one in summaries) == [0, 1]

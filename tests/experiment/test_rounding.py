@@ -15,6 +15,10 @@ from support.cpus import capabilities
 
 WORDS = (
     *LEARNABLE,
+    "data.forget_rows=10",
+    "data.retain_rows=40",
+    "data.retain_scored=20",
+    "training.steps=40",
     "model.autocast=none",
     "method=ngdiff",
     "reference=none",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support import tiny
 from support.command import AUTOCAST, Command, row, write_rows
 
@@ -121,3 +122,23 @@ def test_an_adapter_of_another_base_is_refused(
     config = ModelConfig(path=str(lora), base=str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be merged into its base"):
         load_weights(config, str(lora))
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"), [(False, "missing adapter keys"), (True, "not finite, in the tensor")]
+)
+def test_an_adapter_that_is_not_whole_is_refused(
+    broken: bool, told: str, folders: tuple[Path, Path, torch.Tensor], tmp_path: Path
+) -> None:
+    base, lora, _ = folders
+    folder = shutil.copytree(lora, tmp_path / "broken")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    name = next(name for name in tensors if "lora_B" in name)
+    if broken:
+        tensors[name][0, 0] = torch.nan
+    else:
+        del tensors[name]
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        load_weights(ModelConfig(path=str(folder), base=str(base)), str(folder))
+    assert name.split(".lora_B")[0].removeprefix("base_model.model.") in str(refused.value)

@@ -72,8 +72,11 @@ def test_a_second_fetch_downloads_nothing(
     assert "unlearn model=smollm2_135m" in printed
 
 
-def write_tiny_gguf(path: Path) -> dict[str, np.ndarray]:
-    """Write a Llama of one layer with a byte-level tokenizer; return its tensors."""
+def write_tiny_gguf(path: Path, without: str = "") -> dict[str, np.ndarray]:
+    """Write a Llama of one layer with a byte-level tokenizer; return its tensors.
+
+    The one named `without` is left out of the file.
+    """
     gguf = pytest.importorskip("gguf", reason="needs the extra `gguf`")
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -114,7 +117,8 @@ def write_tiny_gguf(path: Path) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     for name, tensor in tensors.items():
-        writer.add_tensor(f"{name}.weight", tensor)
+        if name != without:
+            writer.add_tensor(f"{name}.weight", tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

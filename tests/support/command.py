@@ -122,7 +122,10 @@ class Done:
 
 @cache
 def parsed(text: str) -> Any:
-    """What OmegaConf's loader makes of a YAML file, which takes a sixth of a small run."""
+    """What OmegaConf's loader makes of a YAML file, which takes a sixth of a small run.
+
+    Parsed once for all runs and compositions of a process of tests (conftest.py).
+    """
     return yaml.load(text, Loader=get_yaml_loader())
 
 
@@ -179,7 +182,6 @@ class Command:
             if not any("experiment=" in word or "hydra.mode=" in word for word in words):
                 # Hydra composes everything twice, first to see whether hydra.mode is set.
                 patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
-            patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
             if not figures:
                 patch.setattr("unlearn.report.figures.plane_figure", lambda _: Undrawn())
                 patch.setattr("unlearn.report.figures.training_figure", lambda _: Undrawn())

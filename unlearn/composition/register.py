@@ -43,6 +43,21 @@ def record_subdir(_root_: Any) -> str | None:
     return rank_zero_else(".hydra", "") or None
 
 
+def run_log(_root_: Any) -> str:
+    """Return the log of a run; raises ConfigurationError where its folder is not its own.
+
+    Asked of every job, also of a sweep, before its first file is opened.
+    """
+    from unlearn.composition.place import require_place
+    from unlearn.record.layout import LOG
+
+    folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
+    if folder is None:  # `--cfg hydra --resolve`: no run
+        return LOG
+    require_place(Path(folder), _root_)
+    return str(Path(folder, LOG))
+
+
 def run_name(_root_: Any) -> str:
     """Return method-data-model by their chosen names; `custom` where a group was deleted."""
     method, data, model = (
@@ -74,6 +89,7 @@ def register() -> None:
     choose_neutral_preset()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("run_log", run_log, replace=True)
     OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
     OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
     OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)

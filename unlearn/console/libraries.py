@@ -17,3 +17,9 @@ def silence_libraries() -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+    logging.getLogger("transformers.modeling_utils").addFilter(_is_no_load_report)
+
+
+def _is_no_load_report(record: logging.LogRecord) -> bool:
+    """Return whether a line is none of the tables of tensors that `unlearn.models.whole` tells."""
+    return "LOAD REPORT" not in record.getMessage()

@@ -10,11 +10,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.experiment.settings import Settings
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
-from unlearn.record.layout import HYDRA, SUMMARY, read_run, read_yaml
+from unlearn.record.layout import HYDRA, SUMMARY, read_overrides, read_sound
+from unlearn.record.shapes import FINISHED, require
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,18 @@ def read_finished(folder: Path) -> Finished:
         if not (folder / path).is_file():
             raise ConfigurationError(f"{folder}: no {path}; give the folder of a finished run")
     try:
-        run = read_run(folder)
-        status, runtime = run.summary["status"], run.runtime
+        run = read_sound(folder)
+        status = run.summary["status"]
+        if status == "completed":
+            require(FINISHED, run.summary, SUMMARY)
+        runtime = run.runtime
         config = OmegaConf.create(run.config)
-        chosen = read_yaml(folder / HYDRA / "overrides.yaml") or []
-        if not isinstance(config, DictConfig) or not isinstance(chosen, list):
+        chosen = read_overrides(folder)
+        if not isinstance(config, DictConfig):
             raise ValueError("what Hydra recorded is no configuration")
-    except (ValueError, KeyError, TypeError, OSError, OmegaConfBaseException) as error:
-        raise ConfigurationError(f"{folder}: its record cannot be read: {error}") from error
+    except (ValueError, OSError, OmegaConfBaseException) as error:
+        told = first_line(error)
+        raise ConfigurationError(f"{folder}: its record cannot be read: {told}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
     return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))

@@ -8,7 +8,6 @@ log → evaluate "after" → judge → save model, summary, report, figures
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -48,9 +47,9 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
-from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.checkpoints import newest_of, steps_of
 from unlearn.record.lines import Record
+from unlearn.record.ownership import remove_checkpoints
 from unlearn.record.resuming import begin, claimed, finished_run
 from unlearn.record.sink import Sink
 from unlearn.record.tracker import make_sink
@@ -79,7 +78,7 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
         else:
             log.info("this run is complete already; nothing is done again")
         if not cfg.training.keep_checkpoints:
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            remove_checkpoints(folder)
     print_summary(folder)
     if cfg.accept.strict and summary["verdict"]["accepted"] is False:
         raise Rejected("the verdict is no: a condition of accept.conditions is not met")

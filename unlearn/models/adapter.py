@@ -49,16 +49,26 @@ def adapter_problems(field: str, path: str, given: str | None) -> list[str]:
 def merged(base: Any, path: str, field: str) -> Any:
     """Return `base` with the adapter in the folder `path` merged into its weights.
 
-    Raises ConfigurationError where it does not fit the base, or is of a kind that has no sum.
+    Raises ConfigurationError where it does not fit the base, lacks a weight, or is of a kind that
+    has no sum.
     """
     from peft import PeftModel
 
     try:
         with warnings.catch_warnings():  # peft asks transformers by names of its last version
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
             adapted = PeftModel.from_pretrained(base, str(Path(path).expanduser()))
             return adapted.merge_and_unload().requires_grad_(True)  # peft freezes the base
-    except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        UserWarning,
+    ) as error:
         raise ConfigurationError(
             f"{field}: the adapter in {path!r} cannot be merged into its base: {first_line(error)}"
         ) from error

@@ -13,6 +13,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.errors import ConfigurationError, first_line, to_install
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
+from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
 
 
@@ -98,12 +99,13 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
     """Return the model at `path`, which the option `field` named, on the CPU, in the set dtype.
 
     The dtype is always given: by default transformers loads in the checkpoint's own, and updates of
-    bfloat16 weights at small rates are lost to rounding.
+    bfloat16 weights at small rates are lost to rounding. Raises ConfigurationError where a tensor
+    is missing, of another shape than the configuration says, or not finite.
     """
     from transformers import AutoModelForCausalLM
 
     base = base_of(path, config.base)
-    model = _load(
+    model, found = _load(
         AutoModelForCausalLM,
         field,
         base,
@@ -111,11 +113,17 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
             "dtype": getattr(torch, config.dtype.value),
             **padding_within(configuration_of(config, path, field)),
             "use_safetensors": True,
+            "output_loading_info": True,
+            "ignore_mismatched_sizes": True,  # or a table of them is all that is raised
             **({"attn_implementation": config.attention.value} if config.attention else {}),
             **_origin(config, path),
         },
     )
-    return model if base == path else merged(model, path, field)
+    require_whole(model, found, field, base)
+    if base != path:
+        model = merged(model, path, field)
+    require_finite(model, field, path)
+    return model
 
 
 def _origin(config: ModelConfig, path: str) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     try:
         # Said each time: left out, transformers asks a terminal whether to run a model's own code.
         return kind.from_pretrained(source, trust_remote_code=False, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         if "trust_remote_code" in str(error):
             raise ConfigurationError(
                 f"{field}: {source!r} needs code of its own (auto_map in its files), which is "

@@ -8,6 +8,7 @@ are converted here, so that nobody else has to know of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.metrics.catalogue import Catalogue
+from unlearn.record import shapes
 from unlearn.record.limits import (
     LARGEST_TABLE,
     end_of,
@@ -24,6 +26,7 @@ from unlearn.record.limits import (
     text_of,
     yaml_in,
 )
+from unlearn.record.shapes import Shape, require
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -31,6 +34,7 @@ Flat = dict[str, float | None]
 STAGES = ("before", "after", "reference")
 
 SUMMARY, RESCORED, LINES, LOG = "summary.json", "record.json", "metrics.jsonl", "unlearn.log"
+ANSWERS = "generations.jsonl"
 HYDRA = Path(".hydra")
 ERASED = "texts_erased"
 """Key of a record: when `unlearn --clean` erased the texts of its rows."""
@@ -79,7 +83,7 @@ class RunFolder:
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
         """Lines of ``metrics.jsonl``, in order."""
-        return read_lines(self.path / LINES)
+        return read_lines(self.path / LINES, shapes.line)
 
     @property
     def training(self) -> list[dict[str, Any]]:
@@ -122,18 +126,20 @@ class RunFolder:
     def overrides(self) -> tuple[str, ...]:
         """What the run was told, from its record or from Hydra's."""
         recorded = self.summary.get("overrides")
-        found = read_yaml(self.path / HYDRA / "overrides.yaml") if recorded is None else recorded
-        return tuple(map(str, found or ()))
+        if recorded is None:
+            return tuple(read_overrides(self.path))
+        return tuple(map(str, recorded))
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The composed configuration as Hydra recorded it, unresolved; empty where it did not."""
-        return at_its_place(read_yaml(self.path / HYDRA / "config.yaml"))
+        file = self.path / HYDRA / "config.yaml"
+        return at_its_place(read_yaml(file, shapes.configuration))
 
     @cached_property
     def runtime(self) -> Mapping[str, Any]:
         """Where the run was started, and the folders that its command named."""
-        recorded = read_yaml(self.path / HYDRA / "hydra.yaml")
+        recorded = read_yaml(self.path / HYDRA / "hydra.yaml", shapes.HYDRA)
         return (recorded.get("hydra") or {}).get("runtime") or {}
 
     def part(self, group: str) -> str:
@@ -162,6 +168,19 @@ def read_run(path: Path, summary: Mapping[str, Any] | None = None) -> RunFolder:
     return RunFolder(path, summary)
 
 
+def read_sound(path: Path) -> RunFolder:
+    """Read the folder of a run that may be anybody's, whose record readers can then believe.
+
+    Raises ValueError, with file and field, where a value of the record is of another kind.
+    """
+    for name in (RESCORED, SUMMARY):
+        with suppress(FileNotFoundError):
+            record = json_in(text_of(path / name), name)
+            require(shapes.SUMMARY, record, name)
+            return RunFolder(path, record)
+    return RunFolder(path, {})
+
+
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Return the summary that lies in the folder, None without one."""
     return record_in(folder / SUMMARY)
@@ -175,16 +194,27 @@ def record_in(file: Path) -> Any:
         return None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a missing one is empty."""
+def read_answers(run: Path, stage: str) -> list[dict[str, Any]]:
+    """Read what the model of a stage answered, a line a question."""
+    return read_lines(run / "evaluations" / stage / ANSWERS, shapes.ANSWERED)
+
+
+def read_lines(path: Path, shape: Shape = shapes.mapping) -> list[dict[str, Any]]:
+    """Read a JSON-lines file whose lines have a shape; a missing one is empty."""
     try:
         require_regular(path, LARGEST_TABLE)
         file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return []
     with file:
-        # A killed run may leave half a line at the end, without its line break.
-        return [json_in(line, path.name) for line in lines_of(file) if line.endswith("\n")]
+        found = []
+        for number, line in enumerate(lines_of(file), 1):
+            # A killed run may leave half a line at the end, without its line break.
+            if line.endswith("\n"):
+                place = f"{path.name}:{number}"
+                found.append(json_in(line, place))
+                require(shape, found[-1], place)
+        return found
 
 
 def is_diagnosed(line: Mapping[str, Any]) -> bool:
@@ -192,15 +222,25 @@ def is_diagnosed(line: Mapping[str, Any]) -> bool:
     return line.get("train/cosine") is not None
 
 
-def read_yaml(file: Path) -> Any:
-    """Read a YAML file; a missing one is empty.
+def read_overrides(run: Path) -> list[str]:
+    """Read what Hydra recorded that the run was told."""
+    return read_yaml(run / HYDRA / "overrides.yaml", shapes.OVERRIDES) or []
+
+
+def read_yaml(file: Path, shape: Shape | None = None) -> Any:
+    """Read a YAML file of a shape; a missing or empty one is an empty mapping.
 
     Raises ValueError for half a file, as a job leaves it that was killed while Hydra wrote.
     """
     try:
-        return yaml_in(text_of(file), file.name) or {}
+        found = yaml_in(text_of(file), file.name)
     except FileNotFoundError:
         return {}
+    if found is None:
+        return {}
+    if shape is not None:
+        require(shape, found, file.name)
+    return found
 
 
 def at_its_place(config: Any) -> Any:

@@ -7,6 +7,7 @@ than the memory holds. Raises ValueError, which readers of a folder tell as "can
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,19 +17,28 @@ import yaml
 
 from unlearn.errors import first_line
 
-LARGEST = 64 * 2**20
-"""Bytes of a configuration or summary; a large one has some 100,000."""
+LARGEST = 16 * 2**20
+"""Bytes of a summary, or of a line; a large summary has some 100,000."""
+LARGEST_YAML = 2 * 2**20
+"""Letters of a configuration, which takes a hundred times as long to read as JSON."""
 LARGEST_TABLE = 2**30
 """Bytes of a file with a line for each step or answer."""
 DEEPEST = 40
 """Mappings and lists within each other; a configuration has six."""
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON may write a lone surrogate, which no file of ours can hold; or half of a pair."""
+SIXTY = re.compile(r"(?::[0-5]?[0-9]){12}")
+"""What YAML takes for a number to the base of 60; a long one is computed for hours."""
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def text_of(file: Path) -> str:
     """Return the text of a regular file; raises FileNotFoundError where there is none."""
     require_regular(file, LARGEST)
-    return file.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file.name}: {error}") from None
 
 
 def require_regular(file: Path, largest: int) -> None:
@@ -42,10 +52,14 @@ def require_regular(file: Path, largest: int) -> None:
 
 def lines_of(file: IO[str]) -> Iterator[str]:
     """Yield the lines of an open file, of which none may be longer than a whole record."""
-    while line := file.readline(LARGEST):
-        if len(line) == LARGEST:
-            raise ValueError(f"a line of more than {LARGEST:,} letters")
-        yield line
+    name = Path(file.name).name
+    try:
+        while line := file.readline(LARGEST):
+            if len(line) == LARGEST:
+                raise ValueError(f"{name}: a line of more than {LARGEST:,} letters")
+            yield line
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def end_of(file: Path, size: int = 2**20) -> str:
@@ -58,13 +72,27 @@ def end_of(file: Path, size: int = 2**20) -> str:
 
 
 def json_in(text: str, name: str) -> Any:
-    """Return what a text of JSON holds."""
+    """Return what a text of strict JSON holds; Python's reader would take NaN, and half a letter.
+
+    Raises ValueError with `name`, which is that of the file, and of the line where it has many.
+    """
     try:
-        value = json.loads(text)
+        value = _STRICT.decode(text)
+        if HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError(f"{name}: nested too deeply") from None
+    except ValueError as error:  # no JSON, or an integer of more digits than Python reads
+        raise ValueError(f"{name}: {first_line(error)}") from None
     require_shallow(value, name)
     return value
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_number)
 
 
 def yaml_in(text: str, name: str) -> Any:
@@ -73,11 +101,15 @@ def yaml_in(text: str, name: str) -> Any:
     No alias: Hydra writes none, and ten lines of aliases to aliases are a thousand million values.
     """
     try:
+        if len(text) > LARGEST_YAML:
+            raise ValueError(f"{len(text):,} letters; allowed: {LARGEST_YAML:,}")
+        if SIXTY.search(text):
+            raise ValueError("a number of many digits to the base of 60")
         # Events cost more than all else, and only these texts can hold what is looked for.
         if "*" in text or text.count("[") + text.count("{") > DEEPEST or _long_line(text):
-            _require_tame(text, name)
+            _require_tame(text)
         value = yaml.load(text, LOADER)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # such as a month 13
         raise ValueError(f"{name}: {first_line(error)}") from error
     require_shallow(value, name)
     return value
@@ -103,12 +135,12 @@ def _long_line(text: str) -> bool:
     return any(len(line) > 2 * DEEPEST for line in text.splitlines())
 
 
-def _require_tame(text: str, name: str) -> None:
+def _require_tame(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"{name}: an alias (*{event.anchor}); a record holds none")
+            raise ValueError(f"an alias (*{event.anchor[:40]}); a record holds none")
         if depth > DEEPEST:
-            raise ValueError(f"{name}: nested more than {DEEPEST} deep")
+            raise ValueError(f"nested more than {DEEPEST} deep")

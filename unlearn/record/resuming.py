@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,10 @@ from unlearn.errors import ConfigurationError
 from unlearn.options.interpolated import masked
 from unlearn.options.parts import plain_container
 from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
+from unlearn.record.ownership import remove_unfinished, taken
 from unlearn.record.provenance import config_hash
 from unlearn.storage.cache import cache_root, require_writable
-from unlearn.storage.files import entries_below, plain, write_json_atomic
+from unlearn.storage.files import plain, write_json_atomic
 
 log = logging.getLogger(__name__)
 
@@ -76,20 +76,20 @@ def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | No
     progress = progress_of(folder)
     if progress is Progress.complete:
         run = read_run(folder)
-        if run.provenance["config_sha256"] != config_hash(config):
+        if run.provenance.get("config_sha256") != config_hash(config):
             theirs = OmegaConf.create(masked(run.config))
             if not theirs:
-                raise ConfigurationError(_taken(folder, "a run with other options"))
+                raise ConfigurationError(taken(folder, "a run with other options"))
             _refuse_others(folder, plain_container(theirs), config)
         return dict(run.summary)
     if progress is Progress.begun:
         begun = _begun(folder)
         if begun.get("format") != FORMAT:
             earlier = "begun by another version of unlearn, whose state this one cannot go on from"
-            raise ConfigurationError(_taken(folder, earlier))
+            raise ConfigurationError(taken(folder, earlier))
         _refuse_others(folder, begun["config"], config)
     elif progress is Progress.lost:
-        raise ConfigurationError(_taken(folder, "a run that left no state to go on from"))
+        raise ConfigurationError(taken(folder, "a run that left no state to go on from"))
     return None
 
 
@@ -105,12 +105,7 @@ def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
             f"data: {str(folder)!r} began with other rows than are read now; put the files back, "
             "or give a new folder"
         )
-    for left in list(entries_below(folder)):
-        hidden = left.name.startswith(".")
-        if hidden and (left.parent == folder / "evaluations" or left.suffix == ".unfinished"):
-            shutil.rmtree(left, ignore_errors=True)
-        elif hidden and left.suffix == ".tmp":
-            left.unlink(missing_ok=True)
+    remove_unfinished(folder)
     (folder / SUMMARY).unlink(missing_ok=True)
     (folder / BEGUN).parent.mkdir(parents=True, exist_ok=True)
     write_json_atomic(
@@ -132,15 +127,8 @@ def _refuse_others(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, A
     ]
     if different:
         raise ConfigurationError(
-            _taken(folder, f"a run with other options ({'; '.join(different)})")
+            taken(folder, f"a run with other options ({'; '.join(different)})")
         )
-
-
-def _taken(folder: Path, what: str) -> str:
-    return (
-        f"hydra.run.dir: {str(folder)!r} already holds a run, {what}; give a folder of its own, or "
-        "leave hydra.run.dir out for a new one"
-    )
 
 
 def leaves_of(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unlearn.metrics.catalogue import GROUPS
-from unlearn.record.layout import STAGES, read_lines
+from unlearn.record.layout import STAGES, read_answers
 from unlearn.report.markdown import cell, table
 from unlearn.report.wording import MISSING, number
 
@@ -30,10 +30,7 @@ def side_by_side(path: Path) -> list[dict[str, Any]]:
     after and reference. A row whose texts were erased (`unlearn --clean`) is left out.
     """
     answers = {
-        stage: {
-            (_place(row), row["index"]): row
-            for row in read_lines(path / "evaluations" / stage / "generations.jsonl")
-        }
+        stage: {(_place(row), row["index"]): row for row in read_answers(path, stage)}
         for stage in STAGES
     }
     asked = {key: row for stage in reversed(STAGES) for key, row in answers[stage].items()}

@@ -90,7 +90,7 @@ class Unlearning:
                 f"hydra.run.dir: {str(self.folder)!r} began with another target than is there now "
                 "(was the cache cleared, or model.path written anew?); give a folder of its own"
             )
-        copy_weights(self.model, load_weights(self.plan.model, str(checkpoint)))
+        copy_weights(self.model, load_weights(self.plan.model, str(checkpoint), "hydra.run.dir"))
         self.trainer.load_state_dict(state["trainer"])
         self.clock.load_state_dict(state["clock"])
         if self.stop is not None:
@@ -210,7 +210,8 @@ class Unlearning:
                 self.best.metric,
             )
         elif step != self.trainer.done:
-            copy_weights(self.model, load_weights(self.plan.model, str(self.best_folder(step))))
+            best = str(self.best_folder(step))
+            copy_weights(self.model, load_weights(self.plan.model, best, "hydra.run.dir"))
             metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
 

@@ -45,7 +45,9 @@ def write_page(path: Path, comparison: Comparison, name: str) -> Path:
         data=Markup(embedded(payload(comparison))),
         script=Markup(_resource("page.js")),
     )
-    write_text_atomic(path, page.lstrip() + "\n")
+    # A folder's name need not be text: Python reads it as half letters, which no file holds.
+    told = page.lstrip().encode("utf-8", "backslashreplace").decode()
+    write_text_atomic(path, told + "\n")
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from unlearn.report.plane import PLANES, bottom_of, frame
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PANELS = 8
+"""Sections that are drawn; the page shows all, and a picture has a largest height."""
 NAMED = 24
 """Groups that a legend can name; of more, those on the front are named."""
 SPLITS = ("forget", "retain")
@@ -30,7 +33,7 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    sections = [(i, s) for i, s in enumerate(comparison.sections) if s.measure]
+    sections = [(i, s) for i, s in enumerate(comparison.sections) if s.measure][:PANELS]
     if not sections:
         return None
     with matplotlib.rc_context(STYLE):
@@ -87,6 +90,11 @@ def _distance(one: Point, other: Point) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
+def _beyond(points: Sequence[Point]) -> bool:
+    """Return whether a point is off the plane, where a layout would make room for its symbol."""
+    return not all(-1 <= value <= 2 for point in points for value in point)
+
+
 def _panel(axis: Axes, section: Section) -> None:
     assert section.measure is not None
     marks, bottom = landmarks(section), lowest_shown(section)
@@ -102,7 +110,8 @@ def _panel(axis: Axes, section: Section) -> None:
     ):
         for x, y in marks.get(name, [])[:3]:
             look: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": edge}
-            axis.plot(x, y, marker, markersize=size, clip_on=False, zorder=4, label=name, **look)
+            look["clip_on"] = _beyond([(x, y)])
+            axis.plot(x, y, marker, markersize=size, zorder=4, label=name, **look)
             name = f"_{name}"  # one line in the legend
     _points(axis, section)
     frame(axis, PLANES[section.measure], bottom, next(iter(marks.get("reference", [])), None))
@@ -120,7 +129,8 @@ def _points(axis: Axes, section: Section) -> None:
             for run in group.numbers
             if {f"{split}/{section.measure}" for split in SPLITS} <= run.keys()
         ]
-        shape: dict[str, Any] = {"color": look.colour, "clip_on": False, "linestyle": "none"}
+        shape: dict[str, Any] = {"color": look.colour, "linestyle": "none"}
+        shape["clip_on"] = _beyond([(x, y), *seeds])
         if len(seeds) > 1:
             axis.plot(*zip(*seeds, strict=True), look.marker, markersize=3.5, alpha=0.55, **shape)
         on_front = place in section.front

@@ -11,21 +11,32 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError
-from unlearn.record.layout import HYDRA, RESCORED, STAGES, SUMMARY, RunFolder, read_run
-from unlearn.record.limits import LARGEST_TABLE, require_regular
+from unlearn.errors import ConfigurationError, first_line
+from unlearn.record.layout import (
+    HYDRA,
+    RESCORED,
+    STAGES,
+    SUMMARY,
+    RunFolder,
+    read_answers,
+    read_run,
+    read_sound,
+)
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
+LONGEST = 2_000
+"""Letters of a sentence on a run; whoever wants to know more looks into its log."""
 DEEPEST = 40
 """Folders within each other that are searched for runs."""
+SEED = re.compile(r"seed=[0-9]{1,18}")
 OF_THE_RUN = ("seed", "tracker")
 """Parts of the configuration that runs of one group may differ in."""
 
@@ -40,7 +51,7 @@ class Run(RunFolder):
     @cached_property
     def compared(self) -> dict[str, Any]:
         """The configuration without what seeds may differ in; empty where Hydra recorded none."""
-        return {key: value for key, value in self.config.items() if key not in OF_THE_RUN}
+        return _named_by_text({k: v for k, v in self.config.items() if k not in OF_THE_RUN})
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -57,8 +68,8 @@ class Run(RunFolder):
     @property
     def seed(self) -> int:
         """The seed, from the record or from what the job was told."""
-        told = next((o[5:] for o in self.overrides if o.startswith("seed=")), "0")
-        return int(self.summary.get("seed", told if told.isdigit() else 0))
+        told = next((o[5:] for o in self.overrides if SEED.fullmatch(o)), 0)
+        return int(self.summary.get("seed", told))
 
     @property
     def accepted(self) -> bool | None:
@@ -102,11 +113,15 @@ def _below(folder: Path) -> Iterator[Path]:
     for _ in range(DEEPEST):
         below: list[Path] = []
         for place in level:
-            if any((place / name).exists() for name in own):
+            if any(os.path.exists(place / name) for name in own):
                 yield place  # and nothing below: checkpoints and models hold no runs
                 continue
-            with suppress(FileNotFoundError):  # renamed or removed since, by a run that writes
+            try:
                 below += [p for p in place.iterdir() if p.is_dir() and not p.is_symlink()]
+            except FileNotFoundError:
+                continue  # renamed or removed since, by a run that writes
+            except OSError:
+                yield place  # it may hold runs, and cannot be read: told of there
         level = below
 
 
@@ -117,45 +132,51 @@ def _order(run: Path) -> list[Any]:
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Read run folders; returns the runs, and a sentence on each record that cannot be read."""
+    """Read run folders; returns the runs, and a sentence on each that cannot be read."""
     runs, problems = [], []
     for path in paths:
         try:
             runs.append(_read(path))
         except (OSError, ValueError) as error:
-            problems.append(f"{_record_of(path)} cannot be read and is left out: {error}")
+            told = f"{_record_of(path)} cannot be read and is left out: {first_line(error)}"
+            problems.append(told[:LONGEST])
     return runs, problems
 
 
 def _read(path: Path) -> Run:
-    """Read one run, its configuration included, so that a broken file is told of here."""
-    summary = _mapping(read_run(path).summary)
-    run = Run(path, summary)
+    """Read one run with all that is shown of it, so that whatever is wrong is told of here.
+
+    Lines and answers are not kept: those of many runs are more than the memory holds.
+    """
+    record = read_sound(path).summary
+    run = Run(path, record, _why_not_completed(path, record))
     assert run.compared is not None and run.overrides is not None
-    if not _record_of(path).exists():
-        return replace(run, error=run.last_error())
-    missing = [key for key in ("status", "overrides", "metrics") if key not in summary]
-    if missing:
-        raise ValueError(f"it is no record of a run, as it has no {', '.join(missing)}")
-    if not isinstance(summary["status"], str):
-        raise ValueError(f"status: {summary['status']!r} is no text")
-    if summary["status"] != "completed":
-        return replace(run, error=str(summary.get("error") or summary["status"]).split("\n")[0])
-    if "after" not in _mapping(summary["metrics"]):
+    if run.error is not None:
+        return run
+    if not record["metrics"].get("after"):
         raise ValueError("a completed run without metrics of the stage after")
-    assert run.lines is not None
+    assert read_run(path, record).lines is not None
     for stage in STAGES:
-        with suppress(FileNotFoundError):
-            require_regular(path / "evaluations" / stage / "generations.jsonl", LARGEST_TABLE)
+        read_answers(path, stage)
     return run
+
+
+def _why_not_completed(path: Path, record: Mapping[str, Any]) -> str | None:
+    if not record:
+        os.listdir(path)  # raises where nothing can be known of the folder
+        return read_run(path, record).last_error()[:LONGEST]
+    if record["status"] == "completed":
+        return None
+    return first_line(record.get("error") or record["status"])[:LONGEST]
 
 
 def _record_of(path: Path) -> Path:
     again = path / RESCORED
-    return again if again.exists() else path / SUMMARY
+    return again if os.path.exists(again) else path / SUMMARY
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"a mapping was expected, found {str(value)[:40]!r}")
-    return value
+def _named_by_text(config: Any) -> Any:
+    """Return a configuration whose names are all text, so that they can be sorted."""
+    if isinstance(config, Mapping):
+        return {str(key): _named_by_text(value) for key, value in config.items()}
+    return [_named_by_text(one) for one in config] if isinstance(config, list) else config
