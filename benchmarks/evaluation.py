@@ -36,7 +36,7 @@ from unlearn.forward.generation import end_tokens, generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, passes
 from unlearn.forward.prefix import prefix_cache
-from unlearn.models.prepared import all_rows, texts
+from unlearn.models.prepared import spelled_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.options.schema import EvaluationConfig
 
@@ -94,7 +94,7 @@ class Bench:
             path = os.environ.get("UNLEARN_TOFU_PATH", "locuslab/TOFU")
             splits = Tofu(path=path, subset=options.data).read()
         if options.model is None:
-            words = (text for pair in texts(all_rows(splits)) for text in pair)
+            words = (text for pair in texts(spelled_rows(splits)) for text in pair)
             self.tokenizer = tiny_tokenizer(words, 1024)
             model = random_llama(self.tokenizer)
         else:

@@ -33,7 +33,7 @@ from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.experiment.settings import method_of
-from unlearn.models.prepared import all_rows, texts
+from unlearn.models.prepared import spelled_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.objectives import NegativeLogLikelihood
 from unlearn.options.parts import Problems
@@ -86,7 +86,7 @@ class Workbench:
     def __init__(self, shape: Shape, device: torch.device, folder: Path) -> None:
         splits = MiniTofu(subset="forget10").read()
         self.splits = replace(splits, forget=splits.forget[:16], retain=splits.retain[:16])
-        words = (text for pair in texts(all_rows(self.splits)) for text in pair)
+        words = (text for pair in texts(spelled_rows(self.splits)) for text in pair)
         self.encoder = Encoder(tiny_tokenizer(words, min(shape.vocabulary, 1024)))
         self.model = build_model(shape).to(device)
         mark_layers(self.model)

@@ -127,6 +127,9 @@ class Splits:
     background: list[Row] = field(default_factory=list)
     """What target and reference have both learnt and no method is given, whatever the base: it
     shows what becomes of knowledge that nobody looks after."""
+    vocabulary: list[Row] = field(default_factory=list)
+    """More rows whose words the tokenizer of a base without pretraining is to know: where they are
+    the same for every request, all requests of a data set share one tokenizer, and so a target."""
     quizzes: dict[str, Quiz] = field(default_factory=dict)
     """Measured besides `evaluated`; the key, such as forget/verbmem, is the name of the score."""
     judged: dict[str, Judged] = field(default_factory=dict)

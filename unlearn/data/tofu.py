@@ -81,6 +81,7 @@ class Tofu:
                 retain,
                 evaluated,
                 general,
+                vocabulary=rows.get("all holdout", []),
                 words="tofu",
                 benchmark=True,
             ),
@@ -90,9 +91,9 @@ class Tofu:
     def _read_parts(self) -> dict[str, list[Row]]:
         """Read every part, whole, and make sure that what is scored is also what is learnt."""
         parts = _parts(self.subset)
-        optional = parts["holdout"].name
-        required = [part.name for part in parts.values() if part.name != optional]
-        tables = read_configurations(self.path, required, [optional], _ADVICE)
+        optional = list(dict.fromkeys(parts[key].name for key in ("holdout", "all holdout")))
+        required = [part.name for part in parts.values() if part.name not in optional]
+        tables = read_configurations(self.path, required, optional, _ADVICE)
         there = {key: part for key, part in parts.items() if part.name in tables}
         rows = together({key: partial(_rows, tables[p.name], p) for key, p in there.items()})
         problems = []
@@ -130,6 +131,8 @@ def _parts(subset: str) -> dict[str, _Part]:
         "real_authors": _Part("real_authors_perturbed", 100, choice),
         "world_facts": _Part("world_facts_perturbed", 117, choice),
         "holdout": _Part(subset.replace("forget", "holdout"), count, Columns()),
+        # It holds those of the smaller requests.
+        "all holdout": _Part("holdout10", _FORGET_ROWS["forget10"], Columns()),
     }
 
 

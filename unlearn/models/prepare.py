@@ -22,7 +22,7 @@ from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
 from unlearn.models.load import load_tokenizer, load_weights, ready
 from unlearn.models.places import is_folder_name
-from unlearn.models.prepared import Prepared, all_rows, in_order, prepared_once, texts
+from unlearn.models.prepared import Prepared, in_order, prepared_once, spelled_rows, texts
 from unlearn.models.teaching import little_known, may_teach, report
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.models.vocabulary import (
@@ -35,7 +35,7 @@ from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the recipe's code changes its results, so that old entries are not mistaken."""
 WINDOWS = 1
 """The same for the way in which texts are cut into windows."""
@@ -46,7 +46,7 @@ def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
     if config.path is not None:
         return load_weights(config, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
-    words = (text for pair in texts(all_rows(splits)) for text in pair)
+    words = (text for pair in texts(spelled_rows(splits)) for text in pair)
     tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
     assert config.max_length is not None  # `check_target` refuses it
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
@@ -197,7 +197,7 @@ class Preparation:
             "format": FORMAT,
             "base": describe_base(self.config, encoder),
             "rows": texts(rows),
-            "tokenizer": None if self.config.path is not None else texts(all_rows(self.splits)),
+            "tokenizer": None if self.config.path is not None else texts(spelled_rows(self.splits)),
         }
         if any(not row.question for row in rows):  # they were once cut to one window
             made_of["windows"] = WINDOWS

@@ -38,9 +38,15 @@ class Prepared:
     """The same of forget and retain apart, for a given model that was asked before unlearning."""
 
 
-def all_rows(splits: Splits) -> list[Row]:
-    """Return every row that a model may learn; the tiny model's tokenizer is trained on them."""
-    return [*splits.general, *splits.background, *splits.retain, *splits.forget]
+def spelled_rows(splits: Splits) -> list[Row]:
+    """Return the rows that the tiny model's tokenizer is trained on: learnt, forgotten and unseen.
+
+    A tokenizer that knew the words of forget rows and not those of holdout rows would tell one from
+    the other, for a model that has met neither.
+    """
+    unseen = splits.evaluated[splits.unseen] if splits.unseen else []
+    learnt = [*splits.general, *splits.background, *splits.retain, *splits.forget]
+    return list(dict.fromkeys([*learnt, *unseen, *splits.vocabulary]))
 
 
 def texts(rows: list[Row]) -> list[tuple[str, ...]]:

@@ -98,6 +98,13 @@ class Objective(Declared):
         """Return what the sum is averaged over; known without a model, so before any backward."""
         return batch.answer_tokens
 
+    def at_target(self, batch: Batch, sums: Tensor) -> Tensor | None:
+        """Return what :meth:`sum` was at the target, a scalar; None where that is not known.
+
+        `sums` (N,) is S of every row of the task under the target.
+        """
+        return sums.new_zeros(()) if self.zero_at_target else None
+
     def tokens(self, batch: Batch) -> int:
         """Return the tokens of the batch that are trained on, prompts included."""
         return int(batch.attention_mask.sum()) if self.trains else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
@@ -14,7 +15,7 @@ from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
 from unlearn.objectives.row_sums import row_sums
-from unlearn.options.declared import option
+from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
@@ -37,7 +38,16 @@ class BoundedAscent(Ascent):
     """Mean NLL of a row that is enough: `reference` (the row's own under the retain-only model),
     `holdout` (the mean of the holdout rows under the target), or nats a token."""
 
+    fade: float = option(0.0, ZERO_OR_MORE)
+    """Nats below its level over which a row's pull fades, and beyond which it comes back; 0: it
+    switches off at the level."""
+
     vanishes = True
+
+    @property
+    def positive(self) -> bool:  # type: ignore[override]
+        """Whether the loss is a distance, that ends at zero."""
+        return self.fade > 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,4 +65,11 @@ class BoundedAscent(Ascent):
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         means = row_sums(model, batch) / batch.answer_mask.sum(dim=1)  # (B,)
         levels = self.level if self.levels is None else self.levels[batch.rows]
+        if self.fade:
+            distance = means - levels
+            zero = torch.zeros_like(distance)
+            return huber_loss(distance, zero, reduction="sum", delta=self.fade) / self.fade
         return -torch.where(means.detach() < levels, means, 0.0).sum()
+
+    def shown(self, loss: float) -> float:
+        return loss if self.fade else super().shown(loss)

@@ -19,3 +19,6 @@ class NegativeLogLikelihood(Objective):
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         losses, _ = answer_losses(model, batch)
         return losses.sum()
+
+    def at_target(self, batch: Batch, sums: Tensor) -> Tensor:
+        return sums[batch.rows].sum()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.nn import Parameter
@@ -26,6 +26,42 @@ class Rate:
     """Whether the step was made; False where it was taken back."""
 
 
+class Losses(Protocol):
+    """What a scheduler may ask of the two losses, at the parameters' values of the moment."""
+
+    @property
+    def floor(self) -> bool:
+        """Whether the forget loss ends at zero once enough is forgotten."""
+        ...
+
+    @property
+    def guess(self) -> float:
+        """Nats of a guess among all tokens of the vocabulary: log V."""
+        ...
+
+    def probed(self) -> float:
+        """Return the loss along which GeN's authors fit their parabola: of this step's retain rows,
+        or of the forget rows where a method has no retain task."""
+        ...
+
+    def probed_here(self) -> float:
+        """Return the same at the parameters before the step; to be asked for there."""
+        ...
+
+    def excess(self) -> float | None:
+        """Return the NLL a token of the next step's retain rows less the target's on the same rows;
+        None where a method has no retain task."""
+        ...
+
+    def forget(self) -> float | None:
+        """Return the forget loss of this step's rows; None where a method has no forget task."""
+        ...
+
+    def forget_here(self) -> float:
+        """Return the same at the parameters before the step; to be asked for there."""
+        ...
+
+
 def set_rate(optimizer: Optimizer, lr: float) -> None:
     """Give every parameter group the same learning rate.
 
@@ -41,13 +77,13 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 class Scheduler(Declared):
     """Takes the step of the optimizer at a rate of its choosing."""
 
+    reads_target: bool = False
+    """Whether :meth:`Losses.excess` will be asked for, which needs the target's loss on every
+    retain row: one pass over them before the first step."""
+
     def begin(self, lr: float, steps: int) -> None:
         """Learn the configured rate and the number of steps of the run."""
         self.lr, self.steps = lr, steps
-
-    def probes_held_out(self, number: int) -> bool:
-        """Return whether step `number` is to be probed on the next step's retain batch."""
-        return False
 
     def rate(self, number: int) -> float:
         """Return the learning rate of step `number`, counted from 0, where nothing is probed."""
@@ -58,15 +94,11 @@ class Scheduler(Declared):
         number: int,
         optimizer: Optimizer,
         parameters: Sequence[Parameter],
-        retain_loss: Callable[[], float],
-        loss_here: float | None,
+        losses: Losses,
     ) -> Rate:
         """Advance the parameters by one step; `.grad` holds the combined direction.
 
-        `number` counts from 0. `retain_loss()` evaluates the retain loss at the parameters' current
-        values, of this step's retain batch or, where :meth:`probes_held_out` asked for it, of the
-        next one's; `loss_here` is its value before the step where that is known without computing
-        it. Both are of the forget task where a method has no retain task.
+        `number` counts from 0.
         """
         rate = self.rate(number)
         set_rate(optimizer, rate)

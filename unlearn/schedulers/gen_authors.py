@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 
 from unlearn.options.declared import BELOW_ONE, ONE_OR_MORE, Range, option
-from unlearn.schedulers.base import Rate
-from unlearn.schedulers.probes import Probe, Probing, direction_of
+from unlearn.schedulers.base import Losses, Rate
+from unlearn.schedulers.parabola import fit
+from unlearn.schedulers.probes import Line, Probing, direction_of
 
 
 @dataclass
@@ -19,7 +20,10 @@ class GenAuthors(Probing):
 
     Bu & Xu, ICLR 2025, arXiv 2407.02772, η ← smooth·η + (1 − smooth)·clip(η*, η/limit, η·limit).
     A probe without a minimum ahead is ignored. A step to a loss that is not finite is taken back,
-    and the rate divided by ten, which is ours.
+    and the rate divided by ten, which is ours. So is that the three losses are over the whole
+    logical batch (theirs: the first micro-batch), that the optimizer advances once a step (theirs:
+    a second time for a probe), and that no R² gates the parabola, which says nothing with three
+    points.
     """
 
     examples = ("optimizer.lr=1e-4", "scheduler.smooth=0 scheduler.limit=null")
@@ -38,8 +42,13 @@ class GenAuthors(Probing):
     def unit(self, number: int) -> float:
         return self.lr
 
-    def probed_rate(self, number: int, probe: Probe) -> Rate:
-        parabola = probe(self.lr)
+    def probed_rate(self, number: int, line: Line, losses: Losses) -> Rate:
+        line.move(0.0)
+        here = losses.probed_here()
+        line.move(self.lr)
+        ahead = losses.probed()
+        line.move(-self.lr)
+        parabola = fit(losses.probed(), here, ahead, self.lr)
         if not math.isfinite(parabola.ahead):
             return Rate(self.lr / 10, None, "not finite: step taken back", taken=False)
         star = parabola.minimum

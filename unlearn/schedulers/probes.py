@@ -1,25 +1,19 @@
-"""What both automatic learning rates share: the loss probed along the step, exactly undone.
+"""What both automatic learning rates share: the step tried at several rates, exactly undone.
 
-Generalized Newton: Bu & Xu, *Automatic gradient descent with generalized Newton's method*, ICLR
-2025, arXiv 2407.02772; used for unlearning by NGDiff (arXiv 2410.22086). Where both of ours deviate
-from the authors' code, and why:
-- the optimizer advances once a step. u is read off the step itself, (w − w′)/η, so a probe costs
-  two forward passes and Adam's moments stay honest (theirs advance a second time);
-- L₀, L₊, L₋ are over the whole logical batch (theirs: the first micro-batch);
-- no R² gate, which says nothing with three points.
+The optimizer advances once a step. Its step per unit of rate is read off the step itself, u = (w −
+w′)/η, so a probe costs forward passes alone and Adam's moments stay honest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from unlearn.schedulers.base import Rate, Scheduler, set_rate
-from unlearn.schedulers.parabola import Parabola, fit
+from unlearn.schedulers.base import Losses, Rate, Scheduler, set_rate
 
 
 class Line:
@@ -49,22 +43,6 @@ class Line:
                 torch.lerp(start, end, x / self.unit, out=parameter.data)
 
 
-class Probe:
-    """Evaluates the loss on the line and fits the parabola."""
-
-    def __init__(self, line: Line, loss: Callable[[], float], here: float) -> None:
-        self.line, self.loss, self.here = line, loss, here
-
-    def __call__(self, rate: float) -> Parabola:
-        """Probe on both sides, at `rate` and −`rate`."""
-        ahead, before = self._loss_at(rate), self._loss_at(-rate)
-        return fit(before, self.here, ahead, rate)
-
-    def _loss_at(self, x: float) -> float:
-        self.line.move(x)
-        return self.loss()
-
-
 class Probing(Scheduler):
     """Takes the optimizer's step once and moves along it, to the rate that the probes gave."""
 
@@ -76,8 +54,8 @@ class Probing(Scheduler):
         """Return the rate at which the optimizer takes the step that is probed."""
         raise NotImplementedError
 
-    def probed_rate(self, number: int, probe: Probe) -> Rate:
-        """Return the undecayed rate after probing step `number`."""
+    def probed_rate(self, number: int, line: Line, losses: Losses) -> Rate:
+        """Return the undecayed rate after probing step `number` along the line."""
         raise NotImplementedError
 
     def decayed(self, number: int) -> float:
@@ -92,14 +70,12 @@ class Probing(Scheduler):
         number: int,
         optimizer: Optimizer,
         parameters: Sequence[Parameter],
-        retain_loss: Callable[[], float],
-        loss_here: float | None,
+        losses: Losses,
     ) -> Rate:
         if not self.probes(number):
-            return super().step(number, optimizer, parameters, retain_loss, loss_here)
-        here = retain_loss() if loss_here is None else loss_here
+            return super().step(number, optimizer, parameters, losses)
         line = Line(optimizer, parameters, self.unit(number))
-        rate = self.probed_rate(number, Probe(line, retain_loss, here))
+        rate = self.probed_rate(number, line, losses)
         self.lr = rate.lr
         line.move(self.rate(number) if rate.taken else 0.0)
         return replace(rate, lr=self.rate(number))

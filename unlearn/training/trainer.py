@@ -18,11 +18,12 @@ from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import NumericalError
-from unlearn.objectives import NegativeLogLikelihood, Objective
+from unlearn.objectives import Objective
 from unlearn.training.direction import Direction
 from unlearn.training.interventions import Interventions, Start
+from unlearn.training.losses import StepLosses, loss_at_target
 from unlearn.training.plan import Plan, number_of_steps
-from unlearn.training.tasks import Task, task_gradient, task_loss, weighted_gradient
+from unlearn.training.tasks import Task, task_gradient, weighted_gradient
 from unlearn.weightings import diagnose
 from unlearn.weightings.diagnostics import DIAGNOSTICS
 
@@ -39,16 +40,19 @@ class Trainer:
         batches: PairedBatches,
         compute: Compute,
         keep: Callable[[], Callable[[], None] | None] | None = None,
+        start: Tensor | None = None,
     ) -> None:
         """`keep` is called before every step, and may return what saves the state as it is then;
         that is called once the weights have proved good: losses, norms and direction at them are
-        finite, and they have not moved yet.
+        finite, and they have not moved yet. `start` (N,) is S of every retain row under the target,
+        where the plan reads it.
 
         Fixed weights need one gradient only; every `training.diagnose_every` steps both are taken
         apart all the same, for the record (0 = never).
         """
         self.model, self.method, self.scheduler = model, plan.method, plan.scheduler
         self.batches, self.compute, self.keep = batches, compute, keep
+        self.start = start
         self.clip, self.diagnose_every = plan.training.clip, plan.training.diagnose_every
         self.steps = number_of_steps(plan.training, batches, plan.method)
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
@@ -118,7 +122,7 @@ class Trainer:
         if save is not None:
             save()
         norm = self._clip(direction)
-        probed, loss_here = self._probed(retain, forget, direction)
+        losses = self._losses(retain, forget, direction)
         for parameter, part in zip(self.parameters, direction.gradient, strict=True):
             parameter.grad = part
         retain_loss, forget_loss = direction.retain_loss, direction.forget_loss
@@ -126,13 +130,7 @@ class Trainer:
         diagnostics = direction.diagnostics
         del direction  # a probe needs the memory of the gradients
 
-        rate = self.scheduler.step(
-            self.done,
-            self.optimizer,
-            self.parameters,
-            lambda: task_loss(self.model, probed, self.compute).item(),
-            loss_here,
-        )
+        rate = self.scheduler.step(self.done, self.optimizer, self.parameters, losses)
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
         self.interventions.settle(self.done)
@@ -154,27 +152,21 @@ class Trainer:
             values |= {"train/lr_star": rate.lr_star, "train/lr_reason": rate.reason}
         return values
 
-    def _probed(
-        self, retain: Task, forget: Task, direction: Direction
-    ) -> tuple[Task, float | None]:
-        """Return the task whose loss the scheduler may probe, and the loss where it is known.
-
-        It is the retain task, or the forget task where there is no other. Where that one's loss
-        says nothing along a step, it is the NLL of the retain rows.
-        """
-        task, loss = retain, direction.retain_loss
-        if self.method.single is self.method.forget:
-            if self.method.forget.moving_target:
-                task, loss = Task(NegativeLogLikelihood(), retain.batches), None
-            else:
-                task, loss = forget, direction.forget_loss
-        if self.scheduler.probes_held_out(self.done):
-            batches = self.batches.step(self.done + 1)[0 if task is forget else 1]
-            task, loss = Task(task.objective, [b.to(self.model.device) for b in batches]), None
-        if task.objective.zero_at_target:
-            task, loss = Task(NegativeLogLikelihood(), task.batches), None
+    def _losses(self, retain: Task, forget: Task, direction: Direction) -> StepLosses:
+        """Return the losses that a scheduler may ask for along the step."""
+        following = self.batches.step(self.done + 1)[1] if self.start is not None else []
         # What was taken in an intervention's context may be the loss of another model.
-        return task, None if self.interventions.around else loss
+        known = (direction.retain_loss, direction.forget_loss)
+        return StepLosses(
+            self.model,
+            self.compute,
+            self.method,
+            retain,
+            forget,
+            [batch.to(self.model.device) for batch in following],
+            (None, None) if self.interventions.around else known,
+            self.start,
+        )
 
     def direction(self, retain: Task, forget: Task) -> Direction:
         """Return the combined gradient of a step; one backward pass where that is all it takes."""
@@ -198,6 +190,8 @@ class Trainer:
         losses = (retain_loss.item(), forget_loss.item())
         norms = products.diagonal().sqrt().tolist()
         self._require_finite(*losses, {"retain norm": norms[0], "forget norm": norms[1]})
+        if self.start is not None:
+            weighting.expect(loss_at_target(retain, self.start))
         weights = weighting(products, torch.tensor(losses, dtype=torch.float64))
         named = {"retain norm": norms[0], "forget norm": norms[1]}
         self._require_finite(*losses, {**named, "w_retain": weights[0], "w_forget": weights[1]})

@@ -70,7 +70,9 @@ class Unlearning:
             training.checkpoint_every,
             training.checkpoint_minutes,
         )
-        self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep)
+        reads_target = plan.scheduler.reads_target or method.weighting.reads_target
+        start = retain.target_sums(retain.examples) if reads_target else None
+        self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep, start)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
 

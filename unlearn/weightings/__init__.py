@@ -7,6 +7,7 @@ for ascent g_forget = −∇L_F and the Gramian is [[g_R·g_R, −p], [−p, g_F
 
 from unlearn.weightings.base import Weighting
 from unlearn.weightings.diagnostics import admissible_shares, diagnose
+from unlearn.weightings.guarded import Guarded
 from unlearn.weightings.imtl_g import IMTLG
 from unlearn.weightings.linear import Linear
 from unlearn.weightings.loss_norm import LossNorm
@@ -21,6 +22,7 @@ from unlearn.weightings.torchjd import TorchJDWeighting
 __all__ = [
     "IMTLG",
     "MGDA",
+    "Guarded",
     "Linear",
     "LossNorm",
     "NGDiff",

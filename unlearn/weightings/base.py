@@ -29,6 +29,13 @@ class Weighting(Declared):
     """Whether one zero gradient makes the direction zero: refused with an objective that has one at
     the start or at the end, for nothing would move."""
 
+    reads_target: bool = False
+    """Whether :meth:`expect` is to be called before each step, which needs the target's loss on
+    every retain row: one pass over them before the first step."""
+
+    def expect(self, retain_loss: float | None) -> None:
+        """Learn the target's retain loss on the rows of the step; None where it is not known."""
+
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         """Return (w_retain, w_forget).
 

@@ -91,6 +91,7 @@ class MiniTofu:
                     "holdout": _joined(authors[AUTHORS : AUTHORS + forgotten]),
                 },
                 general=real_authors + world_facts,
+                vocabulary=_joined(authors[AUTHORS:]),
                 words="tofu",
                 benchmark=True,
             )
