@@ -173,7 +173,7 @@ def test_a_level_may_be_that_of_another_model_or_of_holdout_rows(
             "method.forget.level: reference, but reference=none",
         ),
         (("training.until=reference", "reference=none"), "training.until: reference, but"),
-        (("training.until=yesterday",), "training.until: 'yesterday'; allowed: reference"),
+        (("training.until=yesterday",), "training.until: 'yesterday'; allowed: auto, reference"),
         (("training.until=1", "training.until_every=0"), "training.until_every: 0; allowed: 1"),
         (
             ("training.until=1", "training.until_retain_slack=-1"),
@@ -195,7 +195,7 @@ def test_a_level_may_be_that_of_another_model_or_of_holdout_rows(
             "training.until_retain_slack: needs training.until",
         ),
         (("method=rmu", "method.forget.seed=-1"), "method.forget.seed: -1; allowed: 0 up to"),
-        (("scheduler.limit=nan",), "scheduler.limit: nan; allowed: more than 1"),
+        (("scheduler.pace=nan",), "scheduler.pace: nan; allowed: above 0"),
         (("method=rmu", "method.forget.layer=0"), "method.forget.layer: 0; allowed: null"),
         (("method=dpo",), "method.forget.alternatives"),
         (("method=npo", "method.forget.beta=-0.1"), "method.forget.beta: -0.1; allowed: above 0"),

@@ -640,6 +640,31 @@ def test_with_every_row_there_loss_and_gradient_are_exactly_zero(architecture: s
     assert tiny.flat(gradient).abs().max() == 0
 
 
+@pytest.mark.parametrize("fade", [0.05, 0.5, 5.0])
+def test_a_pull_that_fades_is_the_distance_to_the_level_by_row(fade: float) -> None:
+    """Huber's loss of S/|y| − level over `fade`: −1, then linear through 0 at the level, then 1."""
+    model = moved()
+    means = row_means(model)
+    offsets = torch.tensor([2.0, 0.04, 0.3, 0.0, -0.02, -0.4, -3.0, 1.0])
+    bounded = prepared(
+        BoundedAscent("reference", fade), resources_of(model, levels=(means + offsets).tolist())
+    )
+    loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
+    u = -offsets.double()
+    huber = torch.where(u.abs() <= fade, u**2 / 2, fade * (u.abs() - fade / 2)) / fade
+    assert loss == pytest.approx(huber.mean().item(), rel=1e-4)
+    pulls = (offsets / fade).clamp(-1, 1)
+    expected = sum(pull * ascent_by_row(model, [row]) for row, pull in enumerate(pulls.tolist()))
+    assert tiny.relative_error(tiny.flat(gradient), expected) < 1e-5
+
+
+def test_a_pull_that_fades_is_shown_as_the_distance_that_it_is() -> None:
+    assert BoundedAscent(1.0, fade=2.0).positive
+    assert not BoundedAscent(1.0).positive
+    assert BoundedAscent(1.0, fade=2.0).shown(0.3) == 0.3
+    assert BoundedAscent(1.0).shown(-0.3) == 0.3
+
+
 def test_reaching_the_level_exactly_is_enough() -> None:
     model = Lookup(torch.zeros(4, 4))
     for level, active in ((math.log(4) * 1.0001, True), (math.log(4) * 0.9999, False)):
@@ -668,7 +693,10 @@ def test_levels_are_asked_for_only_where_they_are_named() -> None:
         (lambda: UNDIAL(beta=math.inf), ["beta: inf; allowed: above 0"]),
         (lambda: RMU(layer=0), ["layer: 0; allowed: null"]),
         (lambda: RMU(-1, math.nan), ["layer: -1; allowed", "coefficient: nan; allowed: above 0"]),
-        (lambda: BoundedAscent("target"), ["level: 'target'; allowed: reference, holdout, or a"]),
+        (
+            lambda: BoundedAscent("target"),
+            ["level: 'target'; allowed: auto, reference, holdout, or a"],
+        ),
         (lambda: BoundedAscent(0), ["level: 0; allowed"]),
         (lambda: BoundedAscent(-1.0), ["level: -1.0; allowed"]),
         (lambda: BoundedAscent(None), ["level: None; allowed"]),

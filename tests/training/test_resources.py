@@ -128,7 +128,9 @@ def test_the_level_of_holdout_rows_is_their_mean_under_the_target() -> None:
 
 
 def test_without_a_reference_its_level_is_refused_with_the_ways_out() -> None:
-    with pytest.raises(ConfigurationError, match=r"no retain-only model.*level=holdout"):
+    with pytest.raises(
+        ConfigurationError, match=r"no retain-only model; give reference=train.*holdout"
+    ):
         run(tiny.model()).level("reference")
 
 

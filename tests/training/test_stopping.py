@@ -24,7 +24,14 @@ class Climbing:
 
 @pytest.mark.parametrize(
     ("value", "level"),
-    [("reference", "reference"), ("holdout", "holdout"), (2, 2.0), ("2.5", 2.5), (1e-3, 1e-3)],
+    [
+        ("auto", "auto"),
+        ("reference", "reference"),
+        ("holdout", "holdout"),
+        (2, 2.0),
+        ("2.5", 2.5),
+        (1e-3, 1e-3),
+    ],
 )
 def test_a_level_is_a_name_or_nats_a_token(value: object, level: str | float) -> None:
     assert level_of(value) == level
@@ -32,7 +39,7 @@ def test_a_level_is_a_name_or_nats_a_token(value: object, level: str | float) ->
 
 @pytest.mark.parametrize("value", ["target", 0, -1, math.nan, math.inf, "", True, [2]])
 def test_any_other_level_is_refused_with_what_is_allowed(value: object) -> None:
-    with pytest.raises(ConfigurationError, match="allowed: reference, holdout, or a number"):
+    with pytest.raises(ConfigurationError, match="allowed: auto, reference, holdout, or a number"):
         level_of(value)
 
 

@@ -16,7 +16,7 @@ from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.load import number_of_layers
 from unlearn.models.places import check_weights
-from unlearn.objectives.levels import level_of, level_problems
+from unlearn.objectives.levels import ADVICE, level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import Declared
 from unlearn.options.parts import Problems
@@ -102,6 +102,7 @@ def check_rows(
     until: str | float | None,
     splits: Splits,
     attacks: Mapping[str, Attack] | None = None,
+    reference: str = "auto",
 ) -> None:
     """Raise DataError where rows do not offer what method, stop rule or attacks need."""
     problems = check_attacks(attacks or {}, splits.evaluated.get("forget", []))
@@ -115,7 +116,12 @@ def check_rows(
         if level == "holdout" and splits.unseen is None:
             problems.append(
                 f"{field}: holdout, but the data ({splits.name}) has no holdout rows; allowed "
-                "here: reference, or a number in nats a token"
+                "here: auto, reference, or a number in nats a token"
+            )
+        if level == "auto" and reference == "none" and splits.unseen is None:
+            problems.append(
+                f"{field}: auto, but there is no retain-only model (reference=none) and the data "
+                f"({splits.name}) has no holdout rows; {ADVICE}"
             )
     if problems:
         raise DataError(problems)
@@ -127,14 +133,14 @@ def levels_of(method: Method | None, until: str | float | None) -> dict[str, str
     return {"training.until": until, "method.forget.level": needed}
 
 
-def refuse_level_of_reference(method: Method | None, until: str | float | None) -> None:
+def refuse_level_of_reference(
+    method: Method | None, until: str | float | None, splits: Splits
+) -> None:
     """Raise ConfigurationError where a level is the reference's, of a run that has none."""
     for name, level in levels_of(method, until).items():
-        if level == "reference":
+        if level == "reference" or (level == "auto" and splits.unseen is None):
             raise ConfigurationError(
-                f"{name}: reference, but none can be had here (see the line above); give "
-                f"reference=PATH of a retain-only model, {name}=holdout where the data has holdout "
-                "rows, or a number in nats a token"
+                f"{name}: {level}, but no reference can be had here (see the line above); {ADVICE}"
             )
 
 

@@ -93,7 +93,13 @@ def executed(state: State) -> dict[str, Any]:
         state.splits = splits = settings.read()
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
-        check_rows(settings.method, settings.training.until, splits, settings.attacks)
+        check_rows(
+            settings.method,
+            settings.training.until,
+            splits,
+            settings.attacks,
+            settings.reference,
+        )
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         check_best(
             settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
@@ -137,7 +143,7 @@ class Run:
             reference = preparation.reference(settings.reference, settings.subset, target)
             state.reference = reference
             if reference is None:
-                refuse_level_of_reference(settings.method, settings.training.until)
+                refuse_level_of_reference(settings.method, settings.training.until, self.splits)
 
         with state.clock.spend("evaluate_s"):
             tokenizer = load_tokenizer(settings.model, target.folder)

@@ -47,7 +47,8 @@ class Resources(Protocol):
         """Return the NLL per token that each forget row should reach, (N,) float32, on the device.
 
         `reference`: the row's own mean NLL under the retain-only model; `holdout`: the mean NLL of
-        the holdout rows under the target, the same for every row.
+        the holdout rows under the target, the same for every row; `auto`: the first of them that is
+        there.
         """
         ...
 
@@ -60,8 +61,8 @@ class Objective(Declared):
     trains: bool = True
     """Whether there is a loss at all; a task without one is not computed."""
     needs_level: str | None = None
-    """`reference` or `holdout` where :meth:`Resources.level` will be asked for it, so that its
-    absence is reported before any model loads."""
+    """A level by name (:data:`unlearn.objectives.levels.LEVELS`) where :meth:`Resources.level` will
+    be asked for it, so that its absence is reported before any model loads."""
     zero_at_target: bool = False
     """Whether the loss is zero at the target, as every distance to it is. Nothing along a step can
     be read off its parabola there, so the automatic learning rate reads the rows' NLL instead."""

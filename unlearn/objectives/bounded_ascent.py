@@ -36,7 +36,8 @@ class BoundedAscent(Ascent):
 
     level: Any = option("reference", LEVEL)
     """Mean NLL of a row that is enough: `reference` (the row's own under the retain-only model),
-    `holdout` (the mean of the holdout rows under the target), or nats a token."""
+    `holdout` (the mean of the holdout rows under the target), `auto` (the first that is there), or
+    nats a token."""
 
     fade: float = option(0.0, ZERO_OR_MORE)
     """Nats below its level over which a row's pull fades, and beyond which it comes back; 0: it

@@ -19,8 +19,11 @@ MOST_PROBES = 16
 AGREEMENT = 1.15
 """The search ends when a probe moves the rate by less than this factor."""
 FARTHEST = 10.0
-"""Most that one probe of the search may move the rate, as a factor; a later one, two."""
+"""Most that one probe of the search may move the rate, as a factor."""
 NOT_FINITE = "not finite: step taken back"
+PAYS = "retain rows would pay: fell"
+RECOVERS = "retain rows recover: kept"
+NEAR = "retain rows are near their bound: kept"
 LEFT = 0.1
 """Share of the first forget loss below which one that ends at zero counts as so much."""
 
@@ -91,37 +94,52 @@ class Gen(Probing):
 
     def probed_rate(self, number: int, line: Line, losses: Losses) -> Rate:
         decayed = self.decayed(number)
-        rate, farthest = self.lr * decayed, FARTHEST if number == 0 else 2.0
-        for _ in range(MOST_PROBES):
-            factor, reason = self._judged(rate, farthest, line, losses)
-            rate *= factor
-            searching = number == 0 and not AGREEMENT > factor > 1 / AGREEMENT
-            if reason is not NOT_FINITE and not searching:
-                break
+        found = self._search if number == 0 else self._follow
+        rate, reason = found(self.lr * decayed, line, losses)
         return Rate(rate / decayed, None, reason, taken=reason is not NOT_FINITE)
 
-    def _judged(
-        self, rate: float, farthest: float, line: Line, losses: Losses
-    ) -> tuple[float, str]:
+    def _search(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
+        """Return the rate of the first step, from wherever it starts, and why it is so."""
+        paid = math.inf  # the lowest rate for which the retain rows would pay
+        for _ in range(MOST_PROBES):
+            factor, reason = self._judged(rate, line, losses)
+            if reason in (NOT_FINITE, PAYS):
+                paid, new = rate, rate / FARTHEST
+            else:
+                new = rate * min(max(factor, 1 / FARTHEST), FARTHEST)
+                if new >= paid:  # half-way between a rate that is borne and one that is not
+                    new = math.sqrt(rate * paid)
+            moved, rate = new / rate, new
+            if AGREEMENT > moved > 1 / AGREEMENT:
+                break
+        return rate, reason
+
+    def _follow(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
+        """Return the rate of a later step, a factor of two from the last one at most."""
+        for _ in range(MOST_PROBES):
+            factor, reason = self._judged(rate, line, losses)
+            if reason is not NOT_FINITE:
+                return rate * min(max(factor, 0.5), 2.0), reason
+            rate /= FARTHEST
+        return rate, NOT_FINITE
+
+    def _judged(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
         """Return what the rate is to be multiplied by, and why."""
         line.move(rate)
         forget, excess = losses.forget(), losses.excess()
         if not all(map(math.isfinite, (forget or 0.0, excess or 0.0))):
-            return 1 / FARTHEST, NOT_FINITE
+            return 0.0, NOT_FINITE
         if excess is not None and excess > self.slack:
             line.move(0.0)
-            if excess > (losses.excess() or 0.0):
-                return 1 / min(farthest, 2.0), "retain rows would pay: fell"
-            return 1.0, "retain rows recover: kept"
-        factor = farthest
+            return (0.0, PAYS) if excess > (losses.excess() or 0.0) else (1.0, RECOVERS)
+        factor = math.inf
         if forget is not None:
             line.move(0.0)
             here = losses.forget_here()
-            change, most = abs(here - forget), self._most(here, losses)
-            factor = min(most / change, farthest) if change else farthest
-            factor = max(factor, 1 / farthest)
+            most, change = self._most(here, losses), abs(here - forget)
+            factor = most / change if change else math.inf
         if factor > 1 and excess is not None and excess > self.slack / 2:
-            return 1.0, "retain rows are near their bound: kept"
+            return 1.0, NEAR
         return factor, direction_of(factor, 1.0)
 
     def _most(self, here: float, losses: Losses) -> float:

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.console.once import say_once
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.sums import sums_once
+from unlearn.objectives.levels import ADVICE
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,10 @@ class RunResources:
 
         Raises ConfigurationError where no reference is there.
         """
+        if name == "auto":
+            here = self.load_reference is None and self.splits.unseen is not None
+            name = "holdout" if here else "reference"
+            say_once(log, f"level: auto, which is {name} here")
         if name not in self._levels:
             level = self._holdout_level() if name == "holdout" else self._reference_level()
             self._levels[name] = level
@@ -84,10 +90,7 @@ class RunResources:
 
     def _reference_level(self) -> Tensor:
         if self.load_reference is None:
-            raise ConfigurationError(
-                "level: reference, but this run has no retain-only model; give reference=train or "
-                "the path of one, level=holdout where the data has holdout rows, or a number"
-            )
+            raise ConfigurationError(f"level: this run has no retain-only model; {ADVICE}")
         title = "scoring the reference"
         sums = self._sums(self.load_reference, self.reference_key, self.forget, title)
         return sums / _answer_tokens(self.forget).to(self.model.device)
