@@ -79,6 +79,14 @@ def test_a_loss_with_a_floor_is_paced_by_itself(start: float) -> None:
     assert 0.4 / AGREEMENT**2 < 4.0 - left < 0.4 * AGREEMENT**2
 
 
+@pytest.mark.parametrize("start", STARTS)
+def test_the_search_is_not_taken_in_by_a_loss_that_comes_back(start: float) -> None:
+    """Beyond the floor at 1 the loss climbs, and at 1.95 it has changed by as little as at 0.05."""
+    scheduler = begun(Gen(pace=5.0), start, steps=50)
+    rate = after(scheduler, lambda x: abs(1 - x) * 4.0, floor=True)
+    assert 0.1 / AGREEMENT < rate.lr < 0.1 * AGREEMENT
+
+
 def test_a_steady_rate_leaves_a_floored_loss_its_share() -> None:
     """exp(−pace) of the first loss, as the docstring says; never less than a tenth counts."""
     scheduler, loss = begun(Gen(pace=2.0, decay=Decay.none, interval=1), 1e-3, steps=400), 3.0

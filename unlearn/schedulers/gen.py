@@ -100,19 +100,30 @@ class Gen(Probing):
 
     def _search(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
         """Return the rate of the first step, from wherever it starts, and why it is so."""
-        paid = math.inf  # the lowest rate for which the retain rows would pay
+        beyond = math.inf  # the lowest rate seen at which a step goes too far
         for _ in range(MOST_PROBES):
             factor, reason = self._judged(rate, line, losses)
-            if reason in (NOT_FINITE, PAYS):
-                paid, new = rate, rate / FARTHEST
-            else:
-                new = rate * min(max(factor, 1 / FARTHEST), FARTHEST)
-                if new >= paid:  # half-way between a rate that is borne and one that is not
-                    new = math.sqrt(rate * paid)
-            moved, rate = new / rate, new
-            if AGREEMENT > moved > 1 / AGREEMENT:
+            moved = min(max(factor, 1 / FARTHEST), FARTHEST)
+            settled = AGREEMENT > moved > 1 / AGREEMENT
+            too_far = reason in (NOT_FINITE, PAYS)
+            if too_far or (settled and self._past_the_floor(rate, line, losses)):
+                beyond, moved, settled = rate, 1 / FARTHEST, False
+            elif rate * moved >= beyond:  # half-way from what is borne to what is not
+                moved = math.sqrt(beyond / rate)
+                settled = moved < AGREEMENT
+            rate *= moved
+            if settled:
                 break
         return rate, reason
+
+    def _past_the_floor(self, rate: float, line: Line, losses: Losses) -> bool:
+        """Return whether a loss with a floor has passed it: a step of half the length does more."""
+        if not losses.floor:
+            return False
+        line.move(rate)
+        whole = losses.forget() or 0.0
+        line.move(rate / 2)
+        return whole > (losses.forget() or 0.0)
 
     def _follow(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
         """Return the rate of a later step, a factor of two from the last one at most."""
