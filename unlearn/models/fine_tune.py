@@ -20,6 +20,7 @@ from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import NumericalError
 from unlearn.forward.answers import answer_logits
+from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
 
 log = logging.getLogger(__name__)
@@ -69,14 +70,18 @@ def rate(recipe: FineTuningConfig, step: int, steps: int) -> float:
 @torch.no_grad()
 def answer_accuracy(model: LanguageModel, examples: Sequence[Example], compute: Compute) -> float:
     """Return the share of answer tokens that are the argmax given the true prefix."""
-    hits = tokens = 0
-    for rows in batches_by_length([len(e) for e in examples], tokens=8192):
-        batch = collate([examples[row] for row in rows], rows).to(model.device)
+    hits: dict[tuple[int, ...], int] = {}
+
+    def take(part: Pass) -> None:
+        batch = collate([examples[row] for row in part.rows], part.rows).to(model.device)
         with compute.autocast:
             logits, labels, _ = answer_logits(model, batch)
-        hits += int((logits.argmax(-1) == labels).sum())
-        tokens += batch.answer_tokens
-    return hits / tokens
+        hits[tuple(part.rows)] = int((logits.argmax(-1) == labels).sum())
+
+    batches = batches_by_length([len(e) for e in examples], tokens=8192)
+    parts = [Pass(rows, []) for rows in batches]
+    run_within_memory(parts, examples, take, "what the model knows of the rows")
+    return sum(hits.values()) / sum(len(example.answer) for example in examples)
 
 
 def make_optimizer(
