@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Nats a token by which the scores of a tree may differ from those of its rows."""
 
+NO_ROOM = "there is no memory to compare that with a question shared by its answers"
+
 CPU_TOKENS = 2048
 """Padded tokens of a batch on the CPU, where larger ones are slower: nothing stays in its cache."""
 
@@ -195,13 +197,15 @@ def reason_for_rows(
     try:
         shared = Pass(numbers, [tree]).run(model, examples, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
+        if is_out_of_memory(error):
+            return NO_ROOM
         return f"its forward pass raises {type(error).__name__}: {first_line(error)}"
     try:
         rows = Pass(numbers, []).run(model, examples, exact, start)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return "there is no memory to compare both ways"
+        return NO_ROOM
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:
         return None

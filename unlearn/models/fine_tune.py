@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
@@ -22,6 +23,8 @@ from unlearn.errors import NumericalError
 from unlearn.forward.answers import answer_logits
 from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
+from unlearn.storage.files import writing
+from unlearn.storage.weights import save_state
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +165,12 @@ class Passes:
             "steps": steps,
         }
         unfinished = self.file.with_name(f"{self.file.name}.unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(self.file)
+        try:
+            with writing(self.file):
+                save_state(state, unfinished)
+                unfinished.replace(self.file)
+        finally:
+            unfinished.unlink(missing_ok=True)
         self._kept = time.monotonic()
 
 
@@ -187,6 +194,7 @@ def fine_tune(
     lengths = [len(example) for example in examples]
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     micro = recipe.micro_batch_size or recipe.batch_size
+    less = less_memory("model.fine_tuning", micro)
     passes = Passes(state, model, optimizer, generator)
     first, step = passes.resume()
     epoch = first
@@ -198,7 +206,8 @@ def fine_tune(
                     group["lr"] = rate(recipe, step, steps)
                 batch = [examples[row] for row in rows]
                 try:
-                    right, count = learn_batch(model, optimizer, batch, micro, compute)
+                    with explaining_memory(f"learning the {name}, step {step + 1}", less):
+                        right, count = learn_batch(model, optimizer, batch, micro, compute)
                 except NumericalError as error:
                     raise NumericalError(
                         f"learning the {name}: {error} at step {step} "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import CORNER, Section
 from unlearn.report.comparison.styles import style
-from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE
+from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE, save_figure
 from unlearn.report.fonts import make_legible
 from unlearn.report.front import Point
 from unlearn.report.plane import PLANES, bottom_of, frame
@@ -43,13 +42,8 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
             title = f"Kind {number + 1}: " if len(comparison.sections) > 1 else ""
             axis.set_title(f"{title}{section.common or 'forget and retain'}"[:110], fontsize=10)
             _panel(axis, section)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-        try:
-            make_legible(figure)
-            figure.savefig(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        make_legible(figure)
+        save_figure(figure, path)
     return path
 
 
