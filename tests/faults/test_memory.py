@@ -1,4 +1,4 @@
-"""Memory that is not enough: a smaller batch with the same results, or one line with the way out."""
+"""Memory that is not enough: smaller batches with the same results, or a line with the way out."""
 
 from __future__ import annotations
 

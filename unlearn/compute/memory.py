@@ -100,8 +100,8 @@ class Budget:
         """Note that they were computed; say so where larger batches were not."""
         if self._lowered:
             log.warning(
-                "%s: out of memory; goes on with at most %d padded tokens a batch, which changes no "
-                "result",
+                "%s: out of memory; goes on with at most %d padded tokens a batch, with the same "
+                "results",
                 self.title,
                 self.tokens,
             )
