@@ -15,11 +15,11 @@ from support.fabricated_sweep import fabricate_job
 RUNS, CPU_SECONDS, MEBIBYTES, PAGE_BYTES = 1_500, 20, 600, 10_000_000
 
 MEASURED = """
-import re, sys, time
+import pathlib, re, sys, time
 from unlearn.commands.compare import main
 main()
 # Not ru_maxrss, in which the memory of the process that started this one lives on.
-peak = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
+peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]
 print([time.process_time(), int(peak)], file=sys.stderr)
 """
 """The command, which tells last what it took: CPU-seconds, and KiB of memory at the most."""
