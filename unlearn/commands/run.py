@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.composition.explain import explained, logged, release
 from unlearn.composition.job import sweep_name
+from unlearn.composition.place import naming_place
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
 from unlearn.console.visible import say
@@ -78,7 +79,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         # Hydra's own, before any job began: what a job raises is an UnlearnError by now.
-        say(f"unlearn: {explained(error)}", sys.stderr)
+        say(f"unlearn: {explained(naming_place(error))}", sys.stderr)
         sys.exit(ConfigurationError.exit_status)
     if _failures:
         sys.exit(_failures[0].exit_status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -22,6 +23,20 @@ from unlearn.errors import ConfigurationError, UnlearnError, first_line, to_inst
 
 log = logging.getLogger(__name__)
 
+AGAIN = "the same command with the same hydra.run.dir goes on where it was"
+ROOM = {
+    errno.ENOSPC: f"make room, then {AGAIN}",
+    errno.EDQUOT: f"the quota is used up: make room, then {AGAIN}",
+    errno.EFBIG: f"a file may not be so large here (ulimit -f): raise the limit, then {AGAIN}",
+    errno.EROFS: "the file system is read-only: give a folder elsewhere (hydra.run.dir)",
+}
+"""What helps where a file could not be written."""
+LESS = (
+    "take a smaller model, model.dtype=bfloat16, a lower model.max_length, or a machine with more "
+    "memory"
+)
+"""What helps where no part of a run knows better."""
+
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'\n")
 
 
@@ -32,11 +47,18 @@ def logged(error: Exception) -> UnlearnError:
     if isinstance(error, UnlearnError):
         log.error("%s", error)
         return error
-    if isinstance(error, OSError):  # a full disk, a folder that went away
-        log.error("%s", error)
-        log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
+    from unlearn.compute.memory import in_short, is_out_of_memory  # not for `--help`
+
+    known = isinstance(error, OSError) or is_out_of_memory(error)
+    if is_out_of_memory(error):
+        log.error("out of memory (%s); %s", in_short(error), LESS)
+    elif isinstance(error, OSError):  # a full disk, a folder that went away
+        way_out = ROOM.get(error.errno or 0)
+        log.error("%s%s", error, f"; {way_out}" if way_out else "")
     else:
         log.error("the run failed", exc_info=error)
+    if known:
+        log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
     return UnlearnError(f"{type(error).__name__}: {error}")
 
 

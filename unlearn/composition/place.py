@@ -24,6 +24,17 @@ READ = (
 """Options that may name a folder, which is read and never written to."""
 
 
+_asked: list[Path] = []
+"""The folder of the run or the sweep that is to begin in this process."""
+
+
+def naming_place(error: Exception) -> Exception:
+    """Return the error with the folder in which Hydra wrote, where a full disk tells no path."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None and _asked:
+        error.filename = str(_asked[-1])
+    return error
+
+
 class RequirePlace(Callback):
     """Ends the command where its folder holds what is not its own; not even a log is opened there.
 
@@ -42,6 +53,7 @@ class RequirePlace(Callback):
         try:
             folder = Path.cwd() / str(OmegaConf.select(config, option))
             require_place(folder, config, sweep=option == "hydra.sweep.dir")
+            _asked[:] = [folder]
         except OmegaConfBaseException:
             return  # Hydra looks it up next, and says so
         except (ConfigurationError, OSError) as error:

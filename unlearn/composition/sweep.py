@@ -85,6 +85,8 @@ def close_sweep() -> None:
         folder = _open.pop()
         try:
             _conclude(folder)
+        except OSError as error:  # a full disk
+            log.error("the comparison of %s failed: %s; unlearn-compare makes it", folder, error)
         except Exception:  # any: a page that cannot be written does not undo a sweep
             log.exception("the comparison of %s failed; unlearn-compare makes it later", folder)
 

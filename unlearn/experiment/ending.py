@@ -32,6 +32,8 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
         write_report(state.folder, summary, figures)
         sink.log_figures(figures)
         facts = gradient_facts(read_run(state.folder, summary))
+    except OSError as error:  # a full disk, which the summary below may still fit on
+        log.error("the report could not be written: %s", error)
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))

@@ -20,6 +20,7 @@ from unlearn.attacks import Target
 from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
+from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.console.libraries import silence_libraries
 from unlearn.console.once import say_once
 from unlearn.data.control_tokens import warn_of_control_tokens
@@ -231,10 +232,12 @@ class Run:
     def unlearn(self, plan: Plan, resources: RunResources) -> None:
         """Train the model as planned, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
-        training = Unlearning(plan, resources, state.folder, self.record, state.clock)
-        state.trainer = training.trainer
-        self.say_what_is_cut(resources)
-        training.resume()
+        rows = settings.training.micro_batch_size or settings.training.batch_size
+        with explaining_memory("unlearning", less_memory("training", rows)):
+            training = Unlearning(plan, resources, state.folder, self.record, state.clock)
+            state.trainer = training.trainer
+            self.say_what_is_cut(resources)
+            training.resume()
 
         def evaluate(stage: str) -> Metrics:
             return self.measure(stage, lambda: resources.model)

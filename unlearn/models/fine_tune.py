@@ -14,13 +14,17 @@ import torch
 import torch.nn.functional as F
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import NumericalError
 from unlearn.forward.answers import answer_logits
+from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
+from unlearn.storage.files import writing
+from unlearn.storage.weights import save_state
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +73,18 @@ def rate(recipe: FineTuningConfig, step: int, steps: int) -> float:
 @torch.no_grad()
 def answer_accuracy(model: LanguageModel, examples: Sequence[Example], compute: Compute) -> float:
     """Return the share of answer tokens that are the argmax given the true prefix."""
-    hits = tokens = 0
-    for rows in batches_by_length([len(e) for e in examples], tokens=8192):
-        batch = collate([examples[row] for row in rows], rows).to(model.device)
+    hits: dict[tuple[int, ...], int] = {}
+
+    def take(part: Pass) -> None:
+        batch = collate([examples[row] for row in part.rows], part.rows).to(model.device)
         with compute.autocast:
             logits, labels, _ = answer_logits(model, batch)
-        hits += int((logits.argmax(-1) == labels).sum())
-        tokens += batch.answer_tokens
-    return hits / tokens
+        hits[tuple(part.rows)] = int((logits.argmax(-1) == labels).sum())
+
+    batches = batches_by_length([len(e) for e in examples], tokens=8192)
+    parts = [Pass(rows, []) for rows in batches]
+    run_within_memory(parts, examples, take, "what the model knows of the rows")
+    return sum(hits.values()) / sum(len(example.answer) for example in examples)
 
 
 def make_optimizer(
@@ -157,8 +165,12 @@ class Passes:
             "steps": steps,
         }
         unfinished = self.file.with_name(f"{self.file.name}.unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(self.file)
+        try:
+            with writing(self.file):
+                save_state(state, unfinished)
+                unfinished.replace(self.file)
+        finally:
+            unfinished.unlink(missing_ok=True)
         self._kept = time.monotonic()
 
 
@@ -182,6 +194,7 @@ def fine_tune(
     lengths = [len(example) for example in examples]
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     micro = recipe.micro_batch_size or recipe.batch_size
+    less = less_memory("model.fine_tuning", micro)
     passes = Passes(state, model, optimizer, generator)
     first, step = passes.resume()
     epoch = first
@@ -193,7 +206,8 @@ def fine_tune(
                     group["lr"] = rate(recipe, step, steps)
                 batch = [examples[row] for row in rows]
                 try:
-                    right, count = learn_batch(model, optimizer, batch, micro, compute)
+                    with explaining_memory(f"learning the {name}, step {step + 1}", less):
+                        right, count = learn_batch(model, optimizer, batch, micro, compute)
                 except NumericalError as error:
                     raise NumericalError(
                         f"learning the {name}: {error} at step {step} "

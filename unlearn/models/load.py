@@ -9,12 +9,16 @@ from typing import Any
 import torch
 
 from unlearn.compute.checkpointing import recompute_activations
+from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.errors import ConfigurationError, first_line, to_install
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
+
+SMALLER = "take model.dtype=bfloat16, a smaller model, or a device with more memory"
+"""What helps where the weights alone do not fit."""
 
 
 def number_of_layers(config: ModelConfig) -> int | None:
@@ -137,7 +141,8 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     source = str(Path(path).expanduser()) if is_folder_name(path) else path
     try:
         # Said each time: left out, transformers asks a terminal whether to run a model's own code.
-        return kind.from_pretrained(source, trust_remote_code=False, **options)
+        with explaining_memory(f"{field}: {source!r} cannot be loaded", SMALLER):
+            return kind.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         if "trust_remote_code" in str(error):
             raise ConfigurationError(
@@ -188,7 +193,8 @@ def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> An
     It is trained in evaluation mode too: the automatic rate compares losses of one batch at
     different weights, which the noise of dropout would drown.
     """
-    model = model.to(device).eval()
+    with explaining_memory(f"model.device: the model does not fit {device}", SMALLER):
+        model = model.to(device).eval()
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.

@@ -285,9 +285,9 @@ class EvaluationConfig(Ranged):
     """Most tokens of a generated answer; how many answers are cut there is said."""
     generate_tokens: int | None = option(None, ABOVE_ZERO)
     """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
-    need where 2 GiB hold their keys and values."""
+    need where 2 GiB hold their keys and values; halved where they do not fit the memory."""
     score_tokens: int = option(8192, ABOVE_ZERO)
-    """Padded tokens of one scoring batch."""
+    """Padded tokens of one scoring batch; halved where they do not fit the memory."""
     rows: int | None = option(None, ABOVE_ZERO)
     """Most rows scored of a split, for quick tries; null = all. The forget set is never cut: what
     is to be gone is always measured whole."""

@@ -17,7 +17,7 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.errors import UnlearnError
-from unlearn.storage.weights import save_model
+from unlearn.storage.weights import save_model, save_state
 
 FOLDER = "checkpoints"
 STATE = "state.pt"
@@ -54,7 +54,7 @@ class Checkpoints:
             self.model,
             self.tokenizer,
             new,
-            lambda folder: torch.save(dict(state), folder / STATE),
+            lambda folder: save_state(state, folder / STATE),
         )
         self.newest, self._saved = new, time.monotonic()
         if older is not None and older != new:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.record.sink import Sink
-from unlearn.storage.files import plain, write_text_atomic
+from unlearn.storage.files import plain, write_text_atomic, writing
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ class Record(AbstractContextManager["Record"]):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Write one line, on disk when this returns; non-finite numbers are written as null."""
         line = plain({"step": step, **values})
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.flush()
         self.sink.log(step, {name: value for name, value in line.items() if name != "step"})
 
     def truncate_after(self, step: int) -> None:
@@ -52,7 +53,8 @@ class Record(AbstractContextManager["Record"]):
 
     def close(self) -> None:
         """Close the file; the sink has its own end, :meth:`Sink.finish`."""
-        self._file.close()
+        with writing(self.path):
+            self._file.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()

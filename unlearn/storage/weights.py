@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.storage.files import whole_folder
@@ -41,6 +43,37 @@ def hash_folder(folder: Path, weights: str = "") -> str:
             name = path.relative_to(folder).as_posix()
             parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class _Written:
+    """A file that remembers why it could not be written, which torch forgets on the way."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values as `torch.save` does; raises OSError on a full disk."""
+    with path.open("wb") as file:
+        written: Any = _Written(file)
+        try:
+            torch.save(dict(state), written)
+        except RuntimeError as error:  # "unexpected pos 576 vs 534"
+            if written.refusal is None:
+                raise
+            raise written.refusal from error
 
 
 def save_model(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute.memory import OutOfMemory
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import ConfigurationError, NumericalError
@@ -154,8 +155,8 @@ class Unlearning:
 
         try:
             self.trainer.run(on_step, after_step)
-        except NumericalError as error:
-            raise NumericalError(f"{error}. {self.checkpoints.where()}.") from error
+        except (NumericalError, OutOfMemory) as error:
+            raise type(error)(f"{error}. {self.checkpoints.where()}.") from error
         self.ended = self.ended or "every step is taken"
 
     def look(

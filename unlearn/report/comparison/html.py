@@ -56,7 +56,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters["breakable"] = _breakable
+    environment.filters |= {"breakable": _breakable, "sortable": _sortable}
     environment.globals |= {
         "difference": _difference,
         "heading": heading,
@@ -93,6 +93,11 @@ def _opening(comparison: Comparison) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _sortable(value: object) -> str:
+    """Return by what a cell is sorted, in as many digits as a person may tell apart."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _breakable(label: str) -> Markup:

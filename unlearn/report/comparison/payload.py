@@ -22,7 +22,7 @@ from unlearn.report.plane import PLANES
 
 POINTS = 24_000
 """Points of one curve that a page may hold, all runs together."""
-FEWEST, MOST = 60, 400
+FEWEST, MOST = 16, 400
 """Points of the curve of one run, at the least and at the most."""
 
 

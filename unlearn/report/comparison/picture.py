@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import CORNER, Section
 from unlearn.report.comparison.styles import style
-from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE
+from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE, save_figure
 from unlearn.report.fonts import make_legible
 from unlearn.report.front import Point
 from unlearn.report.plane import PLANES, bottom_of, frame
+from unlearn.report.samples import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PANELS = 8
 """Sections that are drawn; the page shows all, and a picture has a largest height."""
 NAMED = 24
-"""Groups that a legend can name; of more, those on the front are named."""
+"""Groups that a legend can name; of more, those on the front are named, evenly spaced ones."""
 SPLITS = ("forget", "retain")
 LONGEST = 64
 """Characters of a name in the legend."""
@@ -43,13 +43,8 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
             title = f"Kind {number + 1}: " if len(comparison.sections) > 1 else ""
             axis.set_title(f"{title}{section.common or 'forget and retain'}"[:110], fontsize=10)
             _panel(axis, section)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-        try:
-            make_legible(figure)
-            figure.savefig(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        make_legible(figure)
+        save_figure(figure, path)
     return path
 
 
@@ -120,7 +115,10 @@ def _panel(axis: Axes, section: Section) -> None:
 
 def _points(axis: Axes, section: Section) -> None:
     """Draw each group's mean, and its seeds smaller around it."""
-    named = range(len(section.groups)) if len(section.groups) <= NAMED else section.front
+    groups = range(len(section.groups))
+    # A legend that is longer than the picture leaves it no room.
+    named = set(groups if len(groups) <= NAMED else evenly(section.front, NAMED))
+    front = set(section.front)
     for place, group in enumerate(section.groups):
         look, (x, y) = style(place), section.points[place]
         label = group.short if len(group.short) <= LONGEST else group.short[: LONGEST - 2] + " …"
@@ -133,7 +131,7 @@ def _points(axis: Axes, section: Section) -> None:
         shape["clip_on"] = _beyond([(x, y), *seeds])
         if len(seeds) > 1:
             axis.plot(*zip(*seeds, strict=True), look.marker, markersize=3.5, alpha=0.55, **shape)
-        on_front = place in section.front
+        on_front = place in front
         shape |= {"label": label if place in named else None, "zorder": 5 + on_front}
         edge = INK if on_front else "white"
         axis.plot(x, y, look.marker, markersize=8, markeredgecolor=edge, **shape)
