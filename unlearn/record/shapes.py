@@ -308,6 +308,9 @@ ANSWERED = fields(
 )
 """Of a line of ``generations.jsonl``."""
 
+BEGUN = fields({"config": mapping, "data_sha256": text}, needed=("config", "data_sha256"))
+"""Of what a run notes as it begins."""
+
 OVERRIDES = list_of(text)
 HYDRA = fields({"hydra": maybe(fields({"runtime": maybe(fields({"cwd": maybe(text)}))}))})
 """Of what is read of ``hydra.yaml``."""
