@@ -35,11 +35,15 @@ from unlearn.experiment.erasing_held import (
 )
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
 from unlearn.record.layout import ERASED, LOG, Progress, read_summary
+from unlearn.record.limits import json_in, text_of
 from unlearn.record.resuming import leaves_of
+from unlearn.record.stamp import FILES as FILE_HASHES
+from unlearn.record.stamp import KEY, require_stamp, write_stamped
 from unlearn.report import write_report
 from unlearn.report.comparison.html import POLICY
 from unlearn.report.comparison.runs import folders_of
 from unlearn.storage.files import entries_below, write_json_atomic, write_text_atomic
+from unlearn.storage.sealed import file_sha256
 
 PAGE, COMPARISON = "report.md", "comparison.html"
 NOTES = ("notes", "attacks")
@@ -114,7 +118,7 @@ def _note(held: Held, now: str, changed: bool, told: Told) -> None:
         if without != record:
             told.erased.append(f"{file}: what errors said; numbers stay")
         if changed or without != record or ERASED not in record:
-            write_json_atomic(file, {**without, ERASED: now})
+            _rewrite(file, {**without, ERASED: now}, held)
     page = held.path / PAGE
     summary = read_summary(held.path)
     if page.exists() and (summary is None or summary[ERASED] not in _text(page)):
@@ -123,6 +127,25 @@ def _note(held: Held, now: str, changed: bool, told: Told) -> None:
             figures = sorted((held.path / "figures").glob("*.png"))
             write_report(held.path, figures=figures)
         told.erased.append(f"{page}: written anew without answers")
+
+
+def _rewrite(file: Path, record: dict[str, Any], held: Held) -> None:
+    """Write a record anew, with the hashes of what was erased; one that was damaged stays so."""
+    try:
+        text = text_of(file)
+        require_stamp(text, json_in(text, file.name), file.name)
+    except ValueError:
+        write_json_atomic(file, record)
+        return
+    known = (record.get("provenance") or {}).get(FILE_HASHES) or {}
+    for written in held.generations:
+        name = written.relative_to(held.path).as_posix()
+        if file.parent == held.path and name in known:
+            known[name] = file_sha256(written)
+    if KEY in record:
+        write_stamped(file, record)
+    else:
+        write_json_atomic(file, record)
 
 
 def _text(path: Path) -> str:

@@ -25,6 +25,7 @@ from unlearn.record.limits import json_in, text_of
 from unlearn.record.ownership import remove_unfinished, taken
 from unlearn.record.provenance import config_hash
 from unlearn.record.shapes import require
+from unlearn.record.stamp import require_files, require_stamp
 from unlearn.storage.cache import lock_of
 from unlearn.storage.files import plain, write_json_atomic
 
@@ -71,11 +72,17 @@ def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | No
     """Return the summary of this very run where the folder holds its end, else None.
 
     Raises ConfigurationError where the folder is another run's: complete, begun, begun by an
-    earlier version, or one that left lines but no state to go on from.
+    earlier version, damaged, or one that left lines but no state to go on from.
     """
     progress = progress_of(folder)
     if progress is Progress.complete:
-        run = read_run(folder)
+        try:
+            run = read_run(folder)
+            require_stamp(text_of(folder / SUMMARY), run.summary, SUMMARY)
+            require_files(folder, run.summary)
+        except (OSError, ValueError) as error:
+            what = f"a complete one that is damaged ({first_line(error)})"
+            raise ConfigurationError(taken(folder, what)) from error
         if run.provenance.get("config_sha256") != config_hash(config):
             theirs = OmegaConf.create(masked(run.config))
             if not theirs:

@@ -245,6 +245,7 @@ SUMMARY = fields(
                 {
                     "versions": maybe(mapping),
                     "evaluation": maybe(mapping),
+                    "files": maybe(mapping_of(text)),
                     **dict.fromkeys(("config_sha256", *HASHES), maybe(text)),
                 }
             )
