@@ -286,7 +286,7 @@ def test_nothing_is_left_of_an_evaluation_that_fails(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unlearn.experiment.rescoring.write_json_atomic", full)
+    monkeypatch.setattr("unlearn.experiment.rescoring.write_stamped", full)
     done = evaluate(run, "--name", "again")
     assert done.status == 1
     assert "No space left" in done.err

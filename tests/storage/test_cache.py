@@ -109,9 +109,7 @@ def test_a_read_only_cache_is_read_and_nothing_is_written(read_only: Path, tmp_p
     assert once(read_only, "it", read, lambda _: pytest.fail("made")) == "value"
     missing = entry_of("kind", "another")
     assert once(missing, "it", read, make, unkept=lambda: "in memory") == "in memory"
-    with pytest.raises(
-        ConfigurationError, match=r"it: not in the cache; UNLEARN_CACHE: .* set the"
-    ):
+    with pytest.raises(ConfigurationError, match="it: not in the cache; UNLEARN_CACHE: "):
         once(missing, "it", read, make)
     assert files_in(room) == before
 
