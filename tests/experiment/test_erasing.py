@@ -20,6 +20,7 @@ from unlearn.commands import compare, evaluate
 from unlearn.commands.clean import clean
 from unlearn.experiment.erasing import without_quotations
 from unlearn.record.resuming import claimed
+from unlearn.record.stamp import write_stamped
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +78,8 @@ def home(made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A copy; its records name the models of the copy's cache."""
     copy = Home(Path(shutil.copytree(made.folder, tmp_path / "home")))
     summary = copy.run / "summary.json"
-    summary.write_text(summary.read_text().replace(str(made.folder), str(copy.folder)))
+    text = summary.read_text().replace(str(made.folder), str(copy.folder))
+    write_stamped(summary, json.loads(text))
     config = copy.run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace(str(made.folder), str(copy.folder)))
     overrides = copy.run / ".hydra" / "overrides.yaml"

@@ -113,11 +113,13 @@ def of_sealed(
             ("empty", lambda file: rewrite(file.parent, file.name, b"")),
             ("missing", remove),
         ):
-            # A file of which nothing is left is told as well as one of which half is.
+            # Nothing left of a file is a kind of half of it. A list with another hash names the
+            # file that has not this hash.
             if what != "empty" or name in (SUMS, "state.pt"):
+                told = "is broken (" if (name, what) == (SUMS, "bit") else name
                 yield (
                     f"{title}: {name} {what}",
-                    Harm(lambda s, do=do, name=name: do(folder(s) / name), name),
+                    Harm(lambda s, do=do, name=name: do(folder(s) / name), told),
                 )
     yield f"{title}: one more", Harm(lambda s: (folder(s) / "added.json").touch(), "added.json")
 
@@ -155,7 +157,7 @@ def of_cache() -> Iterator[tuple[str, Harm]]:
         ),
         "sums: a digit": Harm(lambda s: number(s.entries("sums")[0] / "sums.json"), "sums.json"),
         "a file instead of the target": Harm(
-            lambda s: (remove(both(s)[0]), both(s)[0].touch()), "target: the cached one"
+            lambda s: rewrite(s.cache, f"prepared/{both(s)[0].name}", b""), "target: the cached one"
         ),
     }.items()
 

@@ -42,7 +42,9 @@ def require_stamp(text: str, record: Any, name: str) -> None:
         return
     end = END.search(text)
     if end is None or hashlib.sha256(text[: end.start(1)].encode()).hexdigest() != end[1]:
-        raise ValueError(f"{name}: it is not as it was written")
+        raise ValueError(
+            f"{name}: it is not as it was written (where you changed it, take its {KEY!r} out)"
+        )
 
 
 def hashes_in(run: Path) -> dict[str, str]:
