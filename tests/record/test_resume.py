@@ -23,6 +23,7 @@ from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.record.checkpoints import newest_of, read_state
 from unlearn.record.layout import BEGUN
 from unlearn.storage.files import entries_below
+from unlearn.storage.sealed import seal
 from unlearn.weightings import NGDiff
 
 LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")
@@ -327,6 +328,7 @@ def test_another_target_is_refused(unlearn: Command, begun: Path) -> None:
     assert checkpoint is not None
     state = read_state(checkpoint)
     torch.save({**state, "target_sha256": "0" * 64}, checkpoint / "state.pt")
+    seal(checkpoint, checkpoint.name)
     again = unlearn(*QUICK, *SAME, run=begun)
     assert again.status == 2
     assert "another target" in again.said

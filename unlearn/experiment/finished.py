@@ -16,6 +16,7 @@ from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
 from unlearn.record.layout import HYDRA, SUMMARY, read_overrides, read_sound
 from unlearn.record.shapes import FINISHED, require
+from unlearn.storage.sealed import damage_if_sealed
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -131,5 +132,8 @@ def still_there(summary: dict[str, Any], role: str, notes: list[str]) -> Prepare
         notes.append(
             f"{stage}: not measured, as {known} no longer holds the weights of the run's {role}"
         )
+        return None
+    if damage := damage_if_sealed(folder):
+        notes.append(f"{stage}: not measured, as {known} is damaged: {damage}")
         return None
     return Prepared(known, sha256, summary["model"][role].get("accuracy"))

@@ -33,7 +33,8 @@ from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.options.parts import plain_container
 from unlearn.record.provenance import provenance
-from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.record.stamp import write_stamped
+from unlearn.storage.files import whole_folder
 
 NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
 
@@ -174,4 +175,4 @@ def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) ->
     with whole_folder(folder) as unfinished:
         for stage, evaluation in stages.items():
             evaluation.write(unfinished / stage)
-        write_json_atomic(unfinished / "record.json", saved)
+        write_stamped(unfinished / "record.json", saved)

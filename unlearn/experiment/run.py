@@ -48,7 +48,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
-from unlearn.record.checkpoints import newest_of, steps_of
+from unlearn.record.checkpoints import read_progress, sound_checkpoint
 from unlearn.record.lines import Record
 from unlearn.record.ownership import remove_checkpoints
 from unlearn.record.resuming import begin, claimed, finished_run
@@ -104,13 +104,22 @@ def executed(state: State) -> dict[str, Any]:
         sink = start_tracker(state, settings, splits)
         with Record(state.folder, sink) as record:
             if resumed:
-                record.truncate_after(steps_of(newest_of(state.folder)))
+                resume_record(record, sound_checkpoint(state.folder))
             Run(state, settings, splits, record).execute()
         summary = conclude(state, settings, sink)
     except BaseException as error:
         leave_failed(state, sink, error)
         raise
     return summary
+
+
+def resume_record(record: Record, checkpoint: Path | None) -> None:
+    """Put the record to where a run goes on; say it where that is its beginning."""
+    if checkpoint is not None:
+        record.go_on(read_progress(checkpoint))
+    else:
+        log.info("no checkpoint to go on from; this run begins anew")
+        record.begin_anew()
 
 
 Metrics = dict[str, float | None]

@@ -30,12 +30,13 @@ from unlearn.models.load import (
 )
 from unlearn.options.schema import ModelConfig
 from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.storage.sealed import SUMS
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = {".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
 """Endings of weights, which are never copied."""
-OURS = {"config.json", "preparation.json", "adapter_config.json"}
+OURS = {"config.json", "preparation.json", "progress.json", SUMS, "adapter_config.json"}
 """Small files that are written anew, or say what the unlearned model no longer is."""
 TOKENIZER = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "chat_template")
 """What the names of a tokenizer's files begin with."""

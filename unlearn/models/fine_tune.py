@@ -23,7 +23,7 @@ from unlearn.errors import NumericalError
 from unlearn.forward.answers import answer_logits
 from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
-from unlearn.storage.files import writing
+from unlearn.storage.sealed import damage_of, sealed_folder
 from unlearn.storage.weights import save_state
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ WINDOW = 50
 """Batches that are sorted by length together: nearly no padding, and still a fresh order a pass."""
 KEEP_MINUTES = 2.0
 """Passes that take longer end with a state to go on from."""
+STATE = "state.pt"
 LARGEST_NORM = 1.0
 """Gradient clipping of the recipe."""
 
@@ -126,24 +127,27 @@ def learn_batch(
 
 
 class Passes:
-    """What a training that was cut goes on from: the state after its last pass, in one file."""
+    """What a training that was cut goes on from: the state after its last pass, sealed."""
 
     def __init__(
         self,
-        file: Path | None,
+        folder: Path | None,
         model: LanguageModel,
         optimizer: torch.optim.Optimizer,
         draw: random.Random,
     ) -> None:
-        """`file` is named by all that determines the training; None keeps nothing."""
-        self.file, self.model, self.optimizer, self.draw = file, model, optimizer, draw
+        """`folder` is named by all that determines the training; None keeps nothing."""
+        self.folder, self.model, self.optimizer, self.draw = folder, model, optimizer, draw
         self._kept = time.monotonic()
 
     def resume(self) -> tuple[int, int]:
         """Put model, optimizer and generator to where they were; returns passes and steps made."""
-        if self.file is None or not self.file.exists():
+        if self.folder is None or not self.folder.exists():
             return 0, 0
-        state = torch.load(self.file, weights_only=True, map_location="cpu")
+        if damage := damage_of(self.folder):
+            log.warning("%s is broken (%s); the learning begins anew", self.folder, damage)
+            return 0, 0
+        state = torch.load(self.folder / STATE, weights_only=True, map_location="cpu")
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(state["weights"][name])
@@ -155,7 +159,7 @@ class Passes:
 
     def keep(self, passes: int, steps: int) -> None:
         """Write the state if the last one is some minutes old; whole or not at all."""
-        if self.file is None or time.monotonic() - self._kept < 60 * KEEP_MINUTES:
+        if self.folder is None or time.monotonic() - self._kept < 60 * KEEP_MINUTES:
             return
         state = {
             "weights": dict(self.model.named_parameters()),
@@ -164,13 +168,8 @@ class Passes:
             "passes": passes,
             "steps": steps,
         }
-        unfinished = self.file.with_name(f"{self.file.name}.unfinished")
-        try:
-            with writing(self.file):
-                save_state(state, unfinished)
-                unfinished.replace(self.file)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with sealed_folder(self.folder) as unfinished:
+            save_state(state, unfinished / STATE)
         self._kept = time.monotonic()
 
 
@@ -184,7 +183,7 @@ def fine_tune(
 ) -> Learned:
     """Train `model` on `examples` until it knows them, by the recipe; AdamW, token-mean NLL.
 
-    `state` is a file that a long training writes after its passes and goes on from, bit by bit.
+    `state` is a folder that a long training writes after its passes and goes on from, bit by bit.
 
     Stops after the pass over which the model predicted `recipe.accuracy` of all answer tokens, or
     after `recipe.epochs`. Raises NumericalError where the loss is not finite.

@@ -69,7 +69,8 @@ def load_tokenizer(config: ModelConfig, path: str) -> Any:
     from transformers import AutoTokenizer
 
     source = tokenizer_source(config, path)
-    field = "model.tokenizer" if source == config.tokenizer else "model.path"
+    field = "model.path" if source == config.path else "the model"
+    field = "model.tokenizer" if source == config.tokenizer else field
     tokenizer = _load(AutoTokenizer, field, source, _origin(config, source))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -9,6 +9,7 @@ from typing import Any
 from unlearn.errors import first_line
 from unlearn.models.adapter import adapter_problems, is_adapter
 from unlearn.options.schema import ModelConfig
+from unlearn.storage.sealed import damage_if_sealed
 
 
 def is_folder_name(path: str) -> bool:
@@ -26,6 +27,8 @@ def check_path(field: str, path: str, base: str | None = None) -> list[str]:
         return []
     if not folder.exists():
         return [f"{field}: {path!r} does not exist; give a folder with a saved model, or a hub id"]
+    if damage := damage_if_sealed(folder):
+        return [f"{field}: {path!r} is damaged: {damage}; get it anew, or take its SHA256SUMS away"]
     if any(folder.glob("*.gguf")):
         return []
     if is_adapter(path):

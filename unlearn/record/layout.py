@@ -27,6 +27,7 @@ from unlearn.record.limits import (
     yaml_in,
 )
 from unlearn.record.shapes import Shape, require
+from unlearn.record.stamp import require_stamp
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -175,8 +176,10 @@ def read_sound(path: Path) -> RunFolder:
     """
     for name in (RESCORED, SUMMARY):
         with suppress(FileNotFoundError):
-            record = json_in(text_of(path / name), name)
+            text = text_of(path / name)
+            record = json_in(text, name)
             require(shapes.SUMMARY, record, name)
+            require_stamp(text, record, name)
             return RunFolder(path, record)
     return RunFolder(path, {})
 

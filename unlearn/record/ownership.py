@@ -22,6 +22,7 @@ SWEEP, OURS = "multirun.yaml", "_target_: unlearn."
 
 OF_A_SWEEP = {"comparison.csv", "comparison.html", "pareto.png", "optimization_results.yaml"}
 """What stands beside the jobs of a sweep."""
+LOST = "that left no state to go on from"
 TEMPORARY = re.compile(r"\.[^/]+\.\d+\.tmp")
 """What `write_text_atomic` calls a file that has not its name yet."""
 UNFINISHED = re.compile(r"\.(model|step_\d+|best_\d+)\.unfinished")
@@ -40,7 +41,9 @@ def require_free(folder: Path, sweep: bool = False) -> None:
         return
     option = "hydra.sweep.dir" if sweep else "hydra.run.dir"
     if LINES in names and not sweep:
-        raise ConfigurationError(taken(folder, "a run that left no state to go on from"))
+        broken = [n for n in (BEGUN, SUMMARY) if (folder / n).exists() and not _mapping(folder / n)]
+        what = f"of which {broken[0]} is broken" if broken else LOST
+        raise ConfigurationError(taken(folder, f"a run {what}"))
     strange = sorted(names - {LOG, HYDRA.name}) or sorted(names)
     more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
     raise ConfigurationError(

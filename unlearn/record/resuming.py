@@ -7,7 +7,6 @@ would give other results, other options or other data, is refused with the diffe
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,18 +16,22 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.options.interpolated import masked
 from unlearn.options.parts import plain_container
+from unlearn.record import shapes
 from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
+from unlearn.record.limits import json_in, text_of
 from unlearn.record.ownership import remove_unfinished, taken
 from unlearn.record.provenance import config_hash
-from unlearn.storage.cache import cache_root, require_writable
+from unlearn.record.shapes import require
+from unlearn.record.stamp import require_files, require_stamp
+from unlearn.storage.cache import lock_of
 from unlearn.storage.files import plain, write_json_atomic
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Of what a cut run goes on from; raised whenever checkpoints hold something else."""
 FREE = (
     "tracker.",
@@ -48,9 +51,7 @@ def claimed(folder: Path, wait: bool) -> Iterator[None]:
     run folder holds results only. Raises ConfigurationError.
     """
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
-    place = cache_root() / "runs" / f"{name}.lock"
-    require_writable(place.parent)
-    lock = FileLock(place)
+    lock = FileLock(lock_of("runs", name))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -71,11 +72,17 @@ def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | No
     """Return the summary of this very run where the folder holds its end, else None.
 
     Raises ConfigurationError where the folder is another run's: complete, begun, begun by an
-    earlier version, or one that left lines but no state to go on from.
+    earlier version, damaged, or one that left lines but no state to go on from.
     """
     progress = progress_of(folder)
     if progress is Progress.complete:
-        run = read_run(folder)
+        try:
+            run = read_run(folder)
+            require_stamp(text_of(folder / SUMMARY), run.summary, SUMMARY)
+            require_files(folder, run.summary)
+        except (OSError, ValueError) as error:
+            what = f"a complete one that is damaged ({first_line(error)})"
+            raise ConfigurationError(taken(folder, what)) from error
         if run.provenance.get("config_sha256") != config_hash(config):
             theirs = OmegaConf.create(masked(run.config))
             if not theirs:
@@ -115,7 +122,14 @@ def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+    """Return what a run noted as it began; raises ConfigurationError where nobody can read it."""
+    try:
+        begun = json_in(text_of(folder / BEGUN), str(BEGUN))
+        require(shapes.BEGUN, begun, str(BEGUN))
+    except (OSError, ValueError) as error:
+        what = f"whose record of its beginning is broken ({first_line(error)})"
+        raise ConfigurationError(taken(folder, what)) from error
+    return dict(begun)
 
 
 def _refuse_others(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

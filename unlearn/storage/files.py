@@ -93,9 +93,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write a text file so that it appears under its name only when it is complete.
+    """Write a text file as :func:`write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode())
 
-    The text goes to a temporary file in the same folder (a rename is atomic only within one file
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that it appears under its name only when it is complete.
+
+    It goes to a temporary file in the same folder (a rename is atomic only within one file
     system), reaches the disk, and then takes the name. A failure leaves an older file untouched.
     Raises NotWritten where the disk is full.
     """
@@ -103,8 +108,8 @@ def write_text_atomic(path: Path, text: str) -> None:
     with writing(path):
         try:
             temporary.unlink(missing_ok=True)
-            with temporary.open("x", encoding="utf-8") as file:  # never through a link laid there
-                file.write(text)
+            with temporary.open("xb") as file:  # never through a link laid out there
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
-from unlearn.storage.files import whole_folder
+from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
 def hash_weights(folder: Path) -> str:
@@ -19,14 +19,13 @@ def hash_weights(folder: Path) -> str:
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")]):
         if not path.is_file():
             continue  # a pipe, which would be waited for; transformers does not load one either
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+        hashes.append(file_sha256(path))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 SMALL_FILES = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 """Endings of configuration, generation configuration, tokenizer and chat template."""
-IDLE = {"preparation.json", "license.txt", "notice.txt", "requirements.txt"}
+IDLE = {"preparation.json", "progress.json", "license.txt", "notice.txt", "requirements.txt"}
 """Files with such an ending that change no number."""
 
 
@@ -41,7 +40,7 @@ def hash_folder(folder: Path, weights: str = "") -> str:
         small = path.suffix in SMALL_FILES and path.name.lower() not in IDLE
         if small and path.is_file() and not path.name.startswith("."):
             name = path.relative_to(folder).as_posix()
-            parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+            parts.append(f"{name} {file_sha256(path)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -84,9 +83,10 @@ def save_model(
 ) -> None:
     """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
-    What is there already is replaced. `besides` writes more files into the same folder.
+    It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
+    writes more files into the same folder.
     """
-    with whole_folder(folder) as unfinished:
+    with sealed_folder(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         if besides is not None:

@@ -15,13 +15,14 @@ from typing import Any
 from unlearn.compute.memory import OutOfMemory
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.data.batches import PairedBatches
-from unlearn.errors import ConfigurationError, NumericalError
+from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
 from unlearn.models.load import load_weights
 from unlearn.objectives.levels import level_of
 from unlearn.options.schema import TrainingConfig
 from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_state
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
+from unlearn.storage.sealed import damage_of
 from unlearn.storage.weights import save_model
 from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
@@ -117,7 +118,7 @@ class Unlearning:
             if self.checkpoints.wanted:
                 state = self.state()
                 state["trainer"].pop("optimizer")  # two thirds of a checkpoint; no step will come
-                self.checkpoints.save(self.trainer.done, state)
+                self.checkpoints.save(self.trainer.done, state, self.progress())
         outcome: dict[str, Any] = {"reason": self.ended, "steps": self.trainer.done}
         if self.best is not None:
             outcome["best"] = {
@@ -177,8 +178,8 @@ class Unlearning:
         """Return what saves the state as it is now, where a checkpoint is due."""
         if not self.checkpoints.due(self.trainer.done):
             return None
-        state = self.state()
-        return lambda: self.checkpoints.save(self.trainer.done, state)
+        state, progress = self.state(), self.progress()
+        return lambda: self.checkpoints.save(self.trainer.done, state, progress)
 
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on from here, the weights apart."""
@@ -192,6 +193,11 @@ class Unlearning:
             "ended": self.ended,
             "random": random_state(),
         }
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a checkpoint knows of the files beside it."""
+        best = None if self.best is None else self.best.best_step
+        return {**self.record.known, "best": best}
 
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""
@@ -211,8 +217,12 @@ class Unlearning:
                 self.best.metric,
             )
         elif step != self.trainer.done:
-            best = str(self.best_folder(step))
-            copy_weights(self.model, load_weights(self.plan.model, best, "hydra.run.dir"))
+            best = self.best_folder(step)
+            if damage := damage_of(best):
+                raise UnlearnError(
+                    f"the best state, {best}, is broken ({damage}); the same command begins anew"
+                )
+            copy_weights(self.model, load_weights(self.plan.model, str(best), "hydra.run.dir"))
             metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
 

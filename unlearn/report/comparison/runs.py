@@ -29,6 +29,7 @@ from unlearn.record.layout import (
     read_run,
     read_sound,
 )
+from unlearn.record.stamp import require_files
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
@@ -158,6 +159,7 @@ def _read(path: Path) -> Run:
     assert read_run(path, record).lines is not None
     for stage in STAGES:
         read_answers(path, stage)
+    require_files(path, record)
     return run
 
 
