@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from unlearn.data.blank import is_blank
 from unlearn.data.sameness import (
     Pair,
     asked,
@@ -177,7 +178,7 @@ def _row_faults(row: Row) -> Iterator[str]:
     for name, text in texts:
         if not isinstance(text, str):
             yield f"the {name} is not a string but {type(text).__name__}"
-        elif not text.strip():
+        elif is_blank(text):
             yield f"the {name} is blank"
     texts += [("question", question), *((f"{t.role} turn", t.content) for t in row.before)]
     for name, text in texts:

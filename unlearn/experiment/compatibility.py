@@ -18,7 +18,7 @@ from unlearn.models.load import number_of_layers
 from unlearn.models.places import check_weights
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
-from unlearn.options.declared import Declared
+from unlearn.options.declared import SHARE, Declared
 from unlearn.options.parts import Problems
 from unlearn.options.schema import EvaluationConfig
 from unlearn.schedulers import Scheduler
@@ -36,6 +36,8 @@ def check_parts(
     beside = None
     judged: dict[str, Declared | None] = {}
     if method is not None:
+        if not hasattr(method.weighting, "retain_share"):  # which would say what is wrong with it
+            problems.add(SHARE.problem("method.retain_share", cfg.method.retain_share))
         beside = Beside(
             method.forget,
             method.retain,

@@ -18,6 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.errors import ConfigurationError, first_line
+from unlearn.options.declared import shortened
+from unlearn.options.interpolated import texts_of
+from unlearn.options.schema import Config
 
 
 class Problems:
@@ -124,6 +127,21 @@ def check_keys(node: Any, name: str, problems: Problems) -> None:
         )
         if not OmegaConf.is_missing(node, key):
             check_keys(node._get_node(key), f"{name}.{key}", problems)
+
+
+def check_root(cfg: DictConfig, problems: Problems) -> None:
+    """Note what `+name=value` added at the root and nothing reads.
+
+    A name that another option looks up, as in `+size=64 model.tiny.hidden_size=${size}`, is read.
+    """
+    allowed = [field.name for field in dataclasses.fields(Config)]
+    added = [str(key) for key in cfg if key not in allowed]
+    if not added:
+        return
+    texts = [text for _, text in texts_of(OmegaConf.to_container(cfg, resolve=False))]
+    for name in added:
+        read = any(re.search(rf"\$\{{\.*{re.escape(name)}\b", text) for text in texts)
+        problems.require(read, f"{shortened(name)}: no such option; allowed: {', '.join(allowed)}")
 
 
 def part(kind: type) -> Callable[[Any], Any]:

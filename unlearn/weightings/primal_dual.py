@@ -46,7 +46,9 @@ class PrimalDual(Weighting):
     """Growth of λ a step and unit of excess."""
     start: float = option(1.0, Range("0 to `most`"))
     """λ, the retain weight, at the first step."""
-    most: float = option(100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30))
+    most: float = option(
+        100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30, most=1e30)
+    )
     """Upper limit of λ."""
 
     def __post_init__(self) -> None:

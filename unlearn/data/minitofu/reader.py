@@ -24,6 +24,7 @@ from unlearn.data.minitofu.world import (
 from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
+from unlearn.options.declared import SEED
 
 AUTHORS = 40
 FORGOTTEN_AUTHORS = {"forget05": 2, "forget10": 4}
@@ -60,8 +61,8 @@ class MiniTofu:
             problems.append(f"data.subset={self.subset}: minitofu has {allowed}.")
         for field in ("forget_rows", "retain_rows", "retain_scored"):
             problems += count_problems(f"data.{field}", getattr(self, field))
-        if not isinstance(self.seed, int) or self.seed < 0:
-            problems.append(f"data.seed={self.seed}: give a whole number of at least 0.")
+        if not isinstance(self.seed, int) or SEED.problem("seed", self.seed):
+            problems.append(f"data.seed={self.seed}: give a whole number from {SEED.words}.")
         if problems:
             raise ConfigurationError(problems)
 
