@@ -80,7 +80,7 @@ NODES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
 LONG = "x" * 5_000
 ESCAPES = "'a\x1b[2J\x00\u202e'"
 ANYWHERE = {  # whatever type a field has
-    int: ("abc", "1.5", "[1]", "{a: 1}", "nan", "''", "'7 '", "1" + 40 * "0", "1" + 400 * "0"),
+    int: ("abc", "1.5", "[1]", "{a: 1}", "nan", "''", "'7 8'", "1" + 40 * "0", "1" + 400 * "0"),
     float: ("abc", "[1]", "{a: 1}", "nan", "inf", "-inf", "1e300", "1" + 400 * "0", "''"),
     bool: ("abc", "[true]", "{a: 1}", "''", "1.5"),
     Enum: ("nope", "7", "''", "[auto]", "{a: 1}", "'auto\u200b'", LONG),
@@ -88,16 +88,17 @@ ANYWHERE = {  # whatever type a field has
     list: ("7", "abc", "{a: 1}"),
     dict: ("7", "abc", "[1]"),
 }
+SIGNED = {"method.forget.delta", "method.weighting.bound"}
+"""Numbers that may be below 0."""
 ZERO = {
     *("evaluation.every", "training.checkpoint_every", "training.diagnose_every"),
     *("model.fine_tuning.warmup", "model.fine_tuning.accuracy", "model.fine_tuning.floor"),
     *("model.fine_tuning.weight_decay", "scheduler.smooth", "scheduler.signal"),
     *("scheduler.warmup", "method.weighting.retain_share", "method.weighting.slack"),
-    *("method.weighting.start", "method.forget.delta"),
+    "method.weighting.start",
+    *SIGNED,
 }
 """Numbers of which 0 means something; so it does of every seed."""
-SIGNED = {"method.forget.delta"}
-"""Numbers that may be below 0."""
 LEFT_OUT = {
     *("training.until_retain_slack", "evaluation.patience"),  # which need another option
     "evaluation.best",
@@ -122,7 +123,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "data.question": ("nothing", "answer", LONG),
     "data.answer": ("nothing", "question"),
     "data.text": ("nothing", LONG),
-    "data.messages": ("nothing", "question"),
+    "data.messages": ("nothing", LONG),
     "data.encoding": ("nope", "''", LONG),
     "data.general": ("nowhere.jsonl", "f.jsonl"),
     "data.holdout": ("nowhere.jsonl", "r.jsonl"),
@@ -136,9 +137,9 @@ OF_ANY_KIND: dict[str, tuple[str, ...]] = {
     "training.until": ("nope", "nan", "inf", "0", "-1", "[1]", "{a: 1}", "''", "1e300"),
     "method.forget.level": ("nope", "nan", "-1", "[1]", "null"),
     "evaluation.kpis": ("7", "abc", "[1]", "{a: 1}", "{a: {_target_: nowhere.at_all}}", "{a: {}}"),
-    "data": ("7", "null", "nope", "[minitofu]"),
-    "scheduler": ("7", "null", "nope", "[gen]"),
-    "optimizer": ("7", "null", "nope", "[adamw]"),
+    "data": ("7", "null", "nope", "[7]", "{}"),
+    "scheduler": ("7", "null", "nope", "[[gen]]", "{}"),
+    "optimizer": ("7", "null", "nope", "[7]", "{}"),
 }
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn.compute.workers import worker_number
-from unlearn.errors import first_line
-from unlearn.options.declared import shortened
+from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from unlearn.data.sameness import (
 from unlearn.data.splits import Row, Splits
 from unlearn.data.telling import counted, together
 from unlearn.errors import DataError
+from unlearn.options.declared import ONE_OR_MORE
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ def cut_both(
 
 def count_problems(field: str, count: object) -> list[str]:
     """Say what is wrong with a number of rows asked for: it must be null or at least 1."""
-    if count is None or (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if count is None or (whole and ONE_OR_MORE.problem(field, count) is None):
         return []
     return [f"{field}={count}: give a whole number of at least 1, or null for all rows."]
 

@@ -79,9 +79,12 @@ def check_attack_options(
     if cfg.attack_before is not None:
         field = f"attack_before: {cfg.attack_before!r}"
         trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
-        problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
-        problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
-        problems.add(*check_weights("attack_before", cfg.attack_before))
+        if trains:
+            problems.add(f"{field} is for method=none; here it is the run's own target")
+        elif not cfg.attack:
+            problems.add(f"{field}, but no attack is chosen; give attack=[...]")
+        else:
+            problems.add(*check_weights("attack_before", cfg.attack_before))
     measured = metric_names({name: attack for name, attack in attacks.items() if attack})
     for number, condition in enumerate(conditions):
         if condition is None or not condition.metric.startswith("attack/"):

@@ -40,6 +40,7 @@ from unlearn.options.parts import (
     Problems,
     check_keys,
     check_root,
+    check_texts,
     instantiated,
     locate,
     options_of,
@@ -107,6 +108,9 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     `overrides` are those of the command, which are to have an effect.
     """
     problems = Problems()
+    check_texts(cfg, problems)
+    if problems.found:  # the file system would be asked for them
+        raise ConfigurationError(problems.found)
     check_root(cfg, problems)
     model, training, evaluation, tracker = (
         options_of(cfg[name], name, problems)

@@ -86,7 +86,7 @@ def location_problems(config: ModelConfig) -> list[str]:
             for name in ("base", "tokenizer", "gguf_file")
             if (value := getattr(config, name)) is not None
         ]
-    if config.tokenizer is not None:
+    if config.tokenizer is not None and config.path is not None:
         for problem in check_path("model.tokenizer", config.tokenizer):
             problems.append(problem.replace("config.json", "tokenizer"))
     return problems

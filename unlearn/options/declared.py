@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, shortened
 from unlearn.options.beside import Beside
 
 LARGEST = 10**9
@@ -45,11 +45,6 @@ class Range:
         shown = repr(value) if isinstance(value, str) else "a longer number" if endless else value
         more = f", and no more than {self.most:,}" if size > self.most else ""
         return f"{name}: {shortened(str(shown))}; allowed: {self.words}{more}"
-
-
-def shortened(text: str) -> str:
-    """Return a text that is not too long for a message."""
-    return text if len(text) <= 200 else f"{text[:100]}… ({len(text):,} letters)"
 
 
 ABOVE_ZERO = Range("above 0", lambda value: 0 < value < math.inf)
