@@ -71,6 +71,11 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return (
+                "--config-name or --config-path: no such configuration; leave them out, and name "
+                "the folder of your own groups by --config-dir"
+            )
         allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
         return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
     if isinstance(error, OmegaConfBaseException):

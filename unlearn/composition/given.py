@@ -26,7 +26,8 @@ def odd_choice(words: Sequence[str]) -> str | None:
         chosen = value if isinstance(value, list) else [value]
         if all(isinstance(one, (str, QuotedString, Sweep, dict)) for one in chosen):
             continue
-        if re.fullmatch(r"\w+(/\w+)*", group) and files("unlearn.conf").joinpath(group).is_dir():
+        ours = re.fullmatch(r"\w+(/\w+)*", group)
+        if not group or (ours and files("unlearn.conf").joinpath(group).is_dir()):
             return word
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
@@ -136,8 +135,8 @@ class Files:
             ]
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                "".encode(self.encoding)  # refuses base64 too, which is no encoding of a text
+            except (LookupError, UnicodeError):
                 problems.append(
                     f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
                     "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."

@@ -8,6 +8,7 @@ from functools import partial
 from omegaconf import DictConfig
 
 from unlearn.attacks import Attack, check_attacks, metric_names
+from unlearn.composition.search import require_objective
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
@@ -157,6 +158,21 @@ def check_conditions(
     problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
     if problems:
         raise ConfigurationError(problems)
+
+
+def check_names(
+    objective: Sequence[str] | None,
+    splits: Splits,
+    evaluation: EvaluationConfig,
+    reference: str,
+    attacks: Mapping[str, Attack],
+) -> None:
+    """Raise ConfigurationError for an objective that these data will not give.
+
+    The names of measures are known only once those were called.
+    """
+    known = measurable(splits, evaluation, reference != "none") | set(metric_names(attacks))
+    require_objective([name for name in objective or () if not name.startswith(PREFIX)], known)
 
 
 def check_best(

@@ -34,6 +34,7 @@ from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import (
     check_best,
     check_conditions,
+    check_names,
     check_rows,
     refuse_level_of_reference,
 )
@@ -98,6 +99,9 @@ def executed(state: State) -> dict[str, Any]:
         check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
         check_best(
             settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
+        )
+        check_names(
+            settings.objective, splits, settings.evaluation, settings.reference, settings.attacks
         )
         state.catalogue = catalogue_of(splits)
         say_unread(state.cfg, settings, splits, state.overrides)

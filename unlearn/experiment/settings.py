@@ -126,7 +126,7 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     ]
     measures = measures_of(plain_container(cfg.evaluation)["kpis"], problems)
     attacks = attacks_of(cfg, problems)
-    for name in SCHEMAS:
+    for name in (*SCHEMAS, "accept"):
         check_keys(cfg[name], name, problems)
     problems.add(
         SEED.problem("seed", cfg.seed),

@@ -94,7 +94,7 @@ def folders_of(arguments: Sequence[str]) -> list[Path]:
         found = [Path(match) for match in matches if os.path.isdir(match)]
         if not found:
             raise ConfigurationError(
-                f"RUNS: no such folder: {argument}; give folders of runs or of sweeps, or a "
+                f"RUNS: no such folder: {shortened(argument)}; give folders of runs or of sweeps, or a "
                 "pattern in quotation marks such as 'runs/*/*-sweep'"
             )
         folders += found
