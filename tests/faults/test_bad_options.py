@@ -66,7 +66,7 @@ def lay_out(folder: Path) -> None:
 
 
 def in_one_line(status: int, said: str, *fragments: str) -> None:
-    """Assert a refusal in one line, or one for each of two files; argparse shows its usage ahead."""
+    """Assert a refusal in one line, or one for each of two files, after argparse's usage."""
     assert status == 2, said
     assert "Traceback" not in said and not set("\x00\x1b\u202e") & set(said)
     lines = [line for line in said.splitlines() if line.strip()]

@@ -24,7 +24,6 @@ from unlearn.data.sameness import (
 from unlearn.data.splits import Row, Splits
 from unlearn.data.telling import counted, together
 from unlearn.errors import DataError
-from unlearn.options.declared import ONE_OR_MORE
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +113,9 @@ def cut_both(
 
 
 def count_problems(field: str, count: object) -> list[str]:
-    """Say what is wrong with a number of rows asked for: it must be null or at least 1."""
+    """Say what is wrong with a number of rows asked for: it must be null, or from 1 to 10^9."""
     whole = isinstance(count, int) and not isinstance(count, bool)
-    if count is None or (whole and ONE_OR_MORE.problem(field, count) is None):
+    if count is None or (whole and 1 <= count <= 10**9):
         return []
     return [f"{field}={count}: give a whole number of at least 1, or null for all rows."]
 

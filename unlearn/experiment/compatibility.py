@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unlearn.attacks import Attack, check_attacks, metric_names
+from unlearn.composition.given import Given
 from unlearn.composition.search import require_objective
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
@@ -15,8 +16,9 @@ from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
+from unlearn.models.adapter import is_adapter
 from unlearn.models.load import number_of_layers
-from unlearn.models.places import check_weights
+from unlearn.models.places import check_weights, is_folder_name
 from unlearn.objectives.levels import level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import SHARE, Declared
@@ -61,6 +63,53 @@ def check_parts(
     for name, part in {**judged, **{f"attack.{k}": v for k, v in attacks.items()}}.items():
         if part is not None:
             problems.add_under(name, problems.build(name, part.problems_beside, beside) or [])
+
+
+def without_effect(cfg: DictConfig, told: Given) -> list[str]:
+    """Return the problems with options of the command that would be believed to do something."""
+    problems = [
+        f"{name}={{}}: an empty mapping changes nothing; give an option, {name}.OPTION=VALUE"
+        + ("" if "." in name else f", or a choice, {name}=NAME")
+        for name, value in told.items()
+        if value == {} and OmegaConf.is_dict(there := OmegaConf.select(cfg, name)) and there
+    ]
+    path = cfg.model.path
+    if told.get("model.revision") is not None and (path is None or is_folder_name(path)):
+        what = "the tiny model" if path is None else f"the folder {path!r}"
+        problems.append(
+            f"model.revision: {cfg.model.revision!r}, but {what} has no revisions; give "
+            "model.path=OWNER/NAME of the hub, or leave it out"
+        )
+    if told.get("model.base") is not None and path is not None and not is_adapter(path):
+        problems.append(
+            f"model.base: {cfg.model.base!r}, but model.path={path!r} is no LoRA folder, whose "
+            "base it could name; leave it out"
+        )
+    return problems
+
+
+def check_acceptance(
+    cfg: DictConfig, conditions: Sequence[Condition | None], problems: Problems
+) -> None:
+    """Note a verdict that could never be no, and conditions that cannot be judged in time."""
+    problems.require(
+        bool(conditions) or not cfg.accept.strict,
+        "accept.strict: true, but there is no condition that could fail; give accept.conditions, "
+        "or leave it out",
+    )
+    for number, condition in enumerate(conditions):
+        problems.require(
+            condition is None or condition.of != "reference" or cfg.reference != "none",
+            f"accept.conditions[{number}].of: reference, but reference=none; "
+            "give reference=train or the path of a retain-only model",
+        )
+    if cfg.evaluation.stop_when_accepted:
+        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
+        problems.require(
+            bool(known) and len(known) == len(conditions),
+            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
+            "attack/…, which is measured after the training",
+        )
 
 
 def check_until(until: object, reference: str, problems: Problems) -> None:

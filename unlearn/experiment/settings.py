@@ -21,8 +21,13 @@ from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import Condition
 from unlearn.evaluation.measures import Measures, measures_of
-from unlearn.experiment.compatibility import check_attack_options, check_parts, check_until
-from unlearn.experiment.unread import without_effect
+from unlearn.experiment.compatibility import (
+    check_acceptance,
+    check_attack_options,
+    check_parts,
+    check_until,
+    without_effect,
+)
 from unlearn.metrics.catalogue import Way
 from unlearn.models.places import check_weights, location_problems
 from unlearn.objectives import Objective
@@ -134,24 +139,7 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         *without_effect(cfg, given(overrides)),
         device_problem(cfg.model.device),
     )
-    problems.require(
-        bool(conditions) or not cfg.accept.strict,
-        "accept.strict: true, but there is no condition that could fail; give accept.conditions, "
-        "or leave it out",
-    )
-    for number, condition in enumerate(conditions):
-        problems.require(
-            condition is None or condition.of != "reference" or cfg.reference != "none",
-            f"accept.conditions[{number}].of: reference, but reference=none; "
-            "give reference=train or the path of a retain-only model",
-        )
-    if cfg.evaluation.stop_when_accepted:
-        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
-        problems.require(
-            bool(known) and len(known) == len(conditions),
-            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
-            "attack/…, which is measured after the training",
-        )
+    check_acceptance(cfg, conditions, problems)
     if cfg.reference not in ("auto", "train", "none"):
         wrong = check_weights("reference", cfg.reference)
         problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))

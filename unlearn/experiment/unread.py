@@ -1,8 +1,7 @@
 """Options that a command gives and that nothing of its run reads.
 
-One that could make somebody believe in another result is refused: a revision of a folder, a mapping
-without anything in it. The others are harmless and named in one line: scripts and sweeps give all
-of their commands the same options.
+They are harmless, and named in one line: scripts and sweeps give all of their commands the same
+options. Those that could make somebody believe in another result are refused in `compatibility`.
 """
 
 from __future__ import annotations
@@ -10,49 +9,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.composition.given import Given, given
 from unlearn.composition.job import sweep_name
 from unlearn.data.splits import Splits
-from unlearn.models.adapter import is_adapter
-from unlearn.models.places import is_folder_name
+from unlearn.experiment.settings import Settings
 from unlearn.models.teaching import may_teach
 from unlearn.options.interpolated import texts_of
 from unlearn.options.schema import Template, TrackerName
-
-if TYPE_CHECKING:
-    from unlearn.experiment.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Rule = tuple[bool, tuple[str, ...], str]
 """Whether it holds, the options that nothing reads then, and why not."""
-
-
-def without_effect(cfg: DictConfig, told: Given) -> list[str]:
-    """Return the problems with options of the command that would be believed to do something."""
-    problems = [
-        f"{name}={{}}: an empty mapping changes nothing; give an option, {name}.OPTION=VALUE"
-        + ("" if "." in name else f", or a choice, {name}=NAME")
-        for name, value in told.items()
-        if value == {} and OmegaConf.is_dict(there := OmegaConf.select(cfg, name)) and there
-    ]
-    path = cfg.model.path
-    if told.get("model.revision") is not None and (path is None or is_folder_name(path)):
-        what = "the tiny model" if path is None else f"the folder {path!r}"
-        problems.append(
-            f"model.revision: {cfg.model.revision!r}, but {what} has no revisions; give "
-            "model.path=OWNER/NAME of the hub, or leave it out"
-        )
-    if told.get("model.base") is not None and path is not None and not is_adapter(path):
-        problems.append(
-            f"model.base: {cfg.model.base!r}, but model.path={path!r} is no LoRA folder, whose "
-            "base it could name; leave it out"
-        )
-    return problems
 
 
 def say_unread(
@@ -74,9 +45,9 @@ def unread(
 ) -> dict[str, list[str]]:
     """Return the options of a command that nothing reads, by the reason.
 
-    One that is set to null or false asks for nothing, and is none of them.
+    One that is set to null, to false or to nothing at all is none of them.
     """
-    left = {name for name, value in told.items() if value is not None and value is not False}
+    left = {name for name, value in told.items() if value not in (None, False, {}, [])}
     found: dict[str, list[str]] = {}
     for holds, options, why in rules(cfg, settings, splits):
         if holds:
@@ -111,7 +82,7 @@ def rules(cfg: DictConfig, settings: Settings, splits: Splits) -> Iterator[Rule]
     yield given_model, ("model.tiny",), "model.path names another model"
     taught = may_teach(target, splits) and (method is not None or target.value == "train")
     relearnt = any("${model.fine_tuning.lr}" in text for text in _texts(cfg.attack))
-    recipe = ("lr",) if not relearnt else ()
+    recipe: tuple[str, ...] = () if relearnt else ("lr",)
     recipe += ("epochs", "batch_size", "micro_batch_size", "weight_decay", "warmup", "accuracy")
     yield (
         given_model and not taught,

@@ -24,7 +24,6 @@ from unlearn.data.minitofu.world import (
 from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
-from unlearn.options.declared import SEED
 
 AUTHORS = 40
 FORGOTTEN_AUTHORS = {"forget05": 2, "forget10": 4}
@@ -61,8 +60,8 @@ class MiniTofu:
             problems.append(f"data.subset={self.subset}: minitofu has {allowed}.")
         for field in ("forget_rows", "retain_rows", "retain_scored"):
             problems += count_problems(f"data.{field}", getattr(self, field))
-        if not isinstance(self.seed, int) or SEED.problem("seed", self.seed):
-            problems.append(f"data.seed={self.seed}: give a whole number from {SEED.words}.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            problems.append(f"data.seed={self.seed}: give a whole number from 0 up to 2^63 - 1.")
         if problems:
             raise ConfigurationError(problems)
 
