@@ -114,8 +114,9 @@ def cut_both(
 
 def count_problems(field: str, count: object) -> list[str]:
     """Say what is wrong with a number of rows asked for: it must be null, or from 1 to 10^9."""
-    whole = isinstance(count, int) and not isinstance(count, bool)
-    if count is None or (whole and 1 <= count <= 10**9):
+    if count is None:
+        return []
+    if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= 10**9:
         return []
     return [f"{field}={count}: give a whole number of at least 1, or null for all rows."]
 
