@@ -33,7 +33,7 @@ from unlearn.experiment.run import Run
 NEXT = "every option was accepted, and models would be loaded next"
 SECONDS = 20
 """No answer takes longer."""
-QUICK = 50
+QUICK = 30
 """So many of the generated cases are tried in every run of the tests; `make faults` tries all."""
 
 
@@ -58,6 +58,7 @@ def lay_out(folder: Path) -> None:
     write_rows(folder / "f.jsonl", [row("Who?", "Ada."), row("When?", "In spring.")])
     write_rows(folder / "r.jsonl", [row("Where?", "At sea."), row("Why?", "For tea.")])
     (folder / "twice.jsonl").write_text('{"question": "A?", "answer": "b", "answer": "c"}\n')
+    (folder / "array.json").write_text('[{"answer": "b", "answer": "c"}]')
     (folder / "wrapped.json").write_text('{"data": [], "data": [{"question": "A?"}]}')
     write_rows(folder / "zero.jsonl", [row("A?", "\u200b\u2060\u3164")])
     (folder / "m").mkdir()

@@ -278,6 +278,7 @@ WHOLE: dict[str, tuple[str, ...]] = {
     ),
     "stand in both the forget and the retain": (*OWN[:2], "data.retain=f.jsonl"),
     "the key 'answer' stands twice": (*OWN, "data.forget=twice.jsonl"),
+    "array.json: the key 'answer' stands twice": (*OWN, "data.forget=array.json"),
     "the key 'data' stands twice": (*OWN, "data.forget=wrapped.json"),
     "zero.jsonl:1: 'answer' is blank": (*OWN, "data.forget=zero.jsonl"),
     "/dev/zero: no such file": (*OWN, "data.forget=/dev/zero"),

@@ -152,8 +152,8 @@ def new_folder(run: Finished, name: str | None) -> Path:
     """Return where the new evaluation goes: a folder that is not there yet."""
     if name is not None and not NAME.fullmatch(name):
         raise ConfigurationError(
-            f"--name: {shortened(repr(name))}; allowed: up to 100 letters, digits, '_', '.' and "
-            "'-', and no stage of a run"
+            f"--name: {shortened(repr(name))}; allowed: letters, digits, '_', '.' and '-', "
+            "at most 100, and no stage of a run"
         )
     stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = run.folder / "evaluations" / stem, 1

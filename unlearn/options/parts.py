@@ -150,7 +150,7 @@ def check_root(cfg: DictConfig, problems: Problems) -> None:
 
 def check_texts(cfg: DictConfig, problems: Problems) -> None:
     """Note texts that are no name of anything: too long for one, or with control characters."""
-    for place, text in texts_of(plain_container(cfg)):
+    for place, text in texts_of(OmegaConf.to_container(cfg, resolve=False)):
         long_one = place not in PROSE and len(text) > LONGEST
         control = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
         if control or long_one or len(text) > LONGEST_PROSE:
