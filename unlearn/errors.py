@@ -9,6 +9,11 @@ def first_line(error: object) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """Return a text that is not too long for a message."""
+    return text if len(text) <= most else f"{text[:100]}… ({len(text):,} letters)"
+
+
 def to_install(extra: str) -> str:
     """Return the command that installs what an extra of pyproject.toml brings.
 

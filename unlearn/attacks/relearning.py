@@ -12,7 +12,7 @@ from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.models.fine_tune import learn_batch, make_optimizer
-from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, Range, option
+from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, SEED, Range, option
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Relearning(Attack):
     """Rows a step."""
     checkpoints: int = option(4, ONE_OR_MORE)
     """How often the rows are scored on the way, at even distances, the last step included."""
-    seed: int = option(0, ZERO_OR_MORE, "${seed}")
+    seed: int = option(0, SEED, "${seed}")
     """Which rows, and in which order."""
 
     @property

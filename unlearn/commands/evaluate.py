@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from unlearn.console.visible import Formatter
-from unlearn.errors import ConfigurationError, Rejected
+from unlearn.errors import ConfigurationError, Rejected, shortened
 
 DESCRIPTION = """\
 Score finished runs again with another suite; nothing is trained.
@@ -51,10 +51,12 @@ def main() -> None:
         "a folder of your own, or of somebody whose programs you would start",
     )
     options = parser.parse_intermixed_args()
-    runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    runs = [word for word in options.words if os.path.isdir(word) or "=" not in word]
     overrides = [word for word in options.words if word not in runs]
     if not runs:
         parser.error("no run: name at least one folder of a finished run")
+    if options.config_dir and not os.path.isdir(options.config_dir):
+        parser.error(f"--config-dir: no such folder: {shortened(str(options.config_dir))}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up()
     statuses = [
@@ -92,10 +94,12 @@ def evaluate(
     from unlearn.report.terminal import print_summary
 
     try:
+        if not os.path.isdir(run):
+            raise ConfigurationError("no such folder; give the folder of a finished run")
         folder, record, strict = rescore(read_finished(run), overrides, name, config_dir, trusted)
     except Exception as error:  # any: one broken run does not stop the others
         if isinstance(error, ConfigurationError) and str(run) not in str(error):
-            error = type(error)([f"{run}: {problem}" for problem in error.problems])
+            error = type(error)([f"{shortened(str(run))}: {told}" for told in error.problems])
         return logged(error).exit_status
     print_summary(folder, summary=record)
     rejected = strict and record["verdict"]["accepted"] is False

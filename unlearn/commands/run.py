@@ -14,11 +14,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.composition.explain import explained, logged, release
+from unlearn.composition.explain import COMPOSING, explained, logged, release
 from unlearn.composition.job import sweep_name
 from unlearn.composition.place import naming_place
 from unlearn.composition.register import register
@@ -77,7 +75,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # `unlearn --help | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except COMPOSING as error:
         # Hydra's own, before any job began: what a job raises is an UnlearnError by now.
         say(f"unlearn: {explained(naming_place(error))}", sys.stderr)
         sys.exit(ConfigurationError.exit_status)

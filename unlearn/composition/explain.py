@@ -17,9 +17,10 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from unlearn.composition.given import odd_choice
 from unlearn.composition.launchers import EXTRAS
 from unlearn.composition.quoting import quoted_form
-from unlearn.errors import ConfigurationError, UnlearnError, first_line, to_install
+from unlearn.errors import ConfigurationError, UnlearnError, first_line, shortened, to_install
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ LESS = (
 )
 """What helps where no part of a run knows better."""
 
+_SPACELESS = re.compile(r"\S{1000,}")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'\n")
 
 
@@ -70,8 +72,16 @@ def release(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+COMPOSING = (HydraException, OmegaConfBaseException, OSError, ValueError, TypeError, OverflowError)
+"""What Hydra and OmegaConf raise of an override, Python's own among them."""
+
+
 def explained(error: BaseException) -> str:
     """Return what Hydra or OmegaConf complains about, without the internals that it appends."""
+    return _SPACELESS.sub(lambda found: shortened(found[0]), _explained(error))
+
+
+def _explained(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, ConfigurationError):  # raised while an interpolation was resolved
         return str(cause)
@@ -83,6 +93,11 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return (
+                "--config-name or --config-path: no such configuration; leave them out, and name "
+                "the folder of your own groups by --config-dir"
+            )
         allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
         return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
     if isinstance(error, OmegaConfBaseException):
@@ -96,9 +111,19 @@ def explained(error: BaseException) -> str:
         return _of_grammar(error)
     if isinstance(error, HydraException) and (several := _SEVERAL.match(str(error))):
         return _of_commas(several[1])
+    if not isinstance(error, OSError) and (odd := odd_choice(sys.argv[1:])) is not None:
+        return f"{odd}: a choice of a group must be a string or a list of them"
+    if (key := key_within(error)) is not None:
+        return f"{key}: {first_line(error)}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
+
+
+def key_within(error: BaseException) -> str | None:
+    """Return the option that OmegaConf names in an exception of Python's, as of an overflow."""
+    found = re.search(r"^\s*full_key: (\S+)$", str(error), re.MULTILINE)
+    return found[1] if found else None
 
 
 def _of_grammar(error: OverrideParseException) -> str:

@@ -82,8 +82,9 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config)
     for group, schema in SCHEMAS.items():
         node = OmegaConf.structured(schema)
-        if "chat_options" in node:  # whatever names a template gives its variables
-            OmegaConf.set_struct(node.chat_options, False)
+        for free in ("chat_options", "published_reference"):  # names are a template's, a reader's
+            if free in node:
+                OmegaConf.set_struct(node[free], False)
         store.store(group=f"schema/{group}", name="base", node=node)
     register_launchers()
     choose_neutral_preset()

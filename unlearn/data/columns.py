@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from unlearn.data.blank import is_blank
 from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
 from unlearn.data.records import Record, Table
 from unlearn.data.splits import Row, Turn
@@ -105,7 +106,7 @@ def _text(record: Record, column: str) -> str:
         raise ValueError(f"{column!r} is null or absent")
     if not isinstance(cell, str):
         raise ValueError(f"{column!r} is not text but {type(cell).__name__}")
-    if not cell.strip():
+    if is_blank(cell):
         raise ValueError(f"{column!r} is blank")
     return cell
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
+from unlearn.data.blank import is_blank
 from unlearn.data.splits import Turn
 from unlearn.data.telling import shown
 
@@ -84,7 +85,7 @@ def _turn(turn: object, place: str) -> Turn:
     content = _content(turn.get(keys[1]))
     if content is None:
         raise ValueError(f"{place} is not text but {shown(turn.get(keys[1]))}")
-    if not content.strip():
+    if is_blank(content):
         raise ValueError(f"{place} is blank")
     return Turn(role, content)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
@@ -121,6 +120,14 @@ class Files:
                 # The names that a configuration of an earlier version writes down by itself.
                 if value is not None and value != name
             ]
+        columns = {name: getattr(self, name) for name in ("question", "answer", *_OPTIONAL)}
+        for name, column in columns.items():
+            same = [other for other, of in columns.items() if of == column is not None]
+            if same[0:1] == [name] and same[1:]:
+                problems.append(
+                    f"data.{name}={column} and data.{same[1]}={column} name one column; a question "
+                    "is no answer, and an answer not its own paraphrase: name another column."
+                )
         if self.text is not None:
             problems += [
                 f"data.{name}={value} has no meaning for plain text: unset it, or unset data.text."
@@ -128,8 +135,8 @@ class Files:
             ]
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                "".encode(self.encoding)  # refuses base64 too, which is no encoding of a text
+            except (LookupError, UnicodeError):
                 problems.append(
                     f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
                     "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."

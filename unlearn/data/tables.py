@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from unlearn.data.delimited import read_delimited
 from unlearn.data.encodings import decode
@@ -94,7 +95,9 @@ def _read_json(text: str, source: str) -> Table:
             continue
         place = f"{source}:{number}"
         try:
-            record = json.loads(line)
+            record = _loads(line)
+        except TwiceError as error:
+            raise DataError(f"{place}: {error}: {shown(line)}.") from error
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{place}: not JSON ({error.msg}, column {error.colno}): {shown(line)}. "
@@ -107,7 +110,9 @@ def _read_json(text: str, source: str) -> Table:
 
 def _read_json_array(text: str, source: str) -> Table:
     try:
-        records = json.loads(text)
+        records = _loads(text)
+    except TwiceError as error:
+        raise DataError(f"{source}: {error}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{source}:{error.lineno}: not JSON ({error.msg}, column {error.colno}). "
@@ -121,7 +126,9 @@ def _wrapped(text: str, source: str) -> Table | None:
     if not re.match(r'\s*\{[^{]*"data"\s*:\s*\[', text):
         return None
     try:
-        whole = json.loads(text)
+        whole = _loads(text)
+    except TwiceError as error:
+        raise DataError(f"{source}: {error}.") from error
     except json.JSONDecodeError:  # lines of which each has a column "data", or broken ones
         return None
     if not isinstance(whole, dict) or not isinstance(whole.get("data"), list):
@@ -130,6 +137,24 @@ def _wrapped(text: str, source: str) -> Table | None:
     remarks = ["its rows from 'data'"]
     remarks += [f"nothing from {', '.join(others)} beside it"] if others else []
     return replace(_rows(whole["data"], source), remarks=tuple(remarks))
+
+
+class TwiceError(ValueError):
+    """A key that stands twice in one object, of which JSON's readers keep the last."""
+
+
+def _loads(text: str) -> Any:
+    """Return what a JSON text holds; raises TwiceError besides what json raises."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        key = next(name for name in names if names.count(name) > 1)
+        raise TwiceError(f"the key {key!r} stands twice in one object; keep one of them")
+    return found
 
 
 def _rows(records: list[object], source: str) -> Table:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, shortened
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
@@ -36,7 +36,7 @@ from unlearn.record.provenance import provenance
 from unlearn.record.stamp import write_stamped
 from unlearn.storage.files import whole_folder
 
-NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
+NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]{0,99}")
 
 
 def rescore(
@@ -55,7 +55,7 @@ def rescore(
     place = new_folder(run, name)
     cfg = configuration_of(run, overrides, config_dir, trusted)
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
-    settings = settings_of(cfg)
+    settings = settings_of(cfg, overrides)
     try:
         splits = settings.read()
     except ConfigurationError as error:
@@ -153,7 +153,8 @@ def new_folder(run: Finished, name: str | None) -> Path:
     """Return where the new evaluation goes: a folder that is not there yet."""
     if name is not None and not NAME.fullmatch(name):
         raise ConfigurationError(
-            f"--name: {name!r}; allowed: letters, digits, '_', '.' and '-', and no stage of a run"
+            f"--name: {shortened(repr(name))}; allowed: letters, digits, '_', '.' and '-', "
+            "at most 100, and no stage of a run"
         )
     stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = run.folder / "evaluations" / stem, 1

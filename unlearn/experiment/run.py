@@ -35,12 +35,14 @@ from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import (
     check_best,
     check_conditions,
+    check_names,
     check_rows,
     refuse_level_of_reference,
 )
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
+from unlearn.experiment.unread import say_unread
 from unlearn.metrics.catalogue import Way
 from unlearn.models.deliver import form_of, round_weights, save_unlearned
 from unlearn.models.identity import key_of
@@ -90,7 +92,7 @@ def executed(state: State) -> dict[str, Any]:
     """Run the experiment, from its beginning or from where it was cut; returns the summary."""
     sink = Sink()
     try:
-        settings = settings_of(state.cfg)
+        settings = settings_of(state.cfg, state.overrides)
         state.splits = splits = settings.read()
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
@@ -99,7 +101,11 @@ def executed(state: State) -> dict[str, Any]:
         check_best(
             settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
         )
+        check_names(
+            settings.objective, splits, settings.evaluation, settings.reference, settings.attacks
+        )
         state.catalogue = catalogue_of(splits)
+        say_unread(state.cfg, settings, splits, state.overrides)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings, splits)
         with Record(state.folder, sink) as record:

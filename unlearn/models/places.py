@@ -82,7 +82,14 @@ def location_problems(config: ModelConfig) -> list[str]:
     problems = []
     if config.path is not None:
         problems = check_weights("model.path", config.path, config.gguf_file, config.base)
-    if config.tokenizer is not None:
+    else:
+        problems = [
+            f"model.{name}: {value!r} is of a model of your own, and model.path is not set; give "
+            f"model.path=FOLDER or hub id, or leave model.{name} out"
+            for name in ("base", "tokenizer", "gguf_file")
+            if (value := getattr(config, name)) is not None
+        ]
+    if config.tokenizer is not None and config.path is not None:
         for problem in check_path("model.tokenizer", config.tokenizer):
             problems.append(problem.replace("config.json", "tokenizer"))
     return problems

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError, first_line
+from unlearn.errors import ConfigurationError, first_line, shortened
 from unlearn.record.layout import (
     HYDRA,
     RESCORED,
@@ -95,8 +95,8 @@ def folders_of(arguments: Sequence[str]) -> list[Path]:
         found = [Path(match) for match in matches if os.path.isdir(match)]
         if not found:
             raise ConfigurationError(
-                f"RUNS: no such folder: {argument}; give folders of runs or of sweeps, or a "
-                "pattern in quotation marks such as 'runs/*/*-sweep'"
+                f"RUNS: no such folder: {shortened(argument)}; give folders of runs or of sweeps, "
+                "or a pattern in quotation marks such as 'runs/*/*-sweep'"
             )
         folders += found
     return folders
