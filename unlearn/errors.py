@@ -1,12 +1,27 @@
 """The errors that people meet, each with the exit status that the command ends with."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires
 
 
 def first_line(error: object) -> str:
     """Return the first line of what an error says; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+LONGEST_SAID = 300
+"""Letters of a library's message that are shown."""
+
+
+def said_by(error: BaseException) -> str:
+    """Return what an error of a library says, in one short line; its kind where that tells more."""
+    line = first_line(error)
+    usual = isinstance(error, (OSError, ValueError, ImportError, RuntimeError))
+    if line != type(error).__name__ and not (usual and not isinstance(error, RecursionError)):
+        line = f"{type(error).__name__}: {line}"
+    return line if len(line) <= LONGEST_SAID else line[: LONGEST_SAID - 1] + "…"
 
 
 def to_install(extra: str) -> str:
@@ -55,3 +70,28 @@ class Rejected(UnlearnError):
     """A completed run whose verdict is no, under ``accept.strict=true``."""
 
     exit_status = 3
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether an exception is a fault, and not an interrupt or an exit.
+
+    Libraries in Rust panic with a BaseException, which no `except Exception` sees.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+@contextmanager
+def translating(told: Callable[[BaseException], UnlearnError]) -> Iterator[None]:
+    """Turn whatever a library raises within into an error of ours.
+
+    For the calls by which a library reads what comes from elsewhere: it promises no class of
+    errors, and a wrong number in a file ends in any. Our own errors and interrupts pass.
+    """
+    try:
+        yield
+    except UnlearnError:
+        raise
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        raise told(error) from error

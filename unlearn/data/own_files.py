@@ -15,7 +15,7 @@ from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
-from unlearn.data.telling import counted, together
+from unlearn.data.telling import counted, shown, together
 from unlearn.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -128,10 +128,12 @@ class Files:
             ]
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                known = codecs.lookup(self.encoding)._is_text_encoding  # rot13 and zip are none
+            except (LookupError, ValueError):
+                known = False
+            if not known:
                 problems.append(
-                    f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
+                    f"data.encoding={shown(self.encoding)}: no such encoding; give one of Python's, such "
                     "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
                 )
         return problems

@@ -1,0 +1,153 @@
+"""What is wrong with the files of a model's folder, from the outside: before a library reads one.
+
+Truncated weights, a pointer of git-LFS in place of them, a pipe, JSON that no reader can take: each
+library says so in its own way, or waits. Nothing here reads more than headers and small files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unlearn.data.foreign_files import FETCH, POINTER, file_problem
+from unlearn.errors import said_by
+from unlearn.record.limits import DEEPEST, require_shallow
+
+LARGEST_SMALL = 16 * 2**20
+"""Bytes of a configuration or an index of weights."""
+LARGEST_TOKENIZER = 512 * 2**20
+"""Bytes of a vocabulary; the largest known tokenizer.json has 50 million."""
+LARGEST_TEMPLATE = 2**20
+"""Bytes of a chat template."""
+LARGEST_HEADER = 100 * 10**6
+"""Bytes of a safetensors file's header, by its definition."""
+ANEW = "get the file anew"
+
+
+def files_problems(field: str, path: str) -> list[str]:
+    """Return what is wrong with the files in a folder that the option `field` named."""
+    found = []
+    for file in sorted(Path(path).expanduser().iterdir()):
+        if file.is_dir() or file.name.startswith("."):
+            continue
+        problem = _problem(file)
+        if problem:
+            found.append(f"{field}: {path!r}: its {file.name} {problem}")
+    return found
+
+
+def elements_of(folder: Path) -> int | None:
+    """Return the numbers in the safetensors files of a folder by their headers; None without any.
+
+    Raises ValueError for a file that is none.
+    """
+    counts = [
+        math.prod(tensor["shape"])
+        for file in folder.glob("*.safetensors")
+        if not file.name.startswith("adapter_")
+        for tensor in _tensors(file)
+    ]
+    return sum(counts) if counts else None
+
+
+def _problem(file: Path) -> str | None:
+    """Return what is wrong with one file, whose name says what it should be."""
+    weights = file.suffix in (".safetensors", ".gguf")
+    if not weights and not _is_read(file):
+        return file_problem(file, 2**62) if file.exists() else None  # saving copies what is small
+    most = 2**62 if weights else _largest(file)
+    if problem := file_problem(file, most):
+        return f"{problem}; {ANEW}"
+    with file.open("rb") as opened:
+        begins = opened.read(len(POINTER))
+    if begins == POINTER:
+        return f"cannot be read: {FETCH}"
+    if not begins:
+        return f"is empty; {ANEW}"
+    try:
+        if file.suffix == ".safetensors":
+            for _ in _tensors(file):
+                pass
+        elif file.suffix == ".json":
+            _object(file)
+    except (ValueError, OSError) as error:
+        return f"{said_by(error)}; {ANEW}"
+    return None
+
+
+def _is_read(file: Path) -> bool:
+    """Return whether a library reads a file of this name as configuration or tokenizer."""
+    return file.suffix in (".json", ".jinja", ".model", ".tiktoken") or file.name in (
+        "vocab.txt",
+        "merges.txt",
+    )
+
+
+def _largest(file: Path) -> int:
+    if file.suffix == ".jinja":
+        return LARGEST_TEMPLATE
+    small = file.name.endswith(("config.json", ".index.json"))
+    return LARGEST_SMALL if small else LARGEST_TOKENIZER
+
+
+def _object(file: Path) -> None:
+    """Raise ValueError where a file does not hold an object of JSON that libraries can walk."""
+    configuration = file.name.endswith("config.json")
+    content = file.read_bytes()
+    if not configuration and not content.lstrip().startswith(b"{"):
+        raise ValueError("holds no JSON object")
+    if not configuration and len(content) > LARGEST_SMALL:
+        return  # a vocabulary: its library reads it once, and says what is wrong
+    try:
+        value = json.loads(content, parse_constant=_constant if configuration else None)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no text of UTF-8 ({error})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is no JSON ({error})") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise ValueError(f"cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"holds no JSON object but {type(value).__name__}")
+    try:
+        require_shallow(value, file.name)
+    except ValueError:
+        raise ValueError(f"is nested more than {DEEPEST} deep") from None
+
+
+def _constant(word: str) -> float:
+    """Return infinity, which limits of some configurations are; raises ValueError for NaN."""
+    if word == "NaN":
+        raise ValueError("NaN is no number")
+    return float(word)
+
+
+def _tensors(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the header of a safetensors file says of each tensor.
+
+    Raises ValueError where it is no such file, or shorter than its header says.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if size < 8 or length > min(size - 8, LARGEST_HEADER):
+            raise ValueError("is no safetensors file, or cut in its header")
+        try:
+            header = json.loads(opened.read(length))
+            tensors = [value for name, value in header.items() if name != "__metadata__"]
+            ends = [int(tensor["data_offsets"][1]) for tensor in tensors]
+            whole = all(
+                isinstance(n, int) and 0 <= n < 2**62 for tensor in tensors for n in tensor["shape"]
+            )
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            whole = False
+        if not whole:
+            raise ValueError("has a broken header, so it is no safetensors file")
+    held, there = max(ends, default=0), size - 8 - length
+    if held > there:
+        raise ValueError(f"is cut: {there:,} of {held:,} bytes of weights are there")
+    yield from tensors
