@@ -18,9 +18,12 @@ LONGEST_SAID = 300
 def said_by(error: BaseException) -> str:
     """Return what an error of a library says, in one short line; its kind where that tells more."""
     line = first_line(error)
-    usual = isinstance(error, (OSError, ValueError, ImportError, RuntimeError))
-    if line != type(error).__name__ and not (usual and not isinstance(error, RecursionError)):
-        line = f"{type(error).__name__}: {line}"
+    if line.endswith(":"):  # what was expected and what was found stand on the next line
+        line += "".join(f" {after.strip()}" for after in str(error).strip().splitlines()[1:2])
+    kind = type(error)
+    telling = isinstance(error, (OSError, ValueError, ImportError, RuntimeError))
+    if not (telling or kind is Exception or line == kind.__name__) or kind is RecursionError:
+        line = f"{kind.__name__}: {line}"
     return line if len(line) <= LONGEST_SAID else line[: LONGEST_SAID - 1] + "…"
 
 

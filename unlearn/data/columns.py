@@ -10,7 +10,6 @@ from unlearn.data.splits import Row, Turn
 from unlearn.data.telling import few, shown
 from unlearn.errors import DataError
 
-
 KINDS = 20
 """Kinds of faults that are told at once; a fault that names a value is a kind of its own."""
 

@@ -133,8 +133,8 @@ class Files:
                 known = False
             if not known:
                 problems.append(
-                    f"data.encoding={shown(self.encoding)}: no such encoding; give one of Python's, such "
-                    "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
+                    f"data.encoding={shown(self.encoding)}: no such encoding of text; give one of "
+                    "Python's, such as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
                 )
         return problems
 

@@ -29,7 +29,7 @@ MEMORY = 2**30
 LETTERS = 2**24
 """Of a rendered conversation."""
 TRIAL = Path(__file__).with_name("trial.py")
-TOO_LONG = f"it takes longer than {SECONDS} s"
+TOO_LONG = "it takes longer than a few seconds"
 
 
 class TooMuch(Exception):
@@ -69,9 +69,9 @@ def _trial(told: str) -> str | None:
 
 
 @contextmanager
-def limited_time(seconds: float = WALL_SECONDS) -> Iterator[None]:
-    """Raise TooMuch within, in whatever thread this is, once so many seconds are over."""
-    _WATCH.begin(seconds)
+def limited_time() -> Iterator[None]:
+    """Raise TooMuch within, in whatever thread this is, once :data:`WALL_SECONDS` are over."""
+    _WATCH.begin(WALL_SECONDS)
     try:
         yield
     finally:

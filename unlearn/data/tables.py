@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unlearn.data.delimited import read_delimited
 from unlearn.data.encodings import decode
-from unlearn.data.foreign_files import FETCH, LARGEST_DATA, POINTER, file_problem
+from unlearn.data.foreign_files import FETCH, LARGEST_DATA, POINTER, file_problem, name_problem
 from unlearn.data.records import Record, Table
 from unlearn.data.spreadsheets import read_workbook
 from unlearn.data.telling import shown
@@ -61,6 +61,8 @@ def kind_of(path: Path) -> str:
 
 def _content(path: Path, named: str) -> bytes:
     """Return the bytes of a file of a kind that can be read, decompressed."""
+    if problem := name_problem(str(path)):
+        raise DataError(f"{shown(named)} {problem}; give a file with rows.")
     if not path.exists() and not path.is_symlink():
         raise DataError(f"{named}: no such file (looked in {path.absolute().parent}).")
     if problem := file_problem(path, LARGEST_DATA):

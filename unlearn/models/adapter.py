@@ -16,6 +16,8 @@ RECORD = "adapter_config.json"
 
 def is_adapter(path: str) -> bool:
     """Return whether a folder holds an adapter and no whole model."""
+    if name_problem(path):
+        return False
     folder = Path(path).expanduser()
     return (folder / RECORD).is_file() and not any(folder.glob("model*.safetensors"))
 

@@ -194,7 +194,7 @@ def way_out(path: str, error: BaseException) -> str:
                 f"; its tokenizer lies in {pieces[0].name} alone, which needs one more package: "
                 + to_install("sentencepiece")
             )
-        return ""
+        return "; its files are damaged, or do not belong together: get them anew"
     if isinstance(error.__cause__, GatedRepoError) or "gated repo" in str(error):
         return (
             "; accept its terms on its page of the hub, log in once (hf auth login), and start "

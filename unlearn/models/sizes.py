@@ -16,6 +16,7 @@ LARGEST_NUMBERS = {
     "hidden_size": 10**6,
     "vocab_size": 10**8,
     "num_attention_heads": 10**5,
+    "max_position_embeddings": 10**9,
 }
 """Numbers that every architecture has under these names, and the most that any can be."""
 SPARE = 10**8
@@ -35,6 +36,10 @@ def number_problems(field: str, path: str, found: Any) -> list[str]:
             problems.append(
                 f"{field}: {path!r}: {name} in its config.json is {said}; allowed: 1 to {most:,}"
             )
+    precision = getattr(found, "dtype", None)
+    if precision is not None and not isinstance(precision, torch.dtype):
+        said = repr(precision)[:60]
+        problems.append(f"{field}: {path!r}: dtype in its config.json is {said}, no precision")
     return problems
 
 
@@ -46,10 +51,10 @@ def require_room(found: Any, folder: Path, field: str, path: str) -> None:
     """
     from transformers import AutoModelForCausalLM
 
-    stored = elements_of(folder)
-    if stored is None:
-        return
     try:
+        stored = elements_of(folder)
+        if stored is None:
+            return
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             model = AutoModelForCausalLM.from_config(found, trust_remote_code=False)
             described = sum(weight.numel() for weight in model.parameters())
