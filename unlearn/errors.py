@@ -75,6 +75,15 @@ class Rejected(UnlearnError):
     exit_status = 3
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory is not enough, on whatever device."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, (RuntimeError, OSError))
+        and ("allocate memory" in said or "out of memory" in said)
+    )
+
+
 def is_fault(error: BaseException) -> bool:
     """Return whether an exception is a fault, and not an interrupt or an exit.
 

@@ -137,3 +137,40 @@ def test_a_pass_leaves_the_weights_as_they_were_loaded() -> None:
     with torch.no_grad():
         model(input_ids=ids)
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "does not fit into memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit into memory"),
+        (KeyError("x"), "cannot be loaded: KeyError: 'x'; its files are damaged"),
+        (RecursionError("too deep"), "cannot be loaded: RecursionError: too deep"),
+        (type("PanicException", (BaseException,), {})("panicked"), "PanicException: panicked"),
+    ],
+)
+def test_whatever_a_library_raises_is_one_line(
+    error: BaseException, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.model().save_pretrained(tmp_path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(ConfigurationError) as refused:
+        load_weights(ModelConfig(path=str(tmp_path)), str(tmp_path))
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_interrupt_while_a_model_loads_is_no_fault_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.model().save_pretrained(tmp_path)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_weights(ModelConfig(path=str(tmp_path)), str(tmp_path))

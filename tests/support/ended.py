@@ -9,10 +9,18 @@ from support.command import Done, files_in
 from support.forked import Forked
 
 SECONDS = 20.0
+_started: list[int | None] = []
+
+
+def _wait_for_the_server(cwd: Path) -> None:
+    """Let the server of processes import its libraries, which is no time of a command's."""
+    if not _started:
+        _started.append(Forked("--version", cwd=cwd, said=cwd / "said").finish(cwd).status)
 
 
 def ended(*words: str, cwd: Path, seconds: float = SECONDS) -> Done:
     """Run `unlearn` in a process and a cache of its own; it is killed after so many seconds."""
+    _wait_for_the_server(cwd)
     begun = time.monotonic()
     cache = str(cwd / "cache")
     process = Forked(*words, "hydra.run.dir=run", cwd=cwd, said=cwd / "said", UNLEARN_CACHE=cache)

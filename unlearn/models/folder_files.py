@@ -25,18 +25,32 @@ LARGEST_TEMPLATE = 2**20
 LARGEST_HEADER = 100 * 10**6
 """Bytes of a safetensors file's header, by its definition."""
 ANEW = "get the file anew"
+OBJECTS = {
+    *("config.json", "generation_config.json", "adapter_config.json", "preparation.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "chat_template.json"),
+    *("special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json"),
+}
+"""Files that hold an object of JSON, whatever the architecture."""
 
 
 def files_problems(field: str, path: str) -> list[str]:
     """Return what is wrong with the files in a folder that the option `field` named."""
-    found = []
-    for file in sorted(Path(path).expanduser().iterdir()):
-        if file.is_dir() or file.name.startswith("."):
-            continue
-        problem = _problem(file)
-        if problem:
-            found.append(f"{field}: {path!r}: its {file.name} {problem}")
-    return found
+    folder = Path(path).expanduser()
+    weights = weights_of(folder)
+    try:
+        files = [one for one in sorted(folder.iterdir()) if one in weights or not one.is_dir()]
+    except OSError as error:
+        return [f"{field}: {path!r} cannot be read ({error.strerror})"]
+    problems = {one.name: _problem(one, one in weights) for one in files if one.name[0] != "."}
+    return [f"{field}: {path!r}: its {name} {said}" for name, said in problems.items() if said]
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """Return the files of weights that are loaded; others may lie beside them, fetched or not."""
+    for name in ("model.safetensors", "adapter_model.safetensors"):
+        if (folder / name).exists() or (folder / name).is_symlink():
+            return [folder / name]
+    return sorted(folder.glob("model-*-of-*.safetensors"))
 
 
 def elements_of(folder: Path) -> int | None:
@@ -45,17 +59,13 @@ def elements_of(folder: Path) -> int | None:
     Raises ValueError for a file that is none.
     """
     counts = [
-        math.prod(tensor["shape"])
-        for file in folder.glob("*.safetensors")
-        if not file.name.startswith("adapter_")
-        for tensor in _tensors(file)
+        math.prod(tensor["shape"]) for file in weights_of(folder) for tensor in _tensors(file)
     ]
     return sum(counts) if counts else None
 
 
-def _problem(file: Path) -> str | None:
+def _problem(file: Path, weights: bool) -> str | None:
     """Return what is wrong with one file, whose name says what it should be."""
-    weights = file.suffix in (".safetensors", ".gguf")
     if not weights and not _is_read(file):
         return file_problem(file, 2**62) if file.exists() else None  # saving copies what is small
     most = 2**62 if weights else _largest(file)
@@ -68,10 +78,10 @@ def _problem(file: Path) -> str | None:
     if not begins:
         return f"is empty; {ANEW}"
     try:
-        if file.suffix == ".safetensors":
+        if weights:
             for _ in _tensors(file):
                 pass
-        elif file.suffix == ".json":
+        elif file.name in OBJECTS:
             _object(file)
     except (ValueError, OSError) as error:
         return f"{said_by(error)}; {ANEW}"
@@ -80,10 +90,8 @@ def _problem(file: Path) -> str | None:
 
 def _is_read(file: Path) -> bool:
     """Return whether a library reads a file of this name as configuration or tokenizer."""
-    return file.suffix in (".json", ".jinja", ".model", ".tiktoken") or file.name in (
-        "vocab.txt",
-        "merges.txt",
-    )
+    vocabulary = file.suffix in (".model", ".tiktoken") or file.name in ("vocab.txt", "merges.txt")
+    return vocabulary or file.suffix == ".jinja" or file.name in OBJECTS
 
 
 def _largest(file: Path) -> int:

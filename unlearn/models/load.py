@@ -10,7 +10,7 @@ import torch
 
 from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import ConfigurationError, said_by, to_install, translating
+from unlearn.errors import ConfigurationError, lacks_memory, said_by, to_install, translating
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
 from unlearn.models.sizes import number_problems, require_computes, require_room
@@ -171,6 +171,11 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
             return ConfigurationError(
                 f"{field}: {source!r} needs code of its own (auto_map in its files), which is "
                 "never run; give a model whose architecture and tokenizer transformers has itself"
+            )
+        if lacks_memory(error):
+            return ConfigurationError(
+                f"{field}: {source!r} does not fit into memory ({said_by(error)}); give a smaller "
+                "model, or more memory (ulimit -v, the limit of the job)"
             )
         return ConfigurationError(
             f"{field}: {source!r} cannot be loaded: {said_by(error)}{way_out(path, error)}"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import ConfigurationError, UnlearnError, said_by, translating
+from unlearn.errors import ConfigurationError, UnlearnError, lacks_memory, said_by, translating
 from unlearn.models.folder_files import elements_of
 
 LARGEST_NUMBERS = {
@@ -76,6 +76,8 @@ def require_computes(model: LanguageModel, device: torch.device) -> None:
     path = getattr(model, "name_or_path", "")
 
     def told(error: BaseException) -> UnlearnError:
+        if lacks_memory(error):
+            return UnlearnError(f"model.path: {path!r} does not fit into memory: {said_by(error)}")
         return ConfigurationError(
             f"model.path: {path!r} was loaded, and cannot compute ({said_by(error)}); the numbers "
             "in its config.json do not belong together, or this device lacks what it needs"
