@@ -1,4 +1,4 @@
-"""The trial of a chat template: what is too much is told, what is only wrong is not its business."""
+"""The trial of a chat template: what is too much is told, an error is left to transformers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ FOREVER = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
         "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{% endfor %}",
         "{{ messages | tojson }}{{ strftime_now('%d %b %Y') }}",
         "{{ mood.upper() }}{{ bos_token }}",
-        "{% set n = namespace(a=1) %}{% set n.a = 2 %}{% macro f(x) %}{{ x }}{% endmacro %}{{ f(1) }}",
+        "{% set n = namespace(a=1) %}{% set n.a = 2 %}{{ n.a }}",
+        "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ twice(1) }}",
     ],
 )
 def test_the_trial_knows_what_templates_of_transformers_use(

@@ -87,6 +87,7 @@ def test_a_bad_template_is_one_line(
     name: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rendering, "SECONDS", 1)
+    monkeypatch.setattr(rendering, "MEMORY", 2**28)
     is_refused(f"template {name}", good, tmp_path)
 
 

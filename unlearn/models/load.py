@@ -17,6 +17,8 @@ from unlearn.models.sizes import number_problems, require_computes, require_room
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
 
+DAMAGED = "; its files are damaged, or do not belong together: get them anew"
+
 
 def number_of_layers(config: ModelConfig) -> int | None:
     """Return the model's depth by its configuration file alone; None where that cannot be read."""
@@ -199,7 +201,7 @@ def way_out(path: str, error: BaseException) -> str:
                 f"; its tokenizer lies in {pieces[0].name} alone, which needs one more package: "
                 + to_install("sentencepiece")
             )
-        return "; its files are damaged, or do not belong together: get them anew"
+        return DAMAGED
     if isinstance(error.__cause__, GatedRepoError) or "gated repo" in str(error):
         return (
             "; accept its terms on its page of the hub, log in once (hf auth login), and start "
