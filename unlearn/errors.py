@@ -78,10 +78,7 @@ class Rejected(UnlearnError):
 def lacks_memory(error: BaseException) -> bool:
     """Return whether an error says that the memory is not enough, on whatever device."""
     said = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, (RuntimeError, OSError))
-        and ("allocate memory" in said or "out of memory" in said)
-    )
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 def is_fault(error: BaseException) -> bool:
