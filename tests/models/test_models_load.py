@@ -55,6 +55,23 @@ def test_a_tokenizer_may_come_from_a_quantized_folder(tmp_path: Path) -> None:
     assert location_problems(ModelConfig(tokenizer=path)) == []
 
 
+def test_a_tokenizer_may_lie_beside_weights_that_nobody_fetched(tmp_path: Path) -> None:
+    tiny.tokenizer().save_pretrained(tmp_path)
+    folder_with({"model_type": "llama"}, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert location_problems(ModelConfig(tokenizer=str(tmp_path))) == []
+    (problem,) = location_problems(ModelConfig(path=str(tmp_path)))
+    assert "pointer of git-LFS" in problem
+
+
+def test_files_that_are_not_loaded_may_be_anything(tmp_path: Path) -> None:
+    tiny.model().save_pretrained(tmp_path)
+    (tmp_path / "model.fp16.safetensors").write_bytes(b"")
+    (tmp_path / "modules.json").write_text("[1]")
+    (tmp_path / "README.md").write_bytes(b"\xff")
+    assert location_problems(ModelConfig(path=str(tmp_path))) == []
+
+
 def test_a_gguf_file_is_dequantized_on_loading_and_so_not_refused(tmp_path: Path) -> None:
     path = folder_with({"model_type": "llama", "quantization_config": QUANTIZED}, tmp_path)
     assert location_problems(ModelConfig(path=path, gguf_file="model.gguf")) == []

@@ -33,15 +33,18 @@ OBJECTS = {
 """Files that hold an object of JSON, whatever the architecture."""
 
 
-def files_problems(field: str, path: str) -> list[str]:
-    """Return what is wrong with the files in a folder that the option `field` named."""
+def files_problems(field: str, path: str, weights: bool = True) -> list[str]:
+    """Return what is wrong with the files in a folder that the option `field` named.
+
+    `weights`: whether those are loaded, too.
+    """
     folder = Path(path).expanduser()
-    weights = weights_of(folder)
+    loaded = weights_of(folder) if weights else []
     try:
-        files = [one for one in sorted(folder.iterdir()) if one in weights or not one.is_dir()]
+        files = [one for one in sorted(folder.iterdir()) if one in loaded or not one.is_dir()]
     except OSError as error:
         return [f"{field}: {path!r} cannot be read ({error.strerror})"]
-    problems = {one.name: _problem(one, one in weights) for one in files if one.name[0] != "."}
+    problems = {one.name: _problem(one, one in loaded) for one in files if one.name[0] != "."}
     return [f"{field}: {path!r}: its {name} {said}" for name, said in problems.items() if said]
 
 

@@ -20,10 +20,11 @@ def is_folder_name(path: str) -> bool:
     return name_problem(path) is None and Path(path).exists()
 
 
-def check_path(field: str, path: str, base: str | None = None) -> list[str]:
+def check_path(field: str, path: str, base: str | None = None, weights: bool = True) -> list[str]:
     """Return the problem with a path that cannot be a model, before any library is asked.
 
-    `base` is the option model.base, for an adapter.
+    `base` is the option model.base, for an adapter. A folder of which the tokenizer alone is
+    wanted may be without its `weights`.
     """
     if problem := name_problem(path):
         return [f"{field}: {shown(path)} {problem}; give a folder with a saved model, or a hub id"]
@@ -34,7 +35,7 @@ def check_path(field: str, path: str, base: str | None = None) -> list[str]:
         return [f"{field}: {path!r} does not exist; give a folder with a saved model, or a hub id"]
     if not folder.is_dir():
         return [f"{field}: {path!r} is a file; give the folder that save_pretrained wrote"]
-    if broken := files_problems(field, path):
+    if broken := files_problems(field, path, weights):
         return broken
     if any(folder.glob("*.gguf")):
         return []
@@ -87,6 +88,6 @@ def location_problems(config: ModelConfig) -> list[str]:
     if config.path is not None:
         problems = check_weights("model.path", config.path, config.gguf_file, config.base)
     if config.tokenizer is not None:
-        for problem in check_path("model.tokenizer", config.tokenizer):
+        for problem in check_path("model.tokenizer", config.tokenizer, weights=False):
             problems.append(problem.replace("config.json", "tokenizer"))
     return problems

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.errors import ConfigurationError, UnlearnError, lacks_memory, said_by, translating
 from unlearn.models.folder_files import elements_of
 
@@ -69,7 +69,7 @@ def require_room(found: Any, folder: Path, field: str, path: str) -> None:
 
 @torch.no_grad()
 def require_computes(model: LanguageModel, device: torch.device) -> None:
-    """Raise ConfigurationError where a model cannot read two tokens, or answers with no number.
+    """Raise ConfigurationError where a model cannot read eight tokens, or answers with no number.
 
     Heads that do not divide, a rotation of an unknown kind and the like show at the first pass.
     """
@@ -77,13 +77,15 @@ def require_computes(model: LanguageModel, device: torch.device) -> None:
 
     def told(error: BaseException) -> UnlearnError:
         if lacks_memory(error):
-            return UnlearnError(f"model.path: {path!r} does not fit into memory: {said_by(error)}")
+            return UnlearnError(f"the model {path!r} does not fit into memory: {said_by(error)}")
         return ConfigurationError(
-            f"model.path: {path!r} was loaded, and cannot compute ({said_by(error)}); the numbers "
+            f"the model {path!r} was loaded, and cannot compute ({said_by(error)}); the numbers "
             "in its config.json do not belong together, or this device lacks what it needs"
         )
 
     with translating(told):
-        logits = model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=device)).logits
+        ids = torch.arange(8, device=device)[None] * 7 % model.get_input_embeddings().num_embeddings
+        asked = {"attention_mask": torch.ones_like(ids), "use_cache": False, **plain_output(model)}
+        logits = model(input_ids=ids, **asked).logits
         if not bool(logits.isfinite().all()):
             raise ValueError("its logits are not finite")
