@@ -142,6 +142,8 @@ def _tensors(file: Path) -> Iterator[dict[str, Any]]:
 
     Raises ValueError where it is no such file, or shorter than its header says.
     """
+    if problem := file_problem(file, 2**62):
+        raise ValueError(problem)
     size = file.stat().st_size
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
