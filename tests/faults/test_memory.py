@@ -16,8 +16,9 @@ from support.row_alone import MOST, generated_by_transformers, score_alone
 from support.taught import half_taught, prompts, scored_answers
 from support.tiny import every_architecture
 
-from unlearn.compute.memory import OutOfMemory, in_short, is_out_of_memory
+from unlearn.compute.memory import OutOfMemory, in_short
 from unlearn.data.tokens import Example
+from unlearn.errors import lacks_memory
 from unlearn.evaluation.scoring import score
 from unlearn.forward import generation
 from unlearn.forward.generation import generate
@@ -228,7 +229,7 @@ def test_other_errors_of_a_pass_are_not_taken_for_it() -> None:
 def test_what_this_machine_says_without_memory_is_known(ask: Callable[[], object]) -> None:
     with pytest.raises((RuntimeError, MemoryError)) as told:
         ask()
-    assert is_out_of_memory(told.value)
+    assert lacks_memory(told.value)
     assert "\n" not in in_short(told.value)
     assert len(in_short(told.value)) < 120
 

@@ -20,7 +20,14 @@ from omegaconf.errors import (
 from unlearn.composition.given import odd_choice
 from unlearn.composition.launchers import EXTRAS
 from unlearn.composition.quoting import quoted_form
-from unlearn.errors import ConfigurationError, UnlearnError, first_line, shortened, to_install
+from unlearn.errors import (
+    ConfigurationError,
+    UnlearnError,
+    first_line,
+    lacks_memory,
+    shortened,
+    to_install,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +56,10 @@ def logged(error: Exception) -> UnlearnError:
     if isinstance(error, UnlearnError):
         log.error("%s", error)
         return error
-    from unlearn.compute.memory import in_short, is_out_of_memory  # not for `--help`
+    from unlearn.compute.memory import in_short  # not for `--help`
 
-    known = isinstance(error, OSError) or is_out_of_memory(error)
-    if is_out_of_memory(error):
+    known = isinstance(error, OSError) or lacks_memory(error)
+    if lacks_memory(error):
         log.error("out of memory (%s); %s", in_short(error), LESS)
     elif isinstance(error, OSError):  # a full disk, a folder that went away
         way_out = ROOM.get(error.errno or 0)

@@ -1,8 +1,4 @@
-"""When the memory is not enough: batches become smaller where that is a matter of speed alone.
-
-torch has no one exception for it: a GPU raises `torch.OutOfMemoryError`, the CPU and libraries of
-the GPU a RuntimeError, numpy and Python a MemoryError.
-"""
+"""When the memory is not enough: batches become smaller where that is a matter of speed alone."""
 
 from __future__ import annotations
 
@@ -13,20 +9,10 @@ from contextlib import contextmanager
 
 import torch
 
-from unlearn.errors import UnlearnError, first_line
+from unlearn.errors import UnlearnError, first_line, lacks_memory
 
 log = logging.getLogger(__name__)
 
-SAID = (
-    "can't allocate memory",  # the CPU allocator of torch
-    "not enough memory: you tried to allocate",  # the same on Windows
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "MPS backend out of memory",
-    "Cannot allocate memory",
-)
-"""What a RuntimeError or an OSError of such a kind says."""
 ROW = (
     "lower model.max_length or evaluation.max_new_tokens, leave the longest rows out, or compute "
     "in half the memory: model.autocast=bfloat16, model.dtype=bfloat16"
@@ -36,13 +22,6 @@ ROW = (
 
 class OutOfMemory(UnlearnError):
     """Memory that is not enough; the message names the options that need less of it."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that there is no memory left, on whatever device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, (RuntimeError, OSError)) and any(said in str(error) for said in SAID)
 
 
 def in_short(error: BaseException) -> str:
@@ -75,7 +54,7 @@ def explaining_memory(what: str, way_out: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not lacks_memory(error):
             raise
         raise OutOfMemory(f"{what}: out of memory ({in_short(error)}); {way_out}") from error
 
@@ -117,7 +96,7 @@ class Budget:
             try:
                 return attempt()
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not lacks_memory(error):
                     raise
                 said = in_short(error)
                 if self._rows <= 1:

@@ -8,8 +8,11 @@ from unlearn.data.blank import is_blank
 from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
 from unlearn.data.records import Record, Table
 from unlearn.data.splits import Row, Turn
-from unlearn.data.telling import shown
+from unlearn.data.telling import few, shown
 from unlearn.errors import DataError
+
+KINDS = 20
+"""Kinds of faults that are told at once; a fault that names a value is a kind of its own."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,15 @@ def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
         except ValueError as fault:
             faults.setdefault(str(fault), []).append(index)
     if faults:
-        raise DataError([_told(table, fault, indices) for fault, indices in faults.items()])
+        told = [_told(table, fault, indices) for fault, indices in faults.items()]
+        more = [f"… and {len(told) - KINDS} more kinds of faults."] if len(told) > KINDS else []
+        raise DataError(told[:KINDS] + more)
     return rows
 
 
 def missing_columns(table: Table, missing: list[str], advice: str) -> str:
     """Say which columns a table lacks, and which it has."""
-    there = ", ".join(map(repr, table.columns)) or "none"
+    there = few([shown(name) for name in table.columns], most=20) or "none"
     lacking = " and no column ".join(map(repr, missing))
     return f"{table.source} has no column {lacking}; its columns are {there}. {advice}"
 

@@ -34,7 +34,7 @@ def is_turns(cell: object) -> bool:
 def unpacked(cell: object) -> object:
     """Return the list that a cell of CSV holds as JSON, and any other cell as it is."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
-        with suppress(json.JSONDecodeError):
+        with suppress(ValueError, RecursionError):
             return json.loads(cell)
     return cell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
-from unlearn.data.telling import counted, together
+from unlearn.data.telling import counted, shown, together
 from unlearn.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -135,11 +136,13 @@ class Files:
             ]
         if self.encoding is not None:
             try:
-                "".encode(self.encoding)  # refuses base64 too, which is no encoding of a text
-            except (LookupError, UnicodeError):
+                known = codecs.lookup(self.encoding)._is_text_encoding  # rot13 and zip are none
+            except (LookupError, ValueError):
+                known = False
+            if not known:
                 problems.append(
-                    f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
-                    "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
+                    f"data.encoding={shown(self.encoding)}: no such encoding of text; give one of "
+                    "Python's, such as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
                 )
         return problems
 

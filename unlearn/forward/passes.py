@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from unlearn.compute.device import Compute
-from unlearn.compute.memory import Budget, is_out_of_memory
+from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
-from unlearn.errors import first_line
+from unlearn.errors import first_line, lacks_memory
 from unlearn.forward.answers import answer_logits, tree_logits
 from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.trees import Tree, collate_trees, tree_of
@@ -197,13 +197,13 @@ def reason_for_rows(
     try:
         shared = Pass(numbers, [tree]).run(model, examples, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
-        if is_out_of_memory(error):
+        if lacks_memory(error):
             return NO_ROOM
         return f"its forward pass raises {type(error).__name__}: {first_line(error)}"
     try:
         rows = Pass(numbers, []).run(model, examples, exact, start)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not lacks_memory(error):
             raise
         return NO_ROOM
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()

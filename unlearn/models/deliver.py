@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearn.compute.memory import explaining_memory, is_out_of_memory
+from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import NumericalError, UnlearnError
+from unlearn.errors import NumericalError, UnlearnError, lacks_memory
 from unlearn.models.adapter import base_of
 from unlearn.models.load import (
     SMALLER,
@@ -146,7 +146,7 @@ def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None
         ]
         total, said = len(found), ""
     except (OSError, ValueError, RuntimeError) as error:
-        if is_out_of_memory(error):
+        if lacks_memory(error):
             raise
         unlike, total, said = ["all"], 0, f" ({error})"
     if unlike:

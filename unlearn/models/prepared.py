@@ -65,9 +65,9 @@ def learnt_rows(folder: Path) -> set[str] | None:
     """Return the marks of the rows that a prepared model has learnt; None where nobody knows."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return set(map(str, record["rows"]))
+    except (OSError, ValueError, LookupError, TypeError):  # none, or not one of ours
         return None
-    return set(record["rows"]) if "rows" in record else None
 
 
 def refuse_reference(path: str, splits: Splits) -> None:
