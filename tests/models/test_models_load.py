@@ -52,14 +52,14 @@ def test_other_folders_are_not(quantization: dict[str, Any], tmp_path: Path) -> 
 
 def test_a_tokenizer_may_come_from_a_quantized_folder(tmp_path: Path) -> None:
     path = folder_with({"model_type": "llama", "quantization_config": QUANTIZED}, tmp_path)
-    assert location_problems(ModelConfig(tokenizer=path)) == []
+    assert location_problems(ModelConfig(path="a/hub-id", tokenizer=path)) == []
 
 
 def test_a_tokenizer_may_lie_beside_weights_that_nobody_fetched(tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(tmp_path)
     folder_with({"model_type": "llama"}, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    assert location_problems(ModelConfig(tokenizer=str(tmp_path))) == []
+    assert location_problems(ModelConfig(path="a/hub-id", tokenizer=str(tmp_path))) == []
     (problem,) = location_problems(ModelConfig(path=str(tmp_path)))
     assert "pointer of git-LFS" in problem
 

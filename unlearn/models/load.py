@@ -18,7 +18,7 @@ from unlearn.models.sizes import number_problems, require_computes, require_room
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
 
-SMALLER = "take model.dtype=bfloat16, a smaller model, or a device with more memory"
+SMALLER = "take model.dtype=bfloat16, a smaller model, or more memory"
 """What helps where the weights alone do not fit."""
 DAMAGED = "; its files are damaged, or do not belong together: get them anew"
 
@@ -180,8 +180,8 @@ def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
             )
         if lacks_memory(error):
             return ConfigurationError(
-                f"{field}: {source!r} does not fit into memory ({said_by(error)}); give a smaller "
-                "model, or more memory (ulimit -v, the limit of the job)"
+                f"{field}: {source!r} does not fit into memory ({said_by(error)}); {SMALLER} "
+                "(ulimit -v, the limit of the job)"
             )
         return ConfigurationError(
             f"{field}: {source!r} cannot be loaded: {said_by(error)}{way_out(path, error)}"
