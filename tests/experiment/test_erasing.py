@@ -19,7 +19,7 @@ from support.command import SMALL, Command, Done, clean_hydra, files_in, row, wr
 from unlearn.commands import compare, evaluate
 from unlearn.commands.clean import clean
 from unlearn.experiment.erasing import without_quotations
-from unlearn.record.resuming import claimed
+from unlearn.record.claim import claimed
 
 pytestmark = pytest.mark.slow
 

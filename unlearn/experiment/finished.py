@@ -15,6 +15,7 @@ from unlearn.experiment.settings import Settings
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
 from unlearn.record.layout import HYDRA, SUMMARY, read_overrides, read_sound
+from unlearn.record.resuming import other_options
 from unlearn.record.shapes import FINISHED, require
 from unlearn.storage.weights import hash_weights
 
@@ -52,6 +53,8 @@ def read_finished(folder: Path) -> Finished:
         raise ConfigurationError(f"{folder}: its record cannot be read: {told}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
+    if told := other_options(run):
+        raise ConfigurationError(f"{folder}: {told}; nobody knows which of the two the model is of")
     return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))
 
 

@@ -60,6 +60,15 @@ class Checkpoints:
         if older is not None and older != new:
             shutil.rmtree(older)
 
+    def save_at_stop(self, done: int, state: Mapping[str, Any]) -> None:
+        """Write `state` whatever the configuration asks for, as the run was told to stop here.
+
+        Not where that is what it began with, nor weights that no run could go on from.
+        """
+        finite = all(torch.isfinite(weight).all() for weight in self.model.parameters())
+        if finite and self.newest != self._place(done):
+            self.save(done, state)
+
     def where(self) -> str:
         """Say where the last good state lies."""
         if self.newest is None:

@@ -39,11 +39,16 @@ class Record(AbstractContextManager["Record"]):
         self._file.flush()
         self.sink.log(step, {name: value for name, value in line.items() if name != "step"})
 
-    def truncate_after(self, step: int) -> None:
-        """Drop the lines beyond ``step``, and those of the end: a resumed run writes them again."""
+    def truncate_after(self, step: int, followed: bool = True) -> None:
+        """Drop the lines beyond ``step``, and those of the end: a resumed run writes them again.
+
+        Where what follows a step is still to come, so are its lines.
+        """
         self._file.close()
 
         def earlier(line: dict[str, Any]) -> bool:
+            if not followed and line["step"] == step and "train/lr" not in line:
+                return False
             attacked = any(name.startswith("attack/") for name in line)
             return line["step"] <= step and line.get("stage") != "after" and not attacked
 

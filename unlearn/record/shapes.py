@@ -245,7 +245,7 @@ SUMMARY = fields(
                 {
                     "versions": maybe(mapping),
                     "evaluation": maybe(mapping),
-                    **dict.fromkeys(("config_sha256", *HASHES), maybe(text)),
+                    **dict.fromkeys(("config_sha256", "options_sha256", *HASHES), maybe(text)),
                 }
             )
         ),

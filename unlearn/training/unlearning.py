@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.undisturbed import random_state, restore_random
+from unlearn.console.stopping import Stopped, held, obeyed
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import ConfigurationError, NumericalError
 from unlearn.models.load import load_weights
@@ -73,6 +74,10 @@ class Unlearning:
         self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
+        self.followed = True
+        """Whether all is done that follows the last step: a stopped run may have left it."""
+        self.rounded: float | None = None
+        """Share of the weights that were rounded, where a state was kept after that."""
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, where the folder has one.
@@ -98,6 +103,9 @@ class Unlearning:
         if self.best is not None:
             self.best.load_state_dict(state["best"])
         self.ended = state["ended"]
+        self.followed, self.rounded = state.get("followed", True), state.get("rounded")
+        if not self.followed:
+            self.record.truncate_after(self.trainer.done, followed=False)
         restore_random(state["random"])
         log.info("goes on from %s, after %d of %d steps", checkpoint, self.trainer.done, self.steps)
 
@@ -114,9 +122,8 @@ class Unlearning:
             log.info("unlearning: %s", length)
             self.train(evaluate, accepted)
             if self.checkpoints.wanted:
-                state = self.state()
-                state["trainer"].pop("optimizer")  # two thirds of a checkpoint; no step will come
-                self.checkpoints.save(self.trainer.done, state)
+                with held():
+                    self.checkpoints.save(self.trainer.done, self.end_state())
         outcome: dict[str, Any] = {"reason": self.ended, "steps": self.trainer.done}
         if self.best is not None:
             outcome["best"] = {
@@ -137,7 +144,7 @@ class Unlearning:
             if self.stop is not None:
                 self.stop.saw(values["train/retain_loss"])
 
-        def after_step(step: int) -> bool:
+        def follow(step: int) -> bool:
             found = None if self.stop is None else self.stop.check(step)
             if found is not None:
                 self.record.log(step, found)
@@ -152,8 +159,19 @@ class Unlearning:
                 log.info("enough after %d of %d steps: %s", step, self.steps, self.ended)
             return self.ended is not None
 
+        def stoppable(step: int) -> bool:
+            state = {**self.state(), "followed": False}  # as it is before what follows
+            try:
+                with obeyed():
+                    return follow(step)
+            except Stopped:
+                self.checkpoints.save_at_stop(step, state)
+                raise
+
         try:
-            self.trainer.run(on_step, after_step)
+            with held():
+                if self.followed or not stoppable(self.trainer.done):
+                    self.trainer.run(on_step, stoppable)
         except NumericalError as error:
             raise NumericalError(f"{error}. {self.checkpoints.where()}.") from error
         self.ended = self.ended or "every step is taken"
@@ -191,6 +209,22 @@ class Unlearning:
             "ended": self.ended,
             "random": random_state(),
         }
+
+    def end_state(self) -> dict[str, Any]:
+        """Return what a run needs that has no step to take: without the optimizer, which is two
+        thirds of a checkpoint."""
+        state = self.state()
+        state["trainer"].pop("optimizer")
+        return state
+
+    def keep_end(self, rounded: float | None) -> None:
+        """Keep the end of a training that is over, where the run is stopped after it.
+
+        `rounded` is the share of the weights that were rounded since.
+        """
+        if self.ended is not None:
+            state = {**self.end_state(), "rounded": rounded}
+            self.checkpoints.save_at_stop(self.trainer.done, state)
 
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""

@@ -150,6 +150,8 @@ def _read(path: Path) -> Run:
     """
     record = read_sound(path).summary
     run = Run(path, record, _why_not_completed(path, record))
+    if told := other_options(run):
+        raise ValueError(told)
     assert run.compared is not None and run.overrides is not None
     if run.error is not None:
         return run
