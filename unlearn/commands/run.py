@@ -80,9 +80,7 @@ def say_stopped(error: KeyboardInterrupt, folder: Path) -> str:
     """Log and return how a run was stopped, and how it goes on."""
     name, sweep = str(error) or "SIGINT", HydraConfig.get().sweep.dir
     option = f"hydra.run.dir={folder}" if sweep_name() is None else f"hydra.sweep.dir={sweep}"
-    told = (
-        f"stopped by {name}; the same command with {shlex.quote(option)} goes on from what was kept"
-    )
+    told = f"stopped by {name}; to go on, give the same command with {shlex.quote(option)}"
     log.error("%s", told)
     error.add_note(told)
     return told

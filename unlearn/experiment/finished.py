@@ -53,8 +53,8 @@ def read_finished(folder: Path) -> Finished:
         raise ConfigurationError(f"{folder}: its record cannot be read: {told}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
-    if told := other_options(run):
-        raise ConfigurationError(f"{folder}: {told}; nobody knows which of the two the model is of")
+    if other := other_options(run):
+        raise ConfigurationError(f"{folder}: {other}; which of them made its model is not known")
     return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))
 
 

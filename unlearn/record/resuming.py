@@ -42,9 +42,7 @@ FREE = (
     "accept.strict",
 )
 """Options that change no number, and may differ when a run goes on."""
-_BEGUN = fields(
-    {"format": whole, "config": mapping, "data_sha256": text}, needed=("format", "config")
-)
+_BEGUN = fields({"format": whole, "config": mapping, "data_sha256": text}, needed=("config",))
 """Of ``run.json``."""
 
 

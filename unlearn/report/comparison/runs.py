@@ -29,6 +29,7 @@ from unlearn.record.layout import (
     read_run,
     read_sound,
 )
+from unlearn.record.resuming import other_options
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""

@@ -11,7 +11,7 @@ from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.html import write_page
 from unlearn.report.comparison.picture import draw_front
 
-LEFT = re.compile(r"\.(?:comparison\.(?:csv|html)|pareto\.png)\.\d+\.tmp")
+LEFT = re.compile(r"\.(?:comparison\.(?:csv|html)\.\d+\.tmp|pareto\.\d+\.png)")
 """What the files of a comparison are called as long as they are half-written."""
 
 
@@ -25,7 +25,7 @@ def write_comparison(
     """
     out.mkdir(parents=True, exist_ok=True)
     with claimed(out / "comparison.html", wait=True):
-        for left in out.glob(".*.tmp"):
+        for left in out.glob(".*"):
             if LEFT.fullmatch(left.name):  # by a process that was killed
                 left.unlink(missing_ok=True)
         table = csv or out / "comparison.csv"
