@@ -73,21 +73,15 @@ class Forked:
         """Its exit status; None while it runs."""
         return self._process.exitcode
 
-    def send(self, number: int) -> None:
-        """Send it a signal, and not what it has started."""
+    @property
+    def pid(self) -> int:
+        """Its process, and the group of all that it starts."""
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
-
-    def wait(self) -> int:
-        """Wait for its end, and return its status."""
-        self._process.join()
-        assert self.status is not None
-        return self.status
+        return self._process.pid
 
     def kill(self) -> None:
         """Kill it with everything that it has started."""
-        assert self._process.pid is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        os.killpg(self.pid, signal.SIGKILL)
         self._process.join()
 
     def finish(self, folder: Path) -> Done:

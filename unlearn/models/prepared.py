@@ -108,7 +108,8 @@ def prepared_once(
             rows = row_marks(made_of["rows"])
             record = {"sha256": sha256, **asdict(learned), "rows": rows}
             write_json_atomic(unfinished / RECORD, record)
-        state.unlink(missing_ok=True)
+        for left in (state, state.with_name(f"{state.name}.unfinished")):
+            left.unlink(missing_ok=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
     entry = entry_of("prepared", json.dumps(made_of, sort_keys=True))
