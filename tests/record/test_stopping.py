@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,8 +17,8 @@ from support.command import QUICK, Command, Done, files_in
 from support.forked import Forked
 from support.killing import results
 
-from unlearn.console import stopping
-from unlearn.console.stopping import Stopped, held, obeyed, stoppable, working
+from unlearn.console import signals
+from unlearn.console.signals import Stopped, held, obeyed, stoppable, working
 from unlearn.errors import ConfigurationError, Interrupted
 from unlearn.record.checkpoints import newest_of
 from unlearn.record.claim import claim, claimed, release_all
@@ -43,10 +44,10 @@ def test_a_signal_is_obeyed_at_once_but_for_what_is_held() -> None:
             done.append("what was begun")
         done.append("what comes next")
     assert done == ["what was begun"]
-    assert (str(stopped.value), stopping.exit_status(stopped.value)) == ("SIGTERM", 143)
+    assert (str(stopped.value), signals.exit_status(stopped.value)) == ("SIGTERM", 143)
     with pytest.raises(Stopped) as stopped, stoppable():
         send_to_self(signal.SIGUSR1)
-    assert stopping.exit_status(stopped.value) == 138
+    assert signals.exit_status(stopped.value) == 138
 
 
 def test_within_what_is_held_a_place_may_obey() -> None:
@@ -104,7 +105,7 @@ def submitit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     before = [signal.getsignal(number) for number in numbers]
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGUSR2, handing_in)
-    monkeypatch.setattr(stopping, "_asked", type(stopping._asked)())
+    monkeypatch.setattr(signals, "_asked", type(signals._asked)())
     yield handed
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
@@ -116,7 +117,7 @@ def test_submitit_is_called_after_the_run_has_kept_its_state(submitit: list[int]
         with held():
             send_to_self(signal.SIGUSR2)
             assert submitit == []
-    stopping.handed_on(stopped.value)
+    signals.handed_on(stopped.value)
     assert submitit == [signal.SIGUSR2]
     send_to_self(signal.SIGUSR2)  # between two jobs it is theirs alone
     assert submitit == [signal.SIGUSR2] * 2
@@ -150,15 +151,29 @@ def stop_at(place: str, step: int, patch: pytest.MonkeyPatch) -> None:
 PLACES = {"step": 5, "step_6": 6, "after": 9}
 
 
+BEST = "evaluation.best=retain/rougeL_recall"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """A run that nobody stops."""
+    return cache(Command(tmp_path_factory.mktemp("whole")).__call__)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("evaluation.best=retain/rougeL_recall",)])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "more"), [("step", ()), ("step_6", (BEST,)), ("after", ()), ("after", (BEST,))]
+)
 def test_a_stopped_run_has_lost_no_step(
-    place: str, more: tuple[str, ...], unlearn: Command, monkeypatch: pytest.MonkeyPatch
+    place: str,
+    more: tuple[str, ...],
+    unlearn: Command,
+    whole: Callable[..., Done],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where no checkpoints were asked for, and where the saved weights are rounded."""
     words = (*LONGER, *more, "model.save_dtype=bfloat16")
-    whole, folder = unlearn(*words), unlearn.folder / "cut"
+    uncut, folder = whole(*words), unlearn.folder / "cut"
     with monkeypatch.context() as patch:
         stop_at(place, PLACES[place], patch)
         cut = unlearn(*words, run=folder)
@@ -172,7 +187,7 @@ def test_a_stopped_run_has_lost_no_step(
             patch.setattr("unlearn.training.trainer.Trainer.step", None)  # none is left to take
         again = unlearn(*words, run=folder)
     assert again.status == 0, again.said
-    assert results(again) == results(whole)
+    assert results(again) == results(uncut)
     assert not (folder / BEGUN).parent.exists()
 
 

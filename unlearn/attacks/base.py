@@ -15,7 +15,7 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import generators_kept
-from unlearn.console.stopping import held, obeyed
+from unlearn.console.signals import held, obeyed
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.asking import Ask
 from unlearn.evaluation.results import Evaluation

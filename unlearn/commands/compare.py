@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from unlearn.console.stopping import exit_status, stoppable
+from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError
 

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from unlearn.console.stopping import exit_status, stoppable
+from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import Formatter, say
 from unlearn.errors import ConfigurationError, Rejected
 from unlearn.record.claim import release_all

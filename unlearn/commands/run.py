@@ -25,7 +25,7 @@ from unlearn.composition.explain import explained, logged, release
 from unlearn.composition.job import sweep_name
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
-from unlearn.console.stopping import (
+from unlearn.console.signals import (
     Stopped,
     asked,
     exit_status,

@@ -24,7 +24,7 @@ from unlearn.compute.device import compute_of
 from unlearn.compute.model import LanguageModel
 from unlearn.console.libraries import silence_libraries
 from unlearn.console.once import say_once
-from unlearn.console.stopping import Stopped, held
+from unlearn.console.signals import Stopped, held
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
 from unlearn.errors import Rejected

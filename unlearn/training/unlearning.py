@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.undisturbed import random_state, restore_random
-from unlearn.console.stopping import Stopped, held, obeyed
+from unlearn.console.signals import Stopped, held, obeyed
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import ConfigurationError, NumericalError
 from unlearn.models.load import load_weights

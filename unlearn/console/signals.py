@@ -67,8 +67,12 @@ def asked() -> int | None:
 
 
 def obey() -> None:
-    """Raise Stopped where this process was told to end and has not begun to."""
-    if _asked.number is not None and not _asked.told:
+    """Raise Stopped where this process was told to end.
+
+    Where work goes on although it was raised before, Python passed over it: what a handler raises
+    within a `__del__` is printed and forgotten.
+    """
+    if _asked.number is not None:
         _asked.told = True
         raise Stopped(_asked.number)
 
@@ -81,7 +85,7 @@ def held() -> Iterator[None]:
         yield
     finally:
         _asked.held -= 1
-    if not _asked.held:
+    if not _asked.held and not _asked.told:  # cleaning up after it ends what it holds, too
         obey()
 
 
