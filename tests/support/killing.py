@@ -26,13 +26,19 @@ Process = Forked | Popen[str]
 
 
 class Kind(Enum):
-    """How a process is cut, and the statuses that it may end with: ours, and the system's before it
-    listens."""
+    """How a process is cut."""
 
-    kill = (-9,)
-    term = (143, -15)
-    interrupt = (130, -2)
-    twice = (130, -2)
+    kill = "SIGKILL"
+    term = "SIGTERM"
+    interrupt = "SIGINT"
+    twice = "SIGINT twice"
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """What it may end with: our status, or the system's where it does not listen yet."""
+        if self is Kind.kill:
+            return (-signal.SIGKILL,)
+        return (143, -signal.SIGTERM) if self is Kind.term else (130, -signal.SIGINT)
 
 
 KINDS = tuple(Kind)
@@ -93,7 +99,7 @@ def cut(process: Process, kind: Kind, group: bool = False) -> bool:
         if kind is Kind.twice:
             send(process, number, group)
         wait(process)
-    assert status(process) in (0, *kind.value), f"{kind}: {status(process)}"
+    assert status(process) in (0, *kind.statuses), f"{kind}: {status(process)}"
     return status(process) != 0
 
 
