@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
-from support.killing import Kind, cut_after, require_whole, results
+from support.killing import Kind, cut_after, require_kept, require_whole, results
 from support.noting import NOTING, notes
 from torch import Tensor
 
@@ -356,6 +356,8 @@ def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
         process = begin()
         assert cut_after(draw.randint(8, 50), process, (cut, tmp_path / "cache"), kind)
         require_whole(cut)
+        for summary in cut.glob("*/summary.json"):
+            require_kept(summary.parent)
     done = finish(begin(), cut)
     assert done.status == 0, done.said
     assert "UserWarning" not in done.said

@@ -99,6 +99,8 @@ def cut(process: Process, kind: Kind, group: bool = False) -> bool:
         if kind is Kind.twice:
             send(process, number, group)
         wait(process)
+    if isinstance(process, Popen):
+        process.communicate()  # closes its pipes
     assert status(process) in (0, *kind.statuses), f"{kind}: {status(process)}"
     return status(process) != 0
 
