@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from support.killing import (
     require_whole,
     results,
     status,
+    tally,
 )
 
 RUN = (
@@ -40,20 +40,13 @@ RUN = (
 SEEDS = (0, 1)
 COMPARE, EVALUATE = "unlearn.commands.compare", "unlearn.commands.evaluate"
 
-tally: Counter[str] = Counter()
-"""Cuts that were made, by what was cut and how."""
-
 
 @pytest.fixture(scope="module", autouse=True)
-def told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Say at the end how many cuts were made; what any of them broke has failed its test."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what processes inherit
+def listening() -> Iterator[None]:
+    """Let processes inherit that Ctrl-C is listened to: behind `&` a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        made = ", ".join(f"{name} {count}" for name, count in sorted(tally.items()))
-        reporter.write_line(f"\ncuts: {tally.total()} ({made})")
 
 
 @pytest.fixture

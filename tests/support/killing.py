@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -42,6 +43,8 @@ class Kind(Enum):
 
 
 KINDS = tuple(Kind)
+tally: Counter[str] = Counter()
+"""Cuts that were made, by what was cut and how; said at the end of the tests."""
 
 
 def results(done: Done) -> dict[str, Any]:
