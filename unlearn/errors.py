@@ -74,6 +74,20 @@ class NumericalError(UnlearnError):
     """A loss, norm or weight that is not finite."""
 
 
+class Interrupted(UnlearnError):
+    """A job of a sweep that a signal ended, as one that joblib's worker can hand back.
+
+    `exit_status` is that of the signal; of a KeyboardInterrupt the other workers would be killed.
+    """
+
+    def __init__(self, message: str, exit_status: int = 143) -> None:
+        super().__init__(message, exit_status)
+        self.exit_status = exit_status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Rejected(UnlearnError):
     """A completed run whose verdict is no, under ``accept.strict=true``."""
 

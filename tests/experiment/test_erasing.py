@@ -19,7 +19,9 @@ from support.command import SMALL, Command, Done, clean_hydra, files_in, row, wr
 from unlearn.commands import compare, evaluate
 from unlearn.commands.clean import clean
 from unlearn.experiment.erasing import without_quotations
-from unlearn.record.resuming import claimed
+from unlearn.record.claim import claimed
+from unlearn.record.layout import read_run
+from unlearn.record.resuming import options_hash
 from unlearn.record.stamp import write_stamped
 from unlearn.report.comparison.runs import read_runs
 
@@ -85,6 +87,9 @@ def home(made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     config.write_text(config.read_text().replace(str(made.folder), str(copy.folder)))
     overrides = copy.run / ".hydra" / "overrides.yaml"
     overrides.write_text(overrides.read_text().replace(str(made.folder), str(copy.folder)))
+    record = json.loads(summary.read_text())
+    record["provenance"]["options_sha256"] = options_hash(read_run(copy.run).config)
+    summary.write_text(json.dumps(record))
     monkeypatch.setenv("UNLEARN_CACHE", str(copy.cache))
     return copy
 
@@ -311,7 +316,8 @@ def test_a_folder_without_a_run_is_refused_and_nothing_erased(home: Home) -> Non
 
 def test_a_run_in_progress_is_refused(home: Home) -> None:
     before = files_in(home.run)
-    with claimed(home.run, wait=False):
+    with claimed(home.run, wait=False), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearn.record.claim._claims", {})  # as another process holds it
         done = cleaned(home.run.parent)
     assert (done.status, done.out) == (2, "")
     assert f"a process is running in {home.run}" in done.err

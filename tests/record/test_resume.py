@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
@@ -14,15 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import QUICK, SMALL, Command, Done, events_in, files_in, finish, start
-from support.forked import Forked
+from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
+from support.killing import Kind, cut_after, require_kept, require_whole, results
 from support.noting import NOTING, notes
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.record.checkpoints import newest_of, read_state
 from unlearn.record.layout import BEGUN
-from unlearn.storage.files import entries_below
 from unlearn.storage.sealed import seal
 from unlearn.weightings import NGDiff
 
@@ -69,27 +65,6 @@ def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         monkeypatch.setattr(Cut, "calls", 0)
 
     return set_step
-
-
-def results(done: Done) -> dict[str, Any]:
-    """What must not depend on whether a run was cut: all but times."""
-    summary = done.summary
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in done.lines]
-    tables = {
-        name: content
-        for name, content in files_in(done.folder / "evaluations").items()
-        if not name.endswith(".parquet")
-    }
-    return {
-        "weights": done.weights,
-        "metrics": summary["metrics"],
-        "verdict": summary["verdict"],
-        "training": summary["training"],
-        "steps": (summary["cost"]["steps"], summary["cost"]["tokens"]),
-        "lines": lines,
-        "tables": tables,
-        "names": sorted(path.name for path in done.folder.iterdir()),
-    }
 
 
 CHOICES = {
@@ -356,56 +331,10 @@ def test_the_random_generators_go_on() -> None:
     assert drawn[2] == again[2]
 
 
-# Killed, not asked.
-
-
-def killed_after(events: int, process: Forked | Popen[str], cwd: Path, folder: Path) -> bool:
-    """Kill a process with all of its workers once so much more has happened than when it began.
-
-    Returns whether it was killed; a command that came to its end was not.
-    """
-    until = events_in(folder, cwd / "cache") + events
-    while status(process) is None:
-        if events_in(folder, cwd / "cache") >= until:
-            kill(process)
-            return True
-        time.sleep(0.01)  # how finely the moment is chosen; what must hold does not depend on it
-    assert status(process) == 0
-    return False
-
-
-def status(process: Forked | Popen[str]) -> int | None:
-    return process.status if isinstance(process, Forked) else process.poll()
-
-
-def kill(process: Forked | Popen[str]) -> None:
-    if isinstance(process, Forked):
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+# Killed, not asked; a run is in tests/faults/test_kills.py.
 
 
 KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
-
-
-@pytest.mark.slow
-def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path, unlearn: Command) -> None:
-    cache, draw = str(tmp_path / "cache"), random.Random(0)
-
-    def begin() -> Forked:
-        words = (*KILLED, "hydra.run.dir=cut")
-        return Forked(*words, cwd=tmp_path, said=tmp_path / "said", UNLEARN_CACHE=cache)
-
-    for _ in range(10):
-        killed = killed_after(draw.randint(8, 24), begin(), tmp_path, tmp_path / "cut")
-        assert killed, "not enough left to kill"
-    last = begin().finish(tmp_path / "cut")
-    assert last.status == 0, last.said
-    left = entries_below(tmp_path / "cache")
-    assert not [path for path in left if "unfinished" in path.name]
-    whole = unlearn(*KILLED)  # in this process, and with another cache
-    assert results(last) == results(whole)
 
 
 @pytest.mark.slow
@@ -425,9 +354,12 @@ def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
         told = (*words, *parallel, NOTING)
         return start(*told, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache, **place)
 
-    times = int(os.environ.get("UNLEARN_TEST_KILLS", "2"))  # each takes three processes
-    for _ in range(times):
-        assert killed_after(draw.randint(8, 50), begin(), tmp_path, cut), "not enough left to kill"
+    for kind in (Kind.kill, Kind.term):  # each takes three processes
+        process = begin()
+        assert cut_after(draw.randint(8, 50), process, (cut, tmp_path / "cache"), kind)
+        require_whole(cut)
+        for summary in cut.glob("*/summary.json"):
+            require_kept(summary.parent)
     done = finish(begin(), cut)
     assert done.status == 0, done.said
     assert "UserWarning" not in done.said

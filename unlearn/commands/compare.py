@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError, shortened
 
@@ -19,7 +20,12 @@ def main() -> None:
     """Entry point of `unlearn-compare`; exit status 2 where there is nothing to compare."""
     options = _parser().parse_args()
     try:
-        _run(options)
+        with stoppable():
+            _run(options)
+    except KeyboardInterrupt as error:
+        told = "the same command writes what is missing"
+        say(f"unlearn-compare: stopped by {str(error) or 'SIGINT'}; {told}", sys.stderr)
+        sys.exit(exit_status(error))
     except ConfigurationError as error:
         say(f"unlearn-compare: {error}", sys.stderr)
         sys.exit(error.exit_status)

@@ -50,8 +50,9 @@ def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
     status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     summary = state.summary(status, {"accepted": None, "conditions": []})
     summary["error"] = f"{type(error).__name__}: {error}"
-    sink.finish({"status": status, "error": summary["error"]}, failed=True)
     try:
         write_stamped(state.folder / "summary.json", summary)
     except OSError as second:
         log.error("summary.json could not be written either: %s", second)
+    # Last: a tracker may wait for its server longer than whoever stops the run does.
+    sink.finish({"status": status, "error": summary["error"]}, failed=True)

@@ -15,6 +15,7 @@ from unlearn.experiment.settings import Settings
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
 from unlearn.record.layout import HYDRA, SUMMARY, read_overrides, read_sound
+from unlearn.record.resuming import other_options
 from unlearn.record.shapes import FINISHED, require
 from unlearn.storage.sealed import damage_if_sealed
 from unlearn.storage.weights import hash_weights
@@ -53,6 +54,8 @@ def read_finished(folder: Path) -> Finished:
         raise ConfigurationError(f"{folder}: its record cannot be read: {told}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
+    if other := other_options(run):
+        raise ConfigurationError(f"{folder}: {other}; which of them made its model is not known")
     return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))
 
 

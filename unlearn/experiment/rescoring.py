@@ -7,6 +7,7 @@ used, and the result lies beside the run's evaluations, whole or not at all.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -32,6 +33,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.options.parts import plain_container
+from unlearn.record.claim import claim
 from unlearn.record.provenance import provenance
 from unlearn.record.stamp import write_stamped
 from unlearn.storage.files import whole_folder
@@ -163,12 +165,24 @@ def new_folder(run: Finished, name: str | None) -> Path:
             f"{run.folder}: its evaluations/ is a link to {folder.parent.resolve()}, and nothing "
             "is written beyond the run's folder; make it a folder"
         )
-    while folder.exists():
+    while folder.exists() or not _free(folder):
         if name is not None:
             raise ConfigurationError(f"--name: {folder} is there already; give another name")
         number += 1
         folder = folder.with_name(f"{stem}_{number}")
+    for left in folder.parent.glob(".*.unfinished"):  # by a process that was killed
+        if _free(left.with_name(left.name[1:].removesuffix(".unfinished"))):
+            shutil.rmtree(left, ignore_errors=True)
     return folder
+
+
+def _free(folder: Path) -> bool:
+    """Take a folder, to the end of the command; returns whether no other process has it."""
+    try:
+        claim(folder)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) -> None:

@@ -110,7 +110,8 @@ def prepared_once(
             rows = row_marks(made_of["rows"])
             record = {"sha256": sha256, **asdict(learned), "rows": rows}
             write_json_atomic(unfinished / RECORD, record)
-        shutil.rmtree(state, ignore_errors=True)
+        for left in (state, state.with_name(f".{state.name}.unfinished")):
+            shutil.rmtree(left, ignore_errors=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
     entry = entry_of("prepared", json.dumps(made_of, sort_keys=True))

@@ -69,6 +69,17 @@ class Checkpoints:
         if older is not None and older != new:
             shutil.rmtree(older)
 
+    def save_at_stop(
+        self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]
+    ) -> None:
+        """Write both whatever the configuration asks for, as the run was told to stop here.
+
+        Not where that is what it began with, nor weights that no run could go on from.
+        """
+        finite = all(torch.isfinite(weight).all() for weight in self.model.parameters())
+        if finite and self.newest != self._place(done):
+            self.save(done, state, progress)
+
     def where(self) -> str:
         """Say where the last good state lies."""
         if self.newest is None:
@@ -111,7 +122,7 @@ def _damage(run: Path, checkpoint: Path) -> str | None:
         damage = damage_of(place)
         return f"the best state, {place.name}: {damage}" if damage else None
     # A better one took its place after this checkpoint; the steps that lead there come again.
-    if any(steps_of(other) > steps_of(checkpoint) for other in _named(run, BEST)):
+    if any(steps_of(other) >= steps_of(checkpoint) for other in _named(run, BEST)):
         return None
     return f"the best state, {place.name}, is missing"
 

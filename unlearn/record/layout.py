@@ -60,9 +60,10 @@ class Progress(Enum):
 
 def progress_of(folder: Path) -> Progress:
     """Return how far the run of a folder has come."""
-    summary = read_summary(folder)
-    if summary is not None and summary.get("status") == "completed":
-        return Progress.complete
+    with suppress(ValueError):  # a broken one is none: the run is brought to its end again
+        summary = read_summary(folder)
+        if isinstance(summary, Mapping) and summary.get("status") == "completed":
+            return Progress.complete
     if (folder / BEGUN).exists():
         return Progress.begun
     return Progress.lost if (folder / LINES).exists() else Progress.new

@@ -246,7 +246,7 @@ SUMMARY = fields(
                     "versions": maybe(mapping),
                     "evaluation": maybe(mapping),
                     "files": maybe(mapping_of(text)),
-                    **dict.fromkeys(("config_sha256", *HASHES), maybe(text)),
+                    **dict.fromkeys(("config_sha256", "options_sha256", *HASHES), maybe(text)),
                 }
             )
         ),

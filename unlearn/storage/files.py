@@ -130,13 +130,17 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises NotWritten where the disk is full.
     """
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    older = folder.with_name(f".{folder.name}.older.unfinished")
+    for left in (unfinished, older):
+        shutil.rmtree(left, ignore_errors=True)
     with writing(folder):
         unfinished.mkdir(parents=True)
         try:
             yield unfinished
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():  # never half of it under its name, as while it is removed
+                folder.rename(older)
             unfinished.rename(folder)
+            shutil.rmtree(older, ignore_errors=True)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

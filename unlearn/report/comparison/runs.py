@@ -29,6 +29,7 @@ from unlearn.record.layout import (
     read_run,
     read_sound,
 )
+from unlearn.record.resuming import other_options
 from unlearn.record.stamp import require_files
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
@@ -151,6 +152,8 @@ def _read(path: Path) -> Run:
     """
     record = read_sound(path).summary
     run = Run(path, record, _why_not_completed(path, record))
+    if told := other_options(run):
+        raise ValueError(told)
     assert run.compared is not None and run.overrides is not None
     if run.error is not None:
         return run
