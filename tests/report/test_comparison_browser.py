@@ -125,7 +125,7 @@ def test_pointing_shows_the_run_its_command_and_its_answers(opened: Opened) -> N
         told = f"seed={seed} tracker=none method=linear method.weighting.retain_share={share:.3g}"
         api.expect(card.locator("pre")).to_have_text(f"unlearn {told}")
         api.expect(card).to_contain_text("forget: What did author 0 of the forget rows write?")
-        api.expect(page.locator(".hoverlayer .hovertext").first).to_contain_text("forget 0.")
+        api.expect(page.locator(".hoverlayer .hovertext").first).to_contain_text("across 0.")
         if run == 0:
             api.expect(card).to_contain_text(HOSTILE)
     assert page.locator("img").count() == 0
