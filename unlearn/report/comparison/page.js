@@ -100,6 +100,9 @@ function drawPlane(root, section) {
   fillCard(root, section, section.runs[section.groups[first].runs[0]]);
 }
 
+// Where a group lies: at the mean of its runs, which is not kept where there is one.
+const meanOf = (section, plane, place) => plane.groups[place] ?? plane.runs[section.groups[place].runs[0]];
+
 function tracesOf(section, plane) {
   const traces = [], front = new Set(plane.front);
   const told = plane.log ? "%{x:.2e}, up %{y:.3f}" : "%{x:.3f}, up %{y:.3f}";
@@ -125,13 +128,14 @@ function tracesOf(section, plane) {
       hovertemplate: `${name}<br>across ${told}<extra></extra>` });
     const runs = group.runs.filter((number) => plane.runs[number]);
     if (runs.length > 1) trace(runs.map((n) => plane.runs[n]), runs, 6, `${label}, one seed`);
-    if (plane.groups[place]) trace([plane.groups[place]], [group.runs[0]], 12, runs.length > 1 ? `${label}, mean of ${runs.length}` : label);
+    const mean = meanOf(section, plane, place);
+    if (mean) trace([mean], [group.runs[0]], 12, runs.length > 1 ? `${label}, mean of ${runs.length}` : label);
   });
   if (plane.runs.some((point) => point && point[2])) {
     traces.push({ x: [null], y: [null], mode: "markers", name: "hollow: below the reference, over-forgotten",
       marker: { symbol: "circle-open", color: INK, size: 9, line: { width: 2 } } });
   }
-  const taken = section.choice === null ? null : plane.groups[section.choice];
+  const taken = section.choice === null ? null : meanOf(section, plane, section.choice);
   if (taken) {
     traces.push({ x: [taken[0]], y: [taken[1]], mode: "markers", name: "recommended", cliponaxis: false, hoverinfo: "skip",
       marker: { symbol: "circle-open", color: REFERENCE, size: 24, line: { width: 2.5 } } });

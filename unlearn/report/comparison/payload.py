@@ -76,20 +76,27 @@ def _plane(drawn: Drawn) -> dict[str, Any]:
         "floor": plane.floor,
         "reach": drawn.reach,
         "bottom": drawn.bottom,
-        "groups": [_point(place) for place in drawn.places],
+        # The mean of one run is the run.
+        "groups": [
+            _point(place) if len(each) > 1 else None
+            for place, each in zip(drawn.places, drawn.each, strict=True)
+        ],
         "runs": [_point(place) for places in drawn.each for place in places],
         "front": drawn.front,
-        "stairs": drawn.stairs,
+        "stairs": [list(map(_digits, point)) for point in drawn.stairs],
         "hypervolume": drawn.hypervolume,
         "landmarks": drawn.landmarks,
     }
 
 
-def _point(place: Place) -> list[float | bool] | None:
-    """Return where a point is drawn and whether it is hollow; null where it has no place."""
-    if not measured(place.shown):
-        return None
-    return [*(float(f"{value:.6g}") for value in place.shown), place.below]
+def _point(place: Place) -> list[float] | None:
+    """Return where a point is drawn and 1 if it is hollow; null where it has no place."""
+    return [*map(_digits, place.shown), int(place.below)] if measured(place.shown) else None
+
+
+def _digits(value: float) -> float:
+    """Leave out digits that no screen shows: a page holds many points."""
+    return float(f"{value:.6g}")
 
 
 def _run(run: Run, points: int) -> dict[str, Any]:
