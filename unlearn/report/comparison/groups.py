@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from unlearn.report.comparison.choice import Choice, choose, rule
 from unlearn.report.comparison.numbers import COLUMNS, OWN, cell, numbers
 from unlearn.report.comparison.planes import Drawn, planes_of
+from unlearn.report.comparison.recommendation import Choice, choose, rule
 from unlearn.report.comparison.runs import Run, in_words
 from unlearn.report.comparison.standing import Standing, standing
 from unlearn.report.comparison.statistics import Difference, paired_difference
