@@ -113,7 +113,7 @@ def test_one_seed_that_babbles_is_enough(tmp_path: Path) -> None:
     section = section_of(tmp_path)
     assert section.front == []
     assert section.hypervolume == 0
-    assert section.choice == (None, "no group is on the front")
+    assert section.choice == (None, "no group is on the front: all babble or forgot nothing")
 
 
 def test_the_nearest_of_those_that_keep_enough_is_taken(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_page_table_terminal_and_picture_say_it(
     assert "babbles, below the reference" in page
     print_comparison(comparison)
     said = " ".join(capsys.readouterr().out.split())
-    assert "recommended: method=guarded - of the groups on the front that keep 95%" in said
+    assert "recommended: method=guarded. The rule: of the groups on the front that keep 95%" in said
     write_csv(tmp_path / "t.csv", comparison)
     lines = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert [line["recommended"] for line in lines] == ["no", "yes"]

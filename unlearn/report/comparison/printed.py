@@ -70,7 +70,7 @@ def recommended(section: Section) -> str:
     """Name the group that is taken and the rule, or why there is none."""
     place, why = section.choice
     named = f"none, as {why}" if place is None else section.groups[place].short
-    return f"{named} - {section.rule}"
+    return f"{named}. The rule: {section.rule}"
 
 
 def print_failed(comparison: Comparison, out: Console) -> None:

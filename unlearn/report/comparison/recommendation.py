@@ -34,7 +34,9 @@ def choose(groups: Sequence[Sequence[Standing]], front: Sequence[int]) -> Choice
     Of equals the first on the front is taken.
     """
     if not front:
-        return Choice(None, "no group is on the front")
+        barred = [any(one.babbles or one.forgot_nothing for one in group) for group in groups]
+        why = ": all babble or forgot nothing" if barred and all(barred) else ""
+        return Choice(None, f"no group is on the front{why}")
     keeping = [
         place
         for place in front
