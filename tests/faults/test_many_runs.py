@@ -38,7 +38,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shown = ["method=linear", f"method.weighting.retain_share={share:.4f}"]
         summary |= {"name": run.name, "overrides": ["seed=0", "tracker=none", *shown]}
         summary["metrics"]["after"] |= {
-            "forget/rougeL_recall": 0.1 + 0.6 * share**2,
+            "forget/rougeL_recall": 0.11 + 0.6 * share**2,
+            "forget/repetition": 0.09 * share,
+            "mia_min_k": 0.9 - share / 2,
             "retain/rougeL_recall": 0.5 + 0.4 * share,
         }
         (run / "summary.json").write_text(json.dumps(summary))
@@ -60,6 +62,8 @@ def test_many_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     assert data is not None
     (section,) = json.loads(data[1])["sections"]
     assert len(section["groups"]) == len(section["runs"]) == RUNS
+    assert len(section["planes"]) == 3
+    assert len(section["planes"][0]["front"]) == RUNS
     seconds, kibibytes = json.loads(done.stderr)
     print(f"{seconds:.1f} CPU-seconds, {kibibytes // 1024} MiB, {len(page.encode()):,} bytes")
     assert seconds < CPU_SECONDS

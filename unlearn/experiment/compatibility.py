@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.composition.given import Given
-from unlearn.composition.search import require_objective
+from unlearn.composition.search import require_minimised, require_objective
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
@@ -222,6 +222,7 @@ def check_names(
     """
     known = measurable(splits, evaluation, reference != "none") | set(metric_names(attacks))
     require_objective([name for name in objective or () if not name.startswith(PREFIX)], known)
+    require_minimised(objective, catalogue_of(splits), reference != "none")
 
 
 def check_best(

@@ -451,7 +451,8 @@ class Config:
     """With method=none: the model before unlearning, for the attacks' recovered shares."""
     objective: list[str] | None = None
     """Metrics after unlearning that a sweeper gets to see, such as [forget/rougeL_recall,
-    retain/rougeL_recall]; null = none. See `experiment=search`."""
+    retain/rougeL_recall]; null = none. Of forget metrics it sees the distance from the reference's.
+    See `experiment=search`."""
 
 
 SCHEMAS = {

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearn.metrics.catalogue import Catalogue
+from unlearn.metrics.catalogue import Catalogue, Metric
 from unlearn.record import shapes
 from unlearn.record.limits import (
     LARGEST_TABLE,
@@ -107,6 +107,14 @@ class RunFolder:
     def catalogue(self) -> Catalogue:
         """What is known of the run's metrics, which way is good above all."""
         return Catalogue.recorded(self.summary)
+
+    def read_beside(self, name: str) -> Metric:
+        """Return a metric as it is read beside the reference's value, where there is one."""
+        return self.catalogue[name].beside(self.metrics.get("reference", {}).get(name))
+
+    def way(self, name: str) -> str:
+        """Say which way of a metric is good, in a word or two."""
+        return self.catalogue[name].words_beside(self.metrics.get("reference", {}).get(name))
 
     @property
     def on_the_way(self) -> dict[int, Flat]:

@@ -21,7 +21,6 @@ from unlearn.report.comparison.payload import payload
 from unlearn.report.comparison.printed import difference_cell, heading
 from unlearn.report.comparison.statistics import Difference
 from unlearn.report.comparison.styles import style
-from unlearn.report.plane import PLANES
 from unlearn.storage.files import write_text_atomic
 
 POLICY = (
@@ -61,7 +60,6 @@ def _template() -> Template:
         "difference": _difference,
         "heading": heading,
         "mean": fmean,
-        "planes": PLANES,
         "style": style,
     }
     return environment.from_string(_resource("page.html"))
