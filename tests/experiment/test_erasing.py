@@ -82,14 +82,13 @@ def home(made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     copy = Home(Path(shutil.copytree(made.folder, tmp_path / "home")))
     summary = copy.run / "summary.json"
     text = summary.read_text().replace(str(made.folder), str(copy.folder))
-    write_stamped(summary, json.loads(text))
     config = copy.run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace(str(made.folder), str(copy.folder)))
     overrides = copy.run / ".hydra" / "overrides.yaml"
     overrides.write_text(overrides.read_text().replace(str(made.folder), str(copy.folder)))
-    record = json.loads(summary.read_text())
-    record["provenance"]["options_sha256"] = options_hash(read_run(copy.run).config)
-    summary.write_text(json.dumps(record))
+    record = json.loads(text)
+    record["provenance"]["options_sha256"] = options_hash(read_run(copy.run, record).config)
+    write_stamped(summary, record)
     monkeypatch.setenv("UNLEARN_CACHE", str(copy.cache))
     return copy
 

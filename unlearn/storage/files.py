@@ -17,8 +17,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 
 def plain(value: Any) -> Any:
     """Turn a value into what strict JSON can hold.
@@ -85,7 +83,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno not in REFUSED:
             raise
         raise NotWritten(path, error.errno, os.strerror(error.errno)) from error
-    except SafetensorError as error:
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # by name: `--help` is not to import it
+            raise
         found = re.search(r"(?:I/O error: )?(.*) \(os error (\d+)\)", str(error))
         number = int(found[2]) if found else None
         reason = os.strerror(number) if number else str(error)

@@ -329,7 +329,7 @@ def test_a_summary_that_is_none_does_not_count(text: str, begun: bool, tmp_path:
 def test_a_beginning_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / BEGUN).write_text(text)
-    with pytest.raises(ConfigurationError, match=r"run\.json cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"beginning is broken \(checkpoints/run\.json"):
         finished_run(tmp_path, {})
 
 
