@@ -25,8 +25,8 @@ install: $(STAMP) ## Make .venv with everything that is needed here
 $(STAMP): pyproject.toml constraints.txt hashes.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r hashes.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes --no-deps -r hashes.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt \
 		-e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@
 
