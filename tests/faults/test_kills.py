@@ -29,6 +29,7 @@ from support.killing import (
     status,
     tally,
 )
+from support.noting import NOTING, notes
 
 RUN = (
     *(word for word in QUICK if not word.startswith("training.steps")),
@@ -144,22 +145,30 @@ def test_a_sweep_ends_the_same(
 def test_a_joblib_sweep_ends_the_same(
     seed: int, tmp_path: Path, whole: Callable[[int], Done]
 ) -> None:
-    """Eight cuts, each of a process with two workers; a signal reaches the first alone, or all."""
+    """Eight cuts, each of a process with two workers; a signal reaches the first alone, or all.
+
+    Nor do workers compute with more threads than they were given.
+    """
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     draw, folder = Draw(200 + seed), tmp_path / "cut"
     words = ("-m", *RUN, f"hydra.sweep.dir={folder}", "seed=0,1", "hydra/launcher=joblib")
-    words += ("hydra.launcher.n_jobs=2",)
+    words += ("hydra.launcher.n_jobs=2", NOTING)
+    place = {
+        "UNLEARN_CACHE": str(tmp_path / "cache"),
+        "UNLEARN_TEST_NOTES": str(tmp_path / "notes"),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
     complete: dict[Path, bytes] = {}
     for kind in draw.sample(KINDS, 4):
-        process = start(*words, cwd=tmp_path, own_group=True, UNLEARN_CACHE=str(tmp_path / "cache"))
+        process = start(*words, cwd=tmp_path, own_group=True, **place)
         watched, events = (folder, tmp_path / "cache"), draw.randint(1, 50)
         if cut_after(events, process, watched, kind, group=draw.random() < 0.5):
             tally[f"joblib {kind.name}"] += 1
         require_whole(folder, tmp_path / "cache")
         complete = require_once(folder, complete)
-    place = {"UNLEARN_CACHE": str(tmp_path / "cache")}
     done = finish(start(*words, cwd=tmp_path, own_group=True, **place), folder)
     assert done.status == 0, done.said
+    assert {one["threads"] for one in notes(tmp_path / "notes")} == {1}, "OMP_NUM_THREADS"
     require_jobs(folder, require_once(folder, complete), whole)
 
 

@@ -6,14 +6,12 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
 import torch
-from support.command import QUICK, SMALL, Command, Done, files_in, finish, start
-from support.killing import Kind, cut_after, require_kept, require_whole, results
-from support.noting import NOTING, notes
+from support.command import QUICK, Command, files_in
+from support.killing import results
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
@@ -329,53 +327,3 @@ def test_the_random_generators_go_on() -> None:
     assert torch.equal(drawn[0], again[0])
     assert (drawn[1] == again[1]).all()
     assert drawn[2] == again[2]
-
-
-# Killed, not asked; a run is in tests/faults/test_kills.py.
-
-
-KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
-
-
-@pytest.mark.slow
-def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
-    tmp_path: Path, unlearn: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor do its workers compute with more threads than they were given."""
-    words = ("-m", *KILLED, "seed=0,1,2")
-    place = {
-        "UNLEARN_TEST_NOTES": str(tmp_path / "notes"),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    cache, draw, cut = str(tmp_path / "cache"), random.Random(0), tmp_path / "cut"
-
-    def begin() -> Popen[str]:
-        parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=cut")
-        told = (*words, *parallel, NOTING)
-        return start(*told, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache, **place)
-
-    for kind in (Kind.kill, Kind.term):  # each takes three processes
-        process = begin()
-        assert cut_after(draw.randint(8, 50), process, (cut, tmp_path / "cache"), kind)
-        require_whole(cut)
-        for summary in cut.glob("*/summary.json"):
-            require_kept(summary.parent)
-    done = finish(begin(), cut)
-    assert done.status == 0, done.said
-    assert "UserWarning" not in done.said
-    assert {one["threads"] for one in notes(tmp_path / "notes")} == {1}, "OMP_NUM_THREADS"
-    whole = unlearn(*words)  # one after the other in this process, with another cache
-    assert whole.status == 0, whole.said
-    for job in range(3):
-        name = f"{job}-ngdiff-minitofu-tiny"
-        one, other = (Done(0, "", "", sweep / name) for sweep in (cut, whole.folder))
-        assert results(one) == results(other)
-    finished = files_in(cut / "0-ngdiff-minitofu-tiny")
-    told = finished.pop("unlearn.log")
-    monkeypatch.setenv("UNLEARN_CACHE", cache)
-    again = unlearn(*words, run=cut)
-    assert again.status == 0
-    assert again.said.count("complete already") == 3, "no job runs twice"
-    after = files_in(cut / "0-ngdiff-minitofu-tiny")
-    assert after.pop("unlearn.log").startswith(told)
-    assert after == finished
