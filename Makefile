@@ -11,10 +11,10 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 # With two threads on two busy cores a small step takes 25 times as long as with one.
-test quick test-cpus bench models: export OMP_NUM_THREADS ?= 1
+test quick faults test-cpus bench models: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick test-cpus lint format conf bench models smollm2 wheel clean
+.PHONY: help install run test quick faults test-cpus lint format conf bench models smollm2 wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ install: $(STAMP) ## Make .venv with everything that is needed here
 $(STAMP): pyproject.toml constraints.txt hashes.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r hashes.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes --no-deps -r hashes.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt \
 		-e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@
 
@@ -37,7 +37,10 @@ test: install ## Run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 quick: install ## Run the tests but the slow ones
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not faults"
+
+faults: install ## Run the whole fault harness: a hundred kills, damaged files, bad input
+	$(BIN)/python -m pytest tests/faults -m ""
 
 test-cpus: install ## Run the tests that train as several kinds of CPU would, in both precisions
 	$(BIN)/python tests/support/cpus.py -n $(JOBS) --dist loadfile

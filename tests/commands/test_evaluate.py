@@ -24,6 +24,7 @@ from support.command import (
     write_rows,
 )
 
+from unlearn.record.stamp import write_stamped
 from unlearn.report.comparison.likeness import differences
 from unlearn.report.comparison.runs import read_runs
 
@@ -172,7 +173,7 @@ def test_models_that_are_gone(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     summary = json.loads((run / "summary.json").read_text())
     for role in ("target", "reference"):
         summary["model"][role]["path"] = str(tmp_path / "gone" / role)
-    (run / "summary.json").write_text(json.dumps(summary))
+    write_stamped(run / "summary.json", summary)
     done = evaluate(run, "--name", "again")
     assert done.status == 0, done.said
     for role, stage in (("target", "before"), ("reference", "reference")):
@@ -191,7 +192,7 @@ def test_models_that_are_gone(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def test_other_weights_under_the_targets_name(run: Path, tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     summary["model"]["target"]["path"] = str(run / "model")
-    (run / "summary.json").write_text(json.dumps(summary))
+    write_stamped(run / "summary.json", summary)
     done = evaluate(run, "--name", "again")
     assert done.status == 0, done.said
     assert "no longer holds the weights of the run's target" in done.err
@@ -242,7 +243,7 @@ def change(key: str, value: Any) -> Callable[[Path], None]:
         for parent in parents:
             node = node[parent]
         node[last] = value
-        (run / "summary.json").write_text(json.dumps(summary))
+        write_stamped(run / "summary.json", summary)
 
     return edit
 
@@ -285,7 +286,7 @@ def test_nothing_is_left_of_an_evaluation_that_fails(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unlearn.experiment.rescoring.write_json_atomic", full)
+    monkeypatch.setattr("unlearn.experiment.rescoring.write_stamped", full)
     done = evaluate(run, "--name", "again")
     assert done.status == 1
     assert "No space left" in done.err

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 from support.command import QUICK, Command
+from support.fabricated_sweep import fabricate_job
 
-from unlearn.composition.search import check_objective, objective_values, require_objective
+from unlearn.composition.search import (
+    check_objective,
+    objective_values,
+    require_minimised,
+    require_objective,
+)
 from unlearn.errors import ConfigurationError
+from unlearn.metrics.catalogue import Catalogue
 from unlearn.options.parts import Problems
+from unlearn.report.comparison import compare
 from unlearn.report.front import pareto_front
 
 PLANE = ["forget/probability", "retain/probability"]
@@ -34,6 +43,46 @@ def test_what_has_no_value_is_nan_which_fails_the_trial() -> None:
     assert values[0] == 1.0
     assert math.isnan(values[1])
     assert math.isnan(values[2])
+
+
+def test_a_forget_metric_is_told_as_its_distance_from_the_reference() -> None:
+    after = {"forget/loss": 5.0, "forget/rougeL_recall": 0.02, "retain/rougeL_recall": 0.9}
+    after |= {"privleak": -20.0, "mia_loss": 0.4, "forget_quality": 0.3}
+    record = summary(**after)
+    record["metrics"]["reference"] = {"forget/loss": 3.5, "forget/rougeL_recall": 0.318}
+    names = [*after]
+    assert objective_values(names, record) == pytest.approx([1.5, 0.298, 0.9, 20.0, 0.1, 0.3])
+    # A run at 0.616 is as far from the reference as that which babbles at 0.02.
+    record["metrics"]["after"]["forget/rougeL_recall"] = 0.616
+    assert objective_values(["forget/rougeL_recall"], record) == pytest.approx(0.298)
+    # Without a reference: as it is, but no better below the floor.
+    record["metrics"]["reference"] = None
+    told = {0.02: 0.1, 0.1: 0.1, 0.3: 0.3}
+    for value, expected in told.items():
+        record["metrics"]["after"]["forget/rougeL_recall"] = value
+        assert objective_values(["forget/rougeL_recall"], record) == expected
+    assert objective_values(["forget/loss"], record) == 5.0
+
+
+def test_the_distance_is_that_which_the_comparison_draws(tmp_path: Path) -> None:
+    fabricate_job(tmp_path / "0-x", "method=x", forget=0.05)
+    record = json.loads((tmp_path / "0-x" / "summary.json").read_text())
+    (section,) = compare([tmp_path]).sections
+    told = objective_values(["forget/rougeL_recall", "retain/rougeL_recall"], record)
+    assert told == pytest.approx(list(section.planes[0].points[0]))
+
+
+def test_a_distance_is_not_maximised(monkeypatch: pytest.MonkeyPatch) -> None:
+    directions = ["maximize", "maximize"]
+    monkeypatch.setattr("unlearn.composition.search._directions", lambda: directions)
+    names = ["forget/loss", "retain/rougeL_recall"]
+    require_minimised(names, Catalogue(), reference=False)
+    with pytest.raises(ConfigurationError, match=r"objective: forget/loss is told as its distance"):
+        require_minimised(names, Catalogue(), reference=True)
+    with pytest.raises(ConfigurationError, match=r"privleak is told .* \(near 0\)"):
+        require_minimised(["privleak"], Catalogue(), reference=False)
+    directions[0] = "minimize"
+    require_minimised(names, Catalogue(), reference=True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unlearn.data import Row, Splits
+from unlearn.data.blank import is_blank
 from unlearn.data.own_files import Files
 from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.sameness import learnt, letters_of
@@ -65,6 +66,23 @@ def test_white_space_does_not_hide_a_row_in_both_sets() -> None:
     forget, retain = [Row("Who?", "Ann  Lee.\n")], [Row(" Who?", "Ann Lee.")]
     with pytest.raises(DataError, match="1 row stands in both"):
         checked(splits(forget, retain))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n", "\u200b\u2060\ufeff", "\u3164 \uffa0", "\u2800", "\ufe0f\u00ad", "\u202e\x00"],
+)
+def test_a_text_with_nothing_to_see_is_blank(text: str) -> None:
+    assert is_blank(text)
+    with pytest.raises(DataError, match="answer is blank"):
+        checked(splits([Row("Who?", text)], [Row("Where?", "At sea.")]))
+
+
+@pytest.mark.parametrize(
+    "text", ["a", ".", "日本", "🙂\ufe0f", "\u200bx", "न\u094d\u200d", "\u0301"]
+)
+def test_a_text_with_something_to_see_is_not(text: str) -> None:
+    assert not is_blank(text)
 
 
 def test_plain_text_rows_are_compared_by_their_text() -> None:

@@ -274,12 +274,14 @@ def hand_made_table() -> pd.DataFrame:
 
 
 def hand_made_generations() -> list[dict[str, Any]]:
-    return [
-        {"split": "forget", "index": 0, "rougeL_recall": 1.0, "rouge1_recall": 1.0},
-        {"split": "forget", "index": 1, "rougeL_recall": 0.2, "rouge1_recall": 0.4},
-        {"split": "retain", "index": 0, "rougeL_recall": 0.5, "rouge1_recall": 0.6},
-        {"split": "world_facts", "index": 0, "rougeL_recall": 1.0, "rouge1_recall": 1.0},
+    scores = [
+        ("forget", 0, 1.0, 1.0, "no 4-gram stands twice in this"),
+        ("forget", 1, 0.2, 0.4, "of of of of of of"),  # three 4-grams, of which two are repeated
+        ("retain", 0, 0.5, 0.6, "three words only"),
+        ("world_facts", 0, 1.0, 1.0, ""),
     ]
+    names = ("split", "index", "rougeL_recall", "rouge1_recall", "answer")
+    return [dict(zip(names, line, strict=True)) for line in scores]
 
 
 def test_the_metrics_of_a_table_that_can_be_reckoned_by_hand() -> None:
@@ -312,6 +314,9 @@ def test_the_metrics_of_a_table_that_can_be_reckoned_by_hand() -> None:
             "world_facts/truth_ratio_arithmetic": world_arithmetic,
             "forget/rougeL_recall": 0.6,
             "forget/rouge1_recall": 0.7,
+            "forget/repetition": (0 + 2 / 3) / 2,
+            "retain/repetition": 0.0,
+            "world_facts/repetition": 0.0,
             "retain/rougeL_recall": 0.5,
             "retain/rouge1_recall": 0.6,
             "world_facts/rougeL_recall": 1.0,

@@ -254,11 +254,19 @@ REFUSED = {
     ),
     "a second target": (
         [ALL, "attack_before=./no_model"],
-        ["attack_before: './no_model' is for method=none", "holds no config.json"],
+        ["attack_before: './no_model' is for method=none"],
     ),
     "a target for nothing": (
         ["method=none", "attack_before=./nowhere"],
-        ["but no attack is chosen", "attack_before: './nowhere' does not exist"],
+        ["attack_before: './nowhere', but no attack is chosen"],
+    ),
+    "a target that is nowhere": (
+        ["method=none", ALL, "attack_before=./nowhere"],
+        ["attack_before: './nowhere' does not exist"],
+    ),
+    "a target that is no model": (
+        ["method=none", ALL, "attack_before=./no_model"],
+        ["holds no config.json"],
     ),
 }
 

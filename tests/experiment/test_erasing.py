@@ -19,7 +19,11 @@ from support.command import SMALL, Command, Done, clean_hydra, files_in, row, wr
 from unlearn.commands import compare, evaluate
 from unlearn.commands.clean import clean
 from unlearn.experiment.erasing import without_quotations
-from unlearn.record.resuming import claimed
+from unlearn.record.claim import claimed
+from unlearn.record.layout import read_run
+from unlearn.record.resuming import options_hash
+from unlearn.record.stamp import write_stamped
+from unlearn.report.comparison.runs import read_runs
 
 pytestmark = pytest.mark.slow
 
@@ -77,11 +81,14 @@ def home(made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A copy; its records name the models of the copy's cache."""
     copy = Home(Path(shutil.copytree(made.folder, tmp_path / "home")))
     summary = copy.run / "summary.json"
-    summary.write_text(summary.read_text().replace(str(made.folder), str(copy.folder)))
+    text = summary.read_text().replace(str(made.folder), str(copy.folder))
     config = copy.run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace(str(made.folder), str(copy.folder)))
     overrides = copy.run / ".hydra" / "overrides.yaml"
     overrides.write_text(overrides.read_text().replace(str(made.folder), str(copy.folder)))
+    record = json.loads(text)
+    record["provenance"]["options_sha256"] = options_hash(read_run(copy.run, record).config)
+    write_stamped(summary, record)
     monkeypatch.setenv("UNLEARN_CACHE", str(copy.cache))
     return copy
 
@@ -106,7 +113,8 @@ def numbers(folder: Path) -> dict[str, Any]:
         kept = [{k: v for k, v in line.items() if k not in texts} for line in lines]
         found[str(path.relative_to(folder))] = kept
     summary = json.loads((folder / "summary.json").read_text())
-    found["summary"] = {key: summary[key] for key in summary if key != "texts_erased"}
+    del summary["provenance"]["files"]
+    found["summary"] = {k: v for k, v in summary.items() if k not in ("texts_erased", "sha256")}
     return found
 
 
@@ -184,12 +192,33 @@ def test_a_call_that_was_cut_is_gone_on_with(home: Home, monkeypatch: pytest.Mon
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr("unlearn.experiment.erasing.write_json_atomic", fail)
+        patch.setattr("unlearn.experiment.erasing.write_stamped", fail)
         clean(["--clean", str(home.run)])
     assert "report.md" in home.quoting(home.run)
     assert cleaned(home.run).status == 0
+    assert read_runs([home.run])[1] == [], "its hashes are those of what is there now"
     assert all(name.startswith("model/") for name in home.quoting(home.run))
     assert "were erased on" in (home.run / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_was_damaged_stays_so(home: Home) -> None:
+    name = "evaluations/after/generations.jsonl"
+    text = (home.run / name).read_text().replace('"rougeL_recall": 0.', '"rougeL_recall": 0.1')
+    (home.run / name).write_text(text)
+    assert cleaned(home.run).status == 0
+    (problem,) = read_runs([home.run])[1]
+    assert name in problem
+
+
+def test_what_was_left_of_learning_goes_with_the_model(home: Home) -> None:
+    summary = json.loads((home.run / "summary.json").read_text())
+    target = Path(summary["model"]["target"]["path"])
+    left = [target.with_name(f"{target.name}.learning"), target.parent / f".{target.name}.learning"]
+    left[1] = left[1].with_name(f"{left[1].name}.unfinished")
+    for folder in left:
+        folder.mkdir()
+    assert cleaned(home.run).status == 0
+    assert not any(folder.exists() for folder in (target, *left))
 
 
 def compared(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
@@ -286,7 +315,8 @@ def test_a_folder_without_a_run_is_refused_and_nothing_erased(home: Home) -> Non
 
 def test_a_run_in_progress_is_refused(home: Home) -> None:
     before = files_in(home.run)
-    with claimed(home.run, wait=False):
+    with claimed(home.run, wait=False), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearn.record.claim._claims", {})  # as another process holds it
         done = cleaned(home.run.parent)
     assert (done.status, done.out) == (2, "")
     assert f"a process is running in {home.run}" in done.err

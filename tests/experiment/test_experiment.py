@@ -45,7 +45,7 @@ pytestmark = pytest.mark.trains
 ROOT = Path(__file__).parents[2]
 SPLITS = ("forget", "retain", "real_authors", "world_facts", "holdout")
 METRICS = ("loss", "probability", "exact_memorization", "truth_ratio", "truth_ratio_arithmetic")
-TEXT_METRICS = ("rougeL_recall", "rouge1_recall")
+TEXT_METRICS = ("rougeL_recall", "rouge1_recall", "repetition")
 
 
 @pytest.fixture(scope="module")

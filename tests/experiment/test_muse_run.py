@@ -112,7 +112,7 @@ def test_a_second_request_starts_from_what_the_first_left(whole: Done, unlearn: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data.path=."], "is not MUSE's: it has no folder raw, verbmem, knowmem or privleak"),
+        (["data.path=empty"], "is not MUSE's: it has no folder raw, verbmem, knowmem or privleak"),
         (["data.request=sust_9"], "data.request=sust_9: give one of forget, scal_1"),
         (["data.corpus=books", "data.path=MUSE-News"], "data.corpus=books is MUSE-Books"),
         (["evaluation.stemmer=maybe"], "evaluation.stemmer"),
@@ -120,8 +120,9 @@ def test_a_second_request_starts_from_what_the_first_left(whole: Done, unlearn: 
     ],
 )
 def test_what_is_wrong_is_said_before_any_model_loads(
-    words: list[str], said: str, whole: Done, unlearn: Command
+    words: list[str], said: str, whole: Done, unlearn: Command, tmp_path: Path
 ) -> None:
+    (tmp_path / "empty").mkdir()
     (origin,) = (word for word in whole.summary["overrides"] if word.startswith("data.path="))
     named = [] if any(word.startswith("data.path") for word in words) else [origin]
     done = unlearn(*TINY, *named, *words)

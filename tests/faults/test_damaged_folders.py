@@ -67,6 +67,7 @@ def sweep(
         run = copy_of(whole, folder / f"good-{seed}")
         text = put((whole / "summary.json").read_text(), ("overrides",), '["method=good"]')
         rewrite(run, "summary.json", put(text, ("seed",), str(seed)))
+        (run / ".hydra" / "config.yaml").unlink()  # which names the seed of the one run they are of
     folders = {}
     for number, (name, damage) in enumerate(damages.items()):
         folders[name] = copy_of(whole, folder / f"{number}-damaged")

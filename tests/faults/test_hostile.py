@@ -645,3 +645,8 @@ def test_an_option_does_not_steer_the_terminal(
     assert "\x1b" not in done.said + done.log and "\\x1b[2J" in done.said
     assert "Traceback" not in done.said
     harmless(place, done.said, files_in(place.outside))
+
+
+def test_there_are_enough_of_them() -> None:
+    """Code, paths, what the environment holds, bombs and ways out, each in several forms."""
+    assert len(RUN_FOLDERS) >= 70 and len(HOSTILE) >= 16

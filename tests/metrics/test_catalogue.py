@@ -82,6 +82,36 @@ def test_distance_is_less_for_what_is_better() -> None:
             distance(way, 1.0)
 
 
+@pytest.mark.parametrize("name", ["forget/rougeL_recall", "forget/loss", "mia_loss", "forget/mine"])
+def test_what_shows_forgetting_is_best_as_the_references(name: str) -> None:
+    catalogue = Catalogue.recorded({"better": {"forget/mine": "lower"}})
+    metric = catalogue[name].beside(0.3)
+    assert metric.distance(0.3) == 0
+    assert metric.distance(0.3 + 0.2) == pytest.approx(metric.distance(0.3 - 0.2))
+    assert metric.distance(0.05) > metric.distance(0.1)
+    assert catalogue[name].words_beside(0.3) == "as reference"
+
+
+def test_without_a_reference_lower_is_better_down_to_the_floor() -> None:
+    metric = Catalogue()["forget/rougeL_recall"]
+    for reference in (None, float("nan")):
+        alone = metric.beside(reference)
+        assert alone.distance(0.0) == alone.distance(0.1) == 0.1 < alone.distance(0.2)
+        assert alone.words == "lower"
+    assert Catalogue()["retain/rougeL_recall"].floor is None
+    assert Catalogue()["mia_loss"].beside(None).distance(0.3) == pytest.approx(0.2)
+    assert Catalogue()["mia_loss"].words_beside(None) == "near 0.5"
+    assert Catalogue()["attack/x"].words_beside(None) == "as reference"
+
+
+@pytest.mark.parametrize(
+    "name", ["retain/rougeL_recall", "model_utility", "forget_quality", "forget/repetition"]
+)
+def test_what_does_not_show_forgetting_is_read_alone(name: str) -> None:
+    metric = Catalogue()[name]
+    assert metric.beside(0.3) == metric
+
+
 def test_what_is_a_way() -> None:
     assert all(map(is_way, (None, "higher", "lower", "reference", 0, 0.5)))
     assert not any(map(is_way, ("min", True, float("nan"), [], {})))

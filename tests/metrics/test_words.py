@@ -12,7 +12,7 @@ import pytest
 from rouge_score.tokenizers import DefaultTokenizer
 
 from unlearn.data.minitofu import MiniTofu
-from unlearn.metrics.text import mean_recall, rouge_recall, tokenizer_of
+from unlearn.metrics.text import mean_recall, repetition, rouge_recall, tokenizer_of
 from unlearn.metrics.words import words_of
 
 LANGUAGES = ("de", "emoji", "en", "ja", "zh")
@@ -151,3 +151,29 @@ def test_a_truth_without_a_word_is_null_and_counts_in_no_mean() -> None:
     pairs = [("?!", "?!"), ("one two", "two"), ("three", "three")]
     assert mean_recall(pairs, "unicode") == 0.75
     assert mean_recall(pairs[:1], "unicode") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [
+        ("", 0.0),
+        ("of of of", 0.0),  # shorter than a 4-gram
+        ("of of of of", 0.0),
+        ("Of of, of of OF.", 1 / 2),
+        ("of " * 200, 196 / 197),
+        ("He wrote a book. He wrote a book.", 1 / 5),  # of five 4-grams the last is the first
+        ("She was born in Taipei and lives in Lagos", 0.0),
+    ],
+)
+def test_the_share_of_4_grams_that_stood_there_before(answer: str, share: float) -> None:
+    assert repetition(answer) == pytest.approx(share)
+    said = answer.lower().replace(".", "").replace(",", "").split()
+    grams = [tuple(said[i : i + 4]) for i in range(len(said) - 3)]
+    repeated = sum(gram in grams[:place] for place, gram in enumerate(grams))
+    assert repetition(answer) == pytest.approx(repeated / len(grams) if grams else 0.0)
+
+
+def test_repetition_counts_the_words_of_every_script() -> None:
+    answer = "мир труд май " * 10
+    assert repetition(answer) == 0, "no word for the rule of TOFU"
+    assert repetition(answer, "unicode") == pytest.approx(24 / 27)

@@ -52,7 +52,24 @@ def test_other_folders_are_not(quantization: dict[str, Any], tmp_path: Path) -> 
 
 def test_a_tokenizer_may_come_from_a_quantized_folder(tmp_path: Path) -> None:
     path = folder_with({"model_type": "llama", "quantization_config": QUANTIZED}, tmp_path)
-    assert location_problems(ModelConfig(tokenizer=path)) == []
+    assert location_problems(ModelConfig(path="a/hub-id", tokenizer=path)) == []
+
+
+def test_a_tokenizer_may_lie_beside_weights_that_nobody_fetched(tmp_path: Path) -> None:
+    tiny.tokenizer().save_pretrained(tmp_path)
+    folder_with({"model_type": "llama"}, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert location_problems(ModelConfig(path="a/hub-id", tokenizer=str(tmp_path))) == []
+    (problem,) = location_problems(ModelConfig(path=str(tmp_path)))
+    assert "pointer of git-LFS" in problem
+
+
+def test_files_that_are_not_loaded_may_be_anything(tmp_path: Path) -> None:
+    tiny.model().save_pretrained(tmp_path)
+    (tmp_path / "model.fp16.safetensors").write_bytes(b"")
+    (tmp_path / "modules.json").write_text("[1]")
+    (tmp_path / "README.md").write_bytes(b"\xff")
+    assert location_problems(ModelConfig(path=str(tmp_path))) == []
 
 
 def test_a_gguf_file_is_dequantized_on_loading_and_so_not_refused(tmp_path: Path) -> None:
@@ -137,3 +154,40 @@ def test_a_pass_leaves_the_weights_as_they_were_loaded() -> None:
     with torch.no_grad():
         model(input_ids=ids)
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "does not fit into memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit into memory"),
+        (KeyError("x"), "cannot be loaded: KeyError: 'x'; its files are damaged"),
+        (RecursionError("too deep"), "cannot be loaded: RecursionError: too deep"),
+        (type("PanicException", (BaseException,), {})("panicked"), "PanicException: panicked"),
+    ],
+)
+def test_whatever_a_library_raises_is_one_line(
+    error: BaseException, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.model().save_pretrained(tmp_path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(ConfigurationError) as refused:
+        load_weights(ModelConfig(path=str(tmp_path)), str(tmp_path))
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_interrupt_while_a_model_loads_is_no_fault_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.model().save_pretrained(tmp_path)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_weights(ModelConfig(path=str(tmp_path)), str(tmp_path))

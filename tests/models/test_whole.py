@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from support import tiny
-from support.command import AUTOCAST, QUICK, Command, row, write_rows
+from support.command import AUTOCAST, Command, row, write_rows
 from test_models_fetch_smollm2 import write_tiny_gguf
 from torch import Tensor
 
@@ -176,28 +176,3 @@ def test_every_entry_of_every_precision_is_looked_at(dtype: torch.dtype) -> None
     model.get_buffer("mask")[1] = torch.nan
     with pytest.raises(ConfigurationError, match="the tensor 'mask'"):
         require_finite(model, "model.path", "here")
-
-
-@pytest.mark.slow
-def test_a_checkpoint_that_lost_a_tensor_is_not_gone_on_with(
-    unlearn: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from unlearn.training.trainer import Trainer
-
-    step = Trainer.step
-
-    def stopped(self: Trainer) -> dict[str, Any]:
-        if self.done == 3:
-            raise KeyboardInterrupt
-        return step(self)
-
-    words, folder = (*QUICK, "training.checkpoint_every=2"), unlearn.folder / "cut"
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", stopped)
-        assert unlearn(*words, run=folder).status == 130
-    checkpoint = folder / "checkpoints" / "step_2"
-    lost = "model.layers.0.mlp.up_proj.weight"
-    change(checkpoint, lambda tensors: tensors.pop(lost))
-    again = unlearn(*words, run=folder)
-    assert again.status == 2, again.said
-    assert again.said.count(f"hydra.run.dir: {str(checkpoint)!r} lacks the tensor {lost!r}") == 1

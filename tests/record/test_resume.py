@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
 import torch
-from support.command import QUICK, SMALL, Command, Done, events_in, files_in, finish, start
-from support.forked import Forked
-from support.noting import NOTING, notes
+from support.command import QUICK, Command, files_in
+from support.killing import results
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.record.checkpoints import newest_of, read_state
 from unlearn.record.layout import BEGUN
-from unlearn.storage.files import entries_below
+from unlearn.storage.sealed import seal
 from unlearn.weightings import NGDiff
 
 LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")
@@ -68,27 +63,6 @@ def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         monkeypatch.setattr(Cut, "calls", 0)
 
     return set_step
-
-
-def results(done: Done) -> dict[str, Any]:
-    """What must not depend on whether a run was cut: all but times."""
-    summary = done.summary
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in done.lines]
-    tables = {
-        name: content
-        for name, content in files_in(done.folder / "evaluations").items()
-        if not name.endswith(".parquet")
-    }
-    return {
-        "weights": done.weights,
-        "metrics": summary["metrics"],
-        "verdict": summary["verdict"],
-        "training": summary["training"],
-        "steps": (summary["cost"]["steps"], summary["cost"]["tokens"]),
-        "lines": lines,
-        "tables": tables,
-        "names": sorted(path.name for path in done.folder.iterdir()),
-    }
 
 
 CHOICES = {
@@ -327,6 +301,7 @@ def test_another_target_is_refused(unlearn: Command, begun: Path) -> None:
     assert checkpoint is not None
     state = read_state(checkpoint)
     torch.save({**state, "target_sha256": "0" * 64}, checkpoint / "state.pt")
+    seal(checkpoint, checkpoint.name)
     again = unlearn(*QUICK, *SAME, run=begun)
     assert again.status == 2
     assert "another target" in again.said
@@ -352,96 +327,3 @@ def test_the_random_generators_go_on() -> None:
     assert torch.equal(drawn[0], again[0])
     assert (drawn[1] == again[1]).all()
     assert drawn[2] == again[2]
-
-
-# Killed, not asked.
-
-
-def killed_after(events: int, process: Forked | Popen[str], cwd: Path, folder: Path) -> bool:
-    """Kill a process with all of its workers once so much more has happened than when it began.
-
-    Returns whether it was killed; a command that came to its end was not.
-    """
-    until = events_in(folder, cwd / "cache") + events
-    while status(process) is None:
-        if events_in(folder, cwd / "cache") >= until:
-            kill(process)
-            return True
-        time.sleep(0.01)  # how finely the moment is chosen; what must hold does not depend on it
-    assert status(process) == 0
-    return False
-
-
-def status(process: Forked | Popen[str]) -> int | None:
-    return process.status if isinstance(process, Forked) else process.poll()
-
-
-def kill(process: Forked | Popen[str]) -> None:
-    if isinstance(process, Forked):
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-KILLED = (*SMALL, "training.steps=24", "evaluation.every=5", "training.checkpoint_every=1")
-
-
-@pytest.mark.slow
-def test_killed_at_ten_moments_a_run_ends_the_same(tmp_path: Path, unlearn: Command) -> None:
-    cache, draw = str(tmp_path / "cache"), random.Random(0)
-
-    def begin() -> Forked:
-        words = (*KILLED, "hydra.run.dir=cut")
-        return Forked(*words, cwd=tmp_path, said=tmp_path / "said", UNLEARN_CACHE=cache)
-
-    for _ in range(10):
-        killed = killed_after(draw.randint(8, 24), begin(), tmp_path, tmp_path / "cut")
-        assert killed, "not enough left to kill"
-    last = begin().finish(tmp_path / "cut")
-    assert last.status == 0, last.said
-    left = entries_below(tmp_path / "cache")
-    assert not [path for path in left if "unfinished" in path.name]
-    whole = unlearn(*KILLED)  # in this process, and with another cache
-    assert results(last) == results(whole)
-
-
-@pytest.mark.slow
-def test_killed_at_some_moments_a_joblib_sweep_ends_the_same(
-    tmp_path: Path, unlearn: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor do its workers compute with more threads than they were given."""
-    words = ("-m", *KILLED, "seed=0,1,2")
-    place = {
-        "UNLEARN_TEST_NOTES": str(tmp_path / "notes"),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    cache, draw, cut = str(tmp_path / "cache"), random.Random(0), tmp_path / "cut"
-
-    def begin() -> Popen[str]:
-        parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=cut")
-        told = (*words, *parallel, NOTING)
-        return start(*told, cwd=tmp_path, own_group=True, UNLEARN_CACHE=cache, **place)
-
-    times = int(os.environ.get("UNLEARN_TEST_KILLS", "2"))  # each takes three processes
-    for _ in range(times):
-        assert killed_after(draw.randint(8, 50), begin(), tmp_path, cut), "not enough left to kill"
-    done = finish(begin(), cut)
-    assert done.status == 0, done.said
-    assert "UserWarning" not in done.said
-    assert {one["threads"] for one in notes(tmp_path / "notes")} == {1}, "OMP_NUM_THREADS"
-    whole = unlearn(*words)  # one after the other in this process, with another cache
-    assert whole.status == 0, whole.said
-    for job in range(3):
-        name = f"{job}-ngdiff-minitofu-tiny"
-        one, other = (Done(0, "", "", sweep / name) for sweep in (cut, whole.folder))
-        assert results(one) == results(other)
-    finished = files_in(cut / "0-ngdiff-minitofu-tiny")
-    told = finished.pop("unlearn.log")
-    monkeypatch.setenv("UNLEARN_CACHE", cache)
-    again = unlearn(*words, run=cut)
-    assert again.status == 0
-    assert again.said.count("complete already") == 3, "no job runs twice"
-    after = files_in(cut / "0-ngdiff-minitofu-tiny")
-    assert after.pop("unlearn.log").startswith(told)
-    assert after == finished

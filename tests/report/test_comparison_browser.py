@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = fabricate_sweep(tmp_path_factory.mktemp("sweep"))
     say(folder / "0-linear-minitofu-tiny", "after", 0, HOSTILE)
     fabricate_job(folder / "80-x", f"method.note='{HOSTILE}'", forget=0.9, retain=0.2)
+    fabricate_job(folder / "82-x", "method=near", forget=0.09, retain=0.95)
     fabricate_job(folder / "81-x", "method=other", identity={"max_new_tokens": 200})
     write_comparison(compare([folder]), folder)
     return folder
@@ -125,14 +126,14 @@ def test_pointing_shows_the_run_its_command_and_its_answers(opened: Opened) -> N
         told = f"seed={seed} tracker=none method=linear method.weighting.retain_share={share:.3g}"
         api.expect(card.locator("pre")).to_have_text(f"unlearn {told}")
         api.expect(card).to_contain_text("forget: What did author 0 of the forget rows write?")
-        api.expect(page.locator(".hoverlayer .hovertext").first).to_contain_text("forget 0.")
+        api.expect(page.locator(".hoverlayer .hovertext").first).to_contain_text("across 0.")
         if run == 0:
             api.expect(card).to_contain_text(HOSTILE)
     assert page.locator("img").count() == 0
 
 
 def test_a_name_in_the_table_shows_the_run_without_a_mouse(opened: Opened) -> None:
-    name = opened.page.locator("section.kind tbody button.show").nth(4)
+    name = opened.page.locator("tbody button.show", has_text="method.note").first
     name.press("Enter")
     card = opened.page.locator(".card").first
     api.expect(card).to_contain_text(HOSTILE)
@@ -143,6 +144,24 @@ def test_the_plane_marks_front_target_and_reference(opened: Opened) -> None:
     legend = opened.page.locator("[data-chart=plane] .legend").first
     for word in ("front, hypervolume 0.", "target", "reference"):
         api.expect(legend).to_contain_text(word)
+
+
+def test_the_plane_is_chosen(opened: Opened) -> None:
+    root = opened.page.locator("section.kind").first
+    title = root.locator("[data-chart=plane] .xtitle")
+    chosen = root.locator("[data-plane]")
+    assert chosen.locator("option").all_inner_texts() == [
+        "forget distance × retain",
+        "forget quality × model utility",
+    ]
+    api.expect(title).to_contain_text("distance from the reference's (less is better)")
+    chosen.select_option("1")
+    api.expect(title).to_contain_text("forget quality, a p-value (higher is better)")
+    api.expect(root.locator("[data-of-plane]:visible")).to_contain_text("forget quality")
+    chosen.select_option("0")
+    api.expect(title).to_contain_text("ROUGE-L recall on forget rows")
+    for word in ("recommended", "hollow: below the reference, over-forgotten"):
+        api.expect(root.locator("[data-chart=plane] .legend")).to_contain_text(word)
 
 
 def test_questions_are_searched_filtered_and_sorted(opened: Opened) -> None:
@@ -172,7 +191,7 @@ def test_questions_are_searched_filtered_and_sorted(opened: Opened) -> None:
 def test_curves_are_drawn_for_what_is_ticked(opened: Opened) -> None:
     root = opened.page.locator("section.kind").first
     lines = root.locator("[data-chart=forget] .scatterlayer .trace")
-    api.expect(lines).to_have_count(13)
+    api.expect(lines).to_have_count(14)
     root.locator("[data-all='']").click()
     api.expect(lines).to_have_count(0)
     root.locator(".choices input").first.check()

@@ -17,10 +17,8 @@ from support.fabricated_sweep import HOSTILE, fabricate_job, fabricate_sweep, sa
 from unlearn.record.layout import read_run
 from unlearn.report.comparison import compare
 from unlearn.report.comparison.asked import Answers, Texts
-from unlearn.report.comparison.groups import CORNER
 from unlearn.report.comparison.html import embedded, write_page
 from unlearn.report.comparison.payload import curves, payload
-from unlearn.report.comparison.picture import staircase
 from unlearn.report.comparison.styles import style
 from unlearn.report.samples import evenly
 
@@ -107,7 +105,8 @@ def test_a_column_says_the_way_that_all_its_runs_recorded(tmp_path: Path) -> Non
         summary = json.loads((job / "summary.json").read_text())
         (job / "summary.json").write_text(json.dumps({**summary, "better": better}))
     (section,) = compare([tmp_path]).sections
-    assert section.better("kpi/a") == section.better("forget/probability") == "lower"
+    assert section.better("kpi/a") == section.better("forget_distance") == "lower"
+    assert section.better("forget/probability") == "as reference", "where there is one"
     assert section.better("kpi/b") == section.better("kpi/c") == ""
     assert section.better("overshoot") == "near 0"
 
@@ -194,11 +193,15 @@ def test_curves_are_thinned_without_losing_their_mean(tmp_path: Path) -> None:
 
 
 def test_the_stairs_enclose_the_hypervolume(tmp_path: Path) -> None:
-    (section,) = compare([fabricate_sweep(tmp_path, seeds=1)]).sections
-    stairs = staircase([section.points[place] for place in section.front])
-    area = sum((right[0] - left[0]) * left[1] for left, right in pairwise(stairs))
-    assert stairs[-1][0] == CORNER[0]
-    assert area == pytest.approx(section.hypervolume)
+    for job, (auc, utility) in enumerate(((0.5, 0.5), (0.7, 0.6))):
+        extra = {"mia_min_k": auc, "model_utility": utility}
+        fabricate_job(tmp_path / f"{job}-x", f"method=m{job}", forget=0.2 + job / 9, extra=extra)
+    (section,) = compare([tmp_path]).sections
+    for drawn in section.planes[0], section.planes[2]:
+        stairs = drawn.stairs
+        area = sum((right[0] - left[0]) * left[1] for left, right in pairwise(stairs))
+        assert stairs[-1][0] == 1.0
+        assert area == pytest.approx(drawn.hypervolume)
 
 
 def test_groups_look_different_with_and_without_colour() -> None:

@@ -48,6 +48,21 @@ def report_of(run: Path) -> str:
     return write_report(run).read_text(encoding="utf-8")
 
 
+def test_the_story_says_how_far_it_ended_from_the_reference(run: Path, no_figures: None) -> None:
+    metrics = json.loads((run / "summary.json").read_text())["metrics"]
+    metrics["after"] |= {"forget/rougeL_recall": 0.204, "forget/repetition": 0.3}
+    change_summary(run, metrics=metrics)
+    report = report_of(run)
+    assert "to 0.204 (reference: 0.104; 0.100 above it)." in report
+    assert "It babbles: 30% of the 4-grams" in report
+    rows = {line.split("|")[1].strip(): line for line in report.splitlines() if "|" in line}
+    assert rows["`forget/rougeL_recall`"].endswith("as reference |")
+    assert rows["`retain/rougeL_recall`"].endswith("higher |")
+    assert rows["`forget/repetition`"].endswith("lower |")
+    change_summary(run, metrics=metrics | {"reference": None})
+    assert "`forget/rougeL_recall` | 0.912 | 0.204 | lower |" in report_of(run)
+
+
 # --- numbers ---------------------------------------------------------------------------------
 
 
@@ -116,7 +131,9 @@ def test_the_page_begins_with_title_verdict_and_story(complete: Path) -> None:
     assert title == f"# {NAME}"
     assert verdict == "**Accepted: 2 of 2 conditions met.**"
     assert "**ngdiff** trained **tiny** for 30 steps (3 min 23 s)" in story
-    assert "forget rows went from 0.912 to 0.073 (reference: 0.104)" in story
+    told = "(reference: 0.104; 0.031 below it, over-forgotten)"
+    assert f"forget rows went from 0.912 to 0.073 {told}" in story
+    assert "babbles" not in story
     assert "retain rows went from 0.997 to 0.971 (reference: 0.989)" in story
 
 

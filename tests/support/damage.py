@@ -213,6 +213,13 @@ def spoil(run: Path, name: str, seed: int) -> None:
     rewrite(run, name, bytes(content))
 
 
+def flip(file: Path, at: float = 0.5) -> None:
+    """Turn one bit of a file, at a share of its length."""
+    content = bytearray(file.read_bytes())
+    content[int(at * len(content))] ^= 1
+    rewrite(file.parent, file.name, bytes(content))
+
+
 def copy_of(run: Path, to: Path) -> Path:
     """Return a copy of a run whose files are links to those of the run."""
     return Path(shutil.copytree(run, to, copy_function=os.link))

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from functools import cache
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -33,7 +34,9 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _execute(words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str) -> None:
+def _execute(
+    command: str, words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str
+) -> None:
     """Be `unlearn` in a process group of its own, which writes what it says into two files."""
     os.setsid()
     os.chdir(cwd)
@@ -45,17 +48,23 @@ def _execute(words: tuple[str, ...], cwd: str, environment: dict[str, str], said
         os.dup2(file, number)
         os.close(file)
     sys.argv = ["unlearn", *words]
-    from unlearn.commands.run import main
-
-    main()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
+    import_module(command).main()
 
 
 class Forked:
-    """`unlearn` with these words, started."""
+    """`unlearn` with these words, or another command of ours, started."""
 
-    def __init__(self, *words: str, cwd: Path, said: Path, **variables: str) -> None:
+    def __init__(
+        self,
+        *words: str,
+        cwd: Path,
+        said: Path,
+        command: str = "unlearn.commands.run",
+        **variables: str,
+    ) -> None:
         self._said = said
-        told: tuple[Any, ...] = (words, str(cwd), {**os.environ, **variables}, str(said))
+        told: tuple[Any, ...] = (command, words, str(cwd), {**os.environ, **variables}, str(said))
         self._process = _server().Process(target=_execute, args=told)
         self._process.start()
 
@@ -64,10 +73,15 @@ class Forked:
         """Its exit status; None while it runs."""
         return self._process.exitcode
 
+    @property
+    def pid(self) -> int:
+        """Its process, and the group of all that it starts."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill it with everything that it has started."""
-        assert self._process.pid is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        os.killpg(self.pid, signal.SIGKILL)
         self._process.join()
 
     def finish(self, folder: Path) -> Done:

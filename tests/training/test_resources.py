@@ -15,6 +15,7 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.sums import sums_once
+from unlearn.storage.sealed import seal
 from unlearn.training.resources import RunResources
 
 FORGET, RETAIN, HOLDOUT = tiny.ROWS[:3], tiny.ROWS[3:6], tiny.ROWS[6:]
@@ -93,13 +94,16 @@ def test_a_model_without_a_hash_is_never_kept(cache: Path) -> None:
     assert not (cache / "sums").exists()
 
 
+@pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("text", ["", "{", "[1.0]", "[null, 1]", '"sums"'])
 def test_broken_sums_are_made_anew(
-    cache: Path, text: str, caplog: pytest.LogCaptureFixture
+    cache: Path, text: str, sealed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = scored(Loads())
-    (entry,) = (cache / "sums").glob("*.json")
-    entry.write_text(text, encoding="utf-8")
+    (entry,) = (path for path in (cache / "sums").iterdir() if path.is_dir())
+    (entry / "sums.json").write_text(text, encoding="utf-8")
+    if sealed:
+        seal(entry, entry.name)
     loads = Loads()
     assert torch.equal(scored(loads), kept)
     assert loads.count == 1

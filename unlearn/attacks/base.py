@@ -15,6 +15,7 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import generators_kept
+from unlearn.console.signals import held, obeyed
 from unlearn.data.splits import Row, Splits
 from unlearn.evaluation.asking import Ask
 from unlearn.evaluation.results import Evaluation
@@ -190,17 +191,18 @@ def unchanged(model: LanguageModel, weights: bool = True) -> Iterator[None]:
     kept = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     state = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     training = [(module, module.training) for module in model.modules()]
-    try:
-        for parameter, _, _ in state:
-            parameter.grad = None  # whatever is added to a gradient is added to another one
-        with generators_kept():
-            yield
-    finally:
-        with torch.no_grad():
-            for tensor, copy in zip(tensors, kept, strict=True):
-                tensor.copy_(copy)
-        for parameter, gradient, trains in state:
-            parameter.grad = gradient
-            parameter.requires_grad_(trains)
-        for module, was in training:
-            module.training = was
+    with held():  # a signal ends what is inside, and never the putting back
+        try:
+            for parameter, _, _ in state:
+                parameter.grad = None  # whatever is added to a gradient is added to another one
+            with generators_kept(), obeyed():
+                yield
+        finally:
+            with torch.no_grad():
+                for tensor, copy in zip(tensors, kept, strict=True):
+                    tensor.copy_(copy)
+            for parameter, gradient, trains in state:
+                parameter.grad = gradient
+                parameter.requires_grad_(trains)
+            for module, was in training:
+                module.training = was

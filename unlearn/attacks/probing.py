@@ -22,6 +22,7 @@ from unlearn.forward.answers import (
     first_layers_only,
     number_of_layers,
 )
+from unlearn.forward.passes import Pass, run_within_memory
 
 Head = tuple[Tensor, Tensor | None]
 """Weight (V, hidden) and bias (V,) of an output layer."""
@@ -103,21 +104,32 @@ def lens(
     sums = {name: np.zeros((2, len(answers))) for name in heads}
     windows = [(place, window) for place, a in enumerate(answers) for window in a.windows]
     batches = batches_by_length([len(w) for _, w in windows], suite.config.score_tokens)
-    with in_evaluation_mode(model), progress(f"reading layer {layer}", len(batches)) as bar:
-        for numbers in batches:
-            rows, chosen = zip(*(windows[number] for number in numbers), strict=True)
-            batch = collate(chosen, numbers).to(model.device)
+    title = f"reading layer {layer}"
+    with in_evaluation_mode(model), progress(title, len(windows)) as bar:
+
+        def take(part: Pass) -> None:
+            rows, chosen = zip(*(windows[number] for number in part.rows), strict=True)
+            batch = collate(chosen, part.rows).to(model.device)
             labels = batch.input_ids[batch.answer_mask]
             owner = np.repeat(rows, [len(window.answer) for window in chosen])
             with suite.compute.autocast:
                 states = normed_states(model, batch, layer)
                 read = {name: read_by(head, states) for name, head in heads.items()}
-            for name, logits in read.items():
-                losses = F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy()
-                hits = (logits.argmax(-1) == labels).cpu().numpy()
+            found = {
+                name: (
+                    F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy(),
+                    (logits.argmax(-1) == labels).cpu().numpy(),
+                )
+                for name, logits in read.items()
+            }
+            # Nothing is counted before all of it is there: what does not fit comes again.
+            for name, (losses, hits) in found.items():
                 np.add.at(sums[name][0], owner, losses)
                 np.add.at(sums[name][1], owner, hits)
-            bar.advance()
+            bar.advance(by=len(part.rows))
+
+        parts = [Pass(numbers, []) for numbers in batches]
+        run_within_memory(parts, [window for _, window in windows], take, title)
     tokens = np.array([a.tokens for a in answers])
     return {
         name: (float(np.exp(-nll / tokens).mean()), float((hits / tokens).mean()))

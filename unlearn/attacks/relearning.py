@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks.base import Attack, Found, Subject, answer_probability
+from unlearn.compute.memory import explaining_memory
 from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.models.fine_tune import learn_batch, make_optimizer
-from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, Range, option
+from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, SEED, Range, option
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Relearning(Attack):
     """Rows a step."""
     checkpoints: int = option(4, ONE_OR_MORE)
     """How often the rows are scored on the way, at even distances, the last step included."""
-    seed: int = option(0, ZERO_OR_MORE, "${seed}")
+    seed: int = option(0, SEED, "${seed}")
     """Which rows, and in which order."""
 
     @property
@@ -70,9 +71,11 @@ class Relearning(Attack):
         optimizer = make_optimizer(model, self.lr)
         order = SeededOrder(len(taught), self.batch_size, self.seed, "relearning")
         details: dict[str, float | None] = {}
+        less = f"lower attack.relearning.batch_size (now {self.batch_size}) or model.max_length"
         for step in range(self.steps):
             batch = [taught[row] for row in order.batch(step)]
-            learn_batch(model, optimizer, batch, len(batch), suite.compute)
+            with explaining_memory(f"relearning, step {step + 1}", less):
+                learn_batch(model, optimizer, batch, len(batch), suite.compute)
             if step + 1 in self.scored_at:
                 scores = subject.score(answers)
                 details[f"step_{step + 1}_probability"] = answer_probability(scores, others)

@@ -7,23 +7,31 @@ that were evaluated on other rows, in another way or of another model stand in t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import say
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, shortened
 
 
 def main() -> None:
     """Entry point of `unlearn-compare`; exit status 2 where there is nothing to compare."""
     options = _parser().parse_args()
     try:
-        _run(options)
+        with stoppable():
+            _run(options)
+    except KeyboardInterrupt as error:
+        told = "the same command writes what is missing"
+        say(f"unlearn-compare: stopped by {str(error) or 'SIGINT'}; {told}", sys.stderr)
+        sys.exit(exit_status(error))
     except ConfigurationError as error:
         say(f"unlearn-compare: {error}", sys.stderr)
         sys.exit(error.exit_status)
     except OSError as error:
-        say(f"unlearn-compare: {error}; give --out a folder that can be written", sys.stderr)
+        told = shortened(str(error))
+        say(f"unlearn-compare: {told}; give --out a folder that can be written", sys.stderr)
         sys.exit(ConfigurationError.exit_status)
 
 
@@ -44,6 +52,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_places(options: argparse.Namespace) -> None:
+    """Raise ConfigurationError for places where nothing can be written, before anything is."""
+    problems = []
+    if options.out and os.path.exists(options.out) and not os.path.isdir(options.out):
+        problems.append(f"--out: {str(options.out)!r} is a file; give a folder")
+    for flag in ("csv", "markdown"):
+        if (file := getattr(options, flag)) is None:
+            continue
+        shown = f"--{flag}: {shortened(repr(str(file)))}"
+        if os.path.isdir(file):
+            problems.append(f"{shown} is a folder; give a file in it")
+        elif not os.path.isdir(file.parent):
+            problems.append(f"{shown}: there is no such folder; make it, or give another file")
+    if options.baseline == "":
+        problems.append("--baseline: '' names no group; leave it out for the first one")
+    if problems:
+        raise ConfigurationError(problems)
+
+
 def _run(options: argparse.Namespace) -> None:
     from unlearn.report.comparison.export import check_page, write_markdown
     from unlearn.report.comparison.gather import compare
@@ -51,6 +78,7 @@ def _run(options: argparse.Namespace) -> None:
     from unlearn.report.comparison.runs import folders_of
     from unlearn.report.comparison.written import write_comparison
 
+    check_places(options)
     if options.markdown:
         check_page(options.markdown)
     folders = folders_of(options.runs)

@@ -1,7 +1,8 @@
 """The command `unlearn-evaluate`: finished runs scored again with another suite.
 
 Exit status: that of the first run that could not be measured (1 or 2, as with `unlearn`); 3 where
-all were, and the verdict of one is no under accept.strict=true.
+all were, and the verdict of one is no under accept.strict=true; 143, 138 or 130 where a signal
+stopped it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import os
 import sys
 from pathlib import Path
 
-from unlearn.console.visible import Formatter
-from unlearn.errors import ConfigurationError, Rejected
+from unlearn.console.signals import exit_status, stoppable
+from unlearn.console.visible import Formatter, say
+from unlearn.errors import ConfigurationError, Rejected, shortened
+from unlearn.record.claim import release_all
 
 DESCRIPTION = """\
 Score finished runs again with another suite; nothing is trained.
@@ -51,16 +54,26 @@ def main() -> None:
         "a folder of your own, or of somebody whose programs you would start",
     )
     options = parser.parse_intermixed_args()
-    runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    runs = [word for word in options.words if os.path.isdir(word) or "=" not in word]
     overrides = [word for word in options.words if word not in runs]
     if not runs:
         parser.error("no run: name at least one folder of a finished run")
+    if options.config_dir and not os.path.isdir(options.config_dir):
+        parser.error(f"--config-dir: no such folder: {shortened(str(options.config_dir))}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up()
-    statuses = [
-        evaluate(Path(run), overrides, options.name, options.config_dir, options.trust)
-        for run in runs
-    ]
+    try:
+        with stoppable():
+            statuses = [
+                evaluate(Path(run), overrides, options.name, options.config_dir, options.trust)
+                for run in runs
+            ]
+    except KeyboardInterrupt as error:
+        told = "runs that were not measured are left as they were"
+        say(f"unlearn-evaluate: stopped by {str(error) or 'SIGINT'}; {told}", sys.stderr)
+        sys.exit(exit_status(error))
+    finally:
+        release_all()
     broken = [status for status in statuses if status not in (0, Rejected.exit_status)]
     sys.exit((broken or [max(statuses)])[0])
 
@@ -92,10 +105,12 @@ def evaluate(
     from unlearn.report.terminal import print_summary
 
     try:
+        if not os.path.isdir(run):
+            raise ConfigurationError("no such folder; give the folder of a finished run")
         folder, record, strict = rescore(read_finished(run), overrides, name, config_dir, trusted)
     except Exception as error:  # any: one broken run does not stop the others
         if isinstance(error, ConfigurationError) and str(run) not in str(error):
-            error = type(error)([f"{run}: {problem}" for problem in error.problems])
+            error = type(error)([f"{shortened(str(run))}: {told}" for told in error.problems])
         return logged(error).exit_status
     print_summary(folder, summary=record)
     rejected = strict and record["verdict"]["accepted"] is False

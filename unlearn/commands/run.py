@@ -1,6 +1,7 @@
 """The command `unlearn`: compose a configuration with Hydra, run it, end with the right status.
 
-0 completed; 1 failed; 2 a configuration or data error; 3 the verdict is no and accept.strict=true.
+0 completed; 1 failed; 2 a configuration or data error; 3 the verdict is no and accept.strict=true;
+143 stopped by SIGTERM, 138 by SIGUSR1, 130 by Ctrl-C.
 Heavy imports wait until a run starts, so that `--help` and tab completion answer at once.
 """
 
@@ -8,22 +9,34 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import signal
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.composition.explain import explained, logged, release
+from unlearn.composition.explain import COMPOSING, explained, logged, release
 from unlearn.composition.job import sweep_name
+from unlearn.composition.place import naming_place
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
+from unlearn.console.signals import (
+    Stopped,
+    asked,
+    exit_status,
+    handed_on,
+    is_worker,
+    obey,
+    stoppable,
+    working,
+)
 from unlearn.console.visible import say
-from unlearn.errors import ConfigurationError, UnlearnError
+from unlearn.errors import ConfigurationError, Interrupted, UnlearnError
+from unlearn.record.claim import release_all
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +55,16 @@ def task(cfg: DictConfig) -> float | list[float] | None:
     job = HydraConfig.get()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     try:
-        return objective_values(cfg.objective, run(cfg, folder, overrides))
-    except KeyboardInterrupt:
-        log.error("stopped; summary.json holds what is known of this run")
+        with working():
+            return objective_values(cfg.objective, run(cfg, folder, overrides))
+    except Stopped as error:
+        told = say_stopped(error, folder)
+        handed_on(error)
+        if is_worker():
+            raise Interrupted(told, exit_status(error)) from None
+        raise
+    except KeyboardInterrupt as error:
+        say_stopped(error, folder)
         raise
     except Exception as error:
         failure = logged(error)
@@ -53,6 +73,16 @@ def task(cfg: DictConfig) -> float | list[float] | None:
             raise failure.with_traceback(None) from None
         _failures.append(failure)
     return None
+
+
+def say_stopped(error: KeyboardInterrupt, folder: Path) -> str:
+    """Log and return how a run was stopped, and how it goes on."""
+    name, sweep = str(error) or "SIGINT", HydraConfig.get().sweep.dir
+    option = f"hydra.run.dir={folder}" if sweep_name() is None else f"hydra.sweep.dir={sweep}"
+    told = f"stopped by {name}; to go on, give the same command with {shlex.quote(option)}"
+    log.error("%s", told)
+    error.add_note(told)
+    return told
 
 
 def main() -> None:
@@ -67,18 +97,28 @@ def main() -> None:
 
         sys.exit(clean(sys.argv[1:]))
     try:
-        with closing_sweep():
+        with stoppable(), closing_sweep():
             task()
-        sys.stdout.flush()
+            obey()
+            sys.stdout.flush()
     except UnlearnError as error:
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        if not getattr(error, "__notes__", None):  # no run had begun
+            say(f"unlearn: stopped by {str(error) or 'SIGINT'}", sys.stderr)
+        sys.exit(exit_status(error))
     except BrokenPipeError:  # `unlearn --help | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except COMPOSING as error:
         # Hydra's own, before any job began: what a job raises is an UnlearnError by now.
-        say(f"unlearn: {explained(error)}", sys.stderr)
+        say(f"unlearn: {explained(naming_place(error))}", sys.stderr)
         sys.exit(ConfigurationError.exit_status)
+    except Exception:  # of a worker that was not listening yet
+        if (number := asked()) is None:
+            raise
+        say(f"unlearn: stopped by {signal.Signals(number).name}", sys.stderr)
+        sys.exit(128 + number)
+    finally:
+        release_all()
     if _failures:
         sys.exit(_failures[0].exit_status)

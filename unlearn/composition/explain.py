@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -16,12 +17,35 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from unlearn.composition.given import odd_choice
 from unlearn.composition.launchers import EXTRAS
 from unlearn.composition.quoting import quoted_form
-from unlearn.errors import ConfigurationError, UnlearnError, first_line, to_install
+from unlearn.errors import (
+    ConfigurationError,
+    UnlearnError,
+    first_line,
+    lacks_memory,
+    shortened,
+    to_install,
+)
 
 log = logging.getLogger(__name__)
 
+AGAIN = "the same command with the same hydra.run.dir goes on where it was"
+ROOM = {
+    errno.ENOSPC: f"make room, then {AGAIN}",
+    errno.EDQUOT: f"the quota is used up: make room, then {AGAIN}",
+    errno.EFBIG: f"a file may not be so large here (ulimit -f): raise the limit, then {AGAIN}",
+    errno.EROFS: "the file system is read-only: give a folder elsewhere (hydra.run.dir)",
+}
+"""What helps where a file could not be written."""
+LESS = (
+    "take a smaller model, model.dtype=bfloat16, a lower model.max_length, or a machine with more "
+    "memory"
+)
+"""What helps where no part of a run knows better."""
+
+_SPACELESS = re.compile(r"\S{1000,}")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'\n")
 
 
@@ -32,11 +56,18 @@ def logged(error: Exception) -> UnlearnError:
     if isinstance(error, UnlearnError):
         log.error("%s", error)
         return error
-    if isinstance(error, OSError):  # a full disk, a folder that went away
-        log.error("%s", error)
-        log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
+    from unlearn.compute.memory import in_short  # not for `--help`
+
+    known = isinstance(error, OSError) or lacks_memory(error)
+    if lacks_memory(error):
+        log.error("out of memory (%s); %s", in_short(error), LESS)
+    elif isinstance(error, OSError):  # a full disk, a folder that went away
+        way_out = ROOM.get(error.errno or 0)
+        log.error("%s%s", error, f"; {way_out}" if way_out else "")
     else:
         log.error("the run failed", exc_info=error)
+    if known:
+        log.debug("where it happened (hydra.verbose=true shows this)", exc_info=error)
     return UnlearnError(f"{type(error).__name__}: {error}")
 
 
@@ -48,8 +79,16 @@ def release(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+COMPOSING = (HydraException, OmegaConfBaseException, OSError, ValueError, TypeError, OverflowError)
+"""What Hydra and OmegaConf raise of an override, Python's own among them."""
+
+
 def explained(error: BaseException) -> str:
     """Return what Hydra or OmegaConf complains about, without the internals that it appends."""
+    return _SPACELESS.sub(lambda found: shortened(found[0]), _explained(error))
+
+
+def _explained(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, ConfigurationError):  # raised while an interpolation was resolved
         return str(cause)
@@ -61,6 +100,11 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and (ours := _choices(error)):
         # Hydra does not list them for a group of which any number may be chosen.
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return (
+                "--config-name or --config-path: no such configuration; leave them out, and name "
+                "the folder of your own groups by --config-dir"
+            )
         allowed = f"any of {', '.join(ours)}, or your own (--config-dir)"
         return f"{group}=[{choice}]: no such choice; allowed: {allowed}"
     if isinstance(error, OmegaConfBaseException):
@@ -74,9 +118,19 @@ def explained(error: BaseException) -> str:
         return _of_grammar(error)
     if isinstance(error, HydraException) and (several := _SEVERAL.match(str(error))):
         return _of_commas(several[1])
+    if not isinstance(error, OSError) and (odd := odd_choice(sys.argv[1:])) is not None:
+        return f"{odd}: a choice of a group must be a string or a list of them"
+    if (key := key_within(error)) is not None:
+        return f"{key}: {first_line(error)}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
+
+
+def key_within(error: BaseException) -> str | None:
+    """Return the option that OmegaConf names in an exception of Python's, as of an overflow."""
+    found = re.search(r"^\s*full_key: (\S+)$", str(error), re.MULTILINE)
+    return found[1] if found else None
 
 
 def _of_grammar(error: OverrideParseException) -> str:

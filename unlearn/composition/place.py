@@ -1,9 +1,14 @@
-"""Where a run or a sweep may write, asked before Hydra makes the folder or opens the log in it."""
+"""Where a run or a sweep may write, asked before Hydra makes the folder or opens the log in it.
+
+The folder is this process's from then on, and one with the default name is nobody else's.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from unlearn.composition.explain import explained
 from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError
+from unlearn.record.claim import claim
 
 READ = (
     *(f"model.{name}" for name in ("path", "base", "tokenizer")),
@@ -24,6 +30,17 @@ READ = (
 """Options that may name a folder, which is read and never written to."""
 
 
+_asked: list[Path] = []
+"""The folder of the run or the sweep that is to begin in this process."""
+
+
+def naming_place(error: Exception) -> Exception:
+    """Return the error with the folder in which Hydra wrote, where a full disk tells no path."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None and _asked:
+        error.filename = str(_asked[-1])
+    return error
+
+
 class RequirePlace(Callback):
     """Ends the command where its folder holds what is not its own; not even a log is opened there.
 
@@ -31,22 +48,45 @@ class RequirePlace(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the folder of the run."""
+        """Take the folder of the run."""
         self._require(config, "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the folder of the sweep; those of its jobs are looked at as each begins."""
+        """Take the folder of the sweep; those of its jobs are taken as each begins."""
         self._require(config, "hydra.sweep.dir")
 
     def _require(self, config: DictConfig, option: str) -> None:
         try:
+            make_new(config, option)
             folder = Path.cwd() / str(OmegaConf.select(config, option))
+            claim(folder, option=option)
             require_place(folder, config, sweep=option == "hydra.sweep.dir")
+            _asked[:] = [folder]
         except OmegaConfBaseException:
             return  # Hydra looks it up next, and says so
-        except (ConfigurationError, OSError) as error:
+        except (ConfigurationError, OSError, ValueError) as error:
             say(f"unlearn: {explained(error)}", sys.stderr)
             sys.exit(ConfigurationError.exit_status)
+
+
+def make_new(config: DictConfig, option: str) -> None:
+    """Make the folder where it has its default name, with a number where somebody was faster.
+
+    Two commands may begin in one second; only one of them makes a folder.
+    """
+    folder = Path(str(OmegaConf.select(config, option)))
+    drawn = OmegaConf.get_cache(config).get("start")
+    if not drawn or int(os.environ.get("RANK", "0")) != 0:
+        return  # a name that somebody gave, or a process that only keeps a log
+    times = dict(drawn)
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            drawn.update({key: f"{time}-{number}" for key, time in times.items()})
+            folder = Path(str(OmegaConf.select(config, option)))
+        else:
+            return
 
 
 def require_place(folder: Path, config: Any, sweep: bool = False) -> None:

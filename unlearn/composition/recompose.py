@@ -9,9 +9,8 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.composition.explain import explained
+from unlearn.composition.explain import COMPOSING, explained
 from unlearn.composition.foreign import of_record, require_data, told_in_record
 from unlearn.errors import ConfigurationError
 
@@ -62,7 +61,7 @@ def recompose(
             before = cfg._get_node(name)
             both = isinstance(value, DictConfig) and isinstance(before, DictConfig)
             cfg[name] = OmegaConf.merge(before, value) if both else value
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSING as error:
         raise ConfigurationError(explained(error)) from error
     if not trusted:
         # What only a training reads is by now that of our own presets.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,28 @@ def record_subdir(_root_: Any) -> str | None:
 
 
 def run_log(_root_: Any) -> str:
-    """Return the log of a run; raises ConfigurationError where its folder is not its own.
+    """Return the log of a run whose folder this process holds from now on.
 
-    Asked of every job, also of a sweep, before its first file is opened.
+    Asked of every job, also of a sweep, before its first file is opened. Raises ConfigurationError
+    where the folder is not the run's own, or another process runs in it; a job of a sweep waits
+    for that one.
     """
+    from unlearn.composition.job import sweep_name
     from unlearn.composition.place import require_place
+    from unlearn.record.claim import claim
     from unlearn.record.layout import LOG
 
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
     if folder is None:  # `--cfg hydra --resolve`: no run
         return LOG
+    claim(Path(folder), wait=sweep_name() is not None)
     require_place(Path(folder), _root_)
     return str(Path(folder, LOG))
+
+
+def start() -> str:
+    """Return day and time, by which folders are named; once a command, as Hydra's `now`."""
+    return datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
 
 
 def run_name(_root_: Any) -> str:
@@ -82,14 +93,16 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config)
     for group, schema in SCHEMAS.items():
         node = OmegaConf.structured(schema)
-        if "chat_options" in node:  # whatever names a template gives its variables
-            OmegaConf.set_struct(node.chat_options, False)
+        for free in ("chat_options", "published_reference"):  # names are a template's, a reader's
+            if free in node:
+                OmegaConf.set_struct(node[free], False)
         store.store(group=f"schema/{group}", name="base", node=node)
     register_launchers()
     choose_neutral_preset()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_log", run_log, replace=True)
+    OmegaConf.register_new_resolver("start", start, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
     OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
     OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)

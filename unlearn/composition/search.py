@@ -3,6 +3,10 @@
 A number that a finished run does not have (its metric was not finite) is NaN, and Optuna counts the
 trial as failed, as it does one that ended with an error: it is neither on the front nor a worst
 value that somebody would have to make up.
+
+What is best at a number is told as its distance from it: a forget metric as that from the
+reference's value, so that no search is led to a model that has forgotten how to speak. Without a
+reference lower is better down to the metric's floor. Every other metric is told as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from unlearn.errors import ConfigurationError
+from unlearn.metrics.catalogue import Catalogue, Metric
 from unlearn.options.parts import Problems
 
 
@@ -51,19 +56,45 @@ def require_objective(names: Sequence[str] | None, metrics: Collection[str]) -> 
         )
 
 
+def require_minimised(names: Sequence[str] | None, catalogue: Catalogue, reference: bool) -> None:
+    """Raise ConfigurationError where the sweeper would maximise a distance.
+
+    `reference`: whether the run has one, as what shows forgetting is a distance only beside it.
+    """
+    for name, direction in zip(names or (), _directions(), strict=False):
+        metric, level = catalogue[name], 0.0 if reference else None
+        if direction == "maximize" and isinstance(metric.beside(level).better, float | int):
+            best = metric.words_beside(level)
+            raise ConfigurationError(
+                f"objective: {name} is told as its distance from what is best ({best}), of which "
+                "less is better; say minimize in its place of hydra.sweeper.direction"
+            )
+
+
 def objective_values(
     names: Sequence[str] | None, summary: Mapping[str, Any]
 ) -> float | list[float] | None:
-    """Return the metrics after unlearning in the order of `names`: one alone, or a list of several.
+    """Return what is told of the metrics after unlearning, in the order of `names`.
 
-    None where nothing is searched; NaN for a metric without a finite value.
+    One alone, or a list of several; None where nothing is searched; NaN for a metric without a
+    finite value.
     """
     if names is None:
         return None
     after = summary["metrics"]["after"] or {}
-    found = (after.get(name) for name in names)
-    values = [math.nan if value is None else float(value) for value in found]
+    reference = summary["metrics"].get("reference") or {}
+    catalogue = Catalogue.recorded(summary)
+    values = [_told(catalogue[name].beside(reference.get(name)), after.get(name)) for name in names]
     return values[0] if len(values) == 1 else values
+
+
+def _told(metric: Metric, value: float | None) -> float:
+    """Return a distance, or the value itself where higher or lower is better or nobody said."""
+    if value is None:
+        return math.nan
+    if metric.better in ("higher", None):
+        return float(value)
+    return metric.distance(float(value))
 
 
 def _directions() -> list[str]:

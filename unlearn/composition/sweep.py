@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from unlearn.console.visible import say
+from unlearn.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,11 @@ class CompareJobs(Callback):
 
 @contextmanager
 def closing_sweep() -> Iterator[None]:
-    """Compare the jobs also where some failed; one that was stopped by hand is left as it is."""
+    """Compare the jobs also where some failed; one that was told to stop is left as it is."""
     try:
         yield
+    except Interrupted:
+        raise
     except Exception:
         close_sweep()
         raise
@@ -85,6 +88,8 @@ def close_sweep() -> None:
         folder = _open.pop()
         try:
             _conclude(folder)
+        except OSError as error:  # a full disk
+            log.error("the comparison of %s failed: %s; unlearn-compare makes it", folder, error)
         except Exception:  # any: a page that cannot be written does not undo a sweep
             log.exception("the comparison of %s failed; unlearn-compare makes it later", folder)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn.compute.workers import worker_number
-from unlearn.errors import first_line
+from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,20 @@ def resolve_device(wanted: str) -> tuple[torch.device, str]:
 def device_problem(wanted: str) -> str | None:
     """Return why this machine has no such device, if so."""
     try:
-        torch.empty(0, device=resolve_device(wanted)[0])
-    except (RuntimeError, AssertionError) as error:
-        return (
-            f"model.device: {wanted!r} cannot be used here ({first_line(error)}); allowed: auto, "
-            "cpu, cuda, cuda:N, mps"
-        )
-    return None
+        device = resolve_device(wanted)[0]
+        torch.empty(0, device=device)
+        if device.type == "meta":  # which holds no numbers
+            why = "nothing is computed there"
+        elif device.type in ("cpu", "mps") and device.index:  # torch takes any number for the one
+            why = f"there is one {device.type}"
+        else:
+            return None
+    except (RuntimeError, AssertionError, ValueError) as error:
+        why = first_line(error)
+    return (
+        f"model.device: {shortened(repr(wanted))} cannot be used here ({shortened(why)}); "
+        "allowed: auto, cpu, cuda, cuda:N, mps"
+    )
 
 
 def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]:

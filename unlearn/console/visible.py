@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,6 +48,27 @@ def console(file: IO[str] | None = None, **options: Any) -> Console:
             return super()._render_buffer(shown)
 
     return Plain(file=file, markup=False, emoji=False, highlight=False, **options)
+
+
+class LogFile(logging.FileHandler):
+    """The log of a run; a disk that is full ends it with one line, not with a traceback each."""
+
+    refused = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once why nothing more is written; what is no fault of the system goes on as usual."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.refused:
+            self.refused = True
+            reason = error.strerror or error
+            say(f"{self.baseFilename} could not be written: {reason}", sys.stderr)
+
+    def close(self) -> None:
+        """Close the file, also where its last lines find no room."""
+        with suppress(OSError):
+            super().close()
 
 
 class Formatter(logging.Formatter):

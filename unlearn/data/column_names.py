@@ -49,6 +49,14 @@ def chosen_columns(
     if set(alpaca) == {"instruction", "input"} and len(answers) == 1:
         return Columns(alpaca["instruction"], answers[0], appended=alpaca["input"])
     pair = len(questions) == len(answers) == 1
+    if pair and questions == answers:
+        raise DataError(
+            f"{table.source}: the column {answers[0]!r} is named as the question and taken for the "
+            f"answer; {ADVICE}"
+            if question
+            else f"{table.source}: the column {questions[0]!r} is named as the answer and taken "
+            f"for the question; {ADVICE}"
+        )
     if pair and (question or answer or (questions, answers) == (["question"], ["answer"])):
         return Columns(questions[0], answers[0])
     texts, turns = ([], []) if question or answer else (_found(table, TEXT), _turns(table))

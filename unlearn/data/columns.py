@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from unlearn.data.blank import is_blank
 from unlearn.data.conversations import is_turns, parted, turns_of, unpacked
 from unlearn.data.records import Record, Table
 from unlearn.data.splits import Row, Turn
-from unlearn.data.telling import shown
+from unlearn.data.telling import few, shown
 from unlearn.errors import DataError
+
+KINDS = 20
+"""Kinds of faults that are told at once; a fault that names a value is a kind of its own."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,15 @@ def rows_of(table: Table, columns: Columns, advice: str) -> list[Row]:
         except ValueError as fault:
             faults.setdefault(str(fault), []).append(index)
     if faults:
-        raise DataError([_told(table, fault, indices) for fault, indices in faults.items()])
+        told = [_told(table, fault, indices) for fault, indices in faults.items()]
+        more = [f"… and {len(told) - KINDS} more kinds of faults."] if len(told) > KINDS else []
+        raise DataError(told[:KINDS] + more)
     return rows
 
 
 def missing_columns(table: Table, missing: list[str], advice: str) -> str:
     """Say which columns a table lacks, and which it has."""
-    there = ", ".join(map(repr, table.columns)) or "none"
+    there = few([shown(name) for name in table.columns], most=20) or "none"
     lacking = " and no column ".join(map(repr, missing))
     return f"{table.source} has no column {lacking}; its columns are {there}. {advice}"
 
@@ -105,7 +111,7 @@ def _text(record: Record, column: str) -> str:
         raise ValueError(f"{column!r} is null or absent")
     if not isinstance(cell, str):
         raise ValueError(f"{column!r} is not text but {type(cell).__name__}")
-    if not cell.strip():
+    if is_blank(cell):
         raise ValueError(f"{column!r} is blank")
     return cell
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
+from unlearn.data.blank import is_blank
 from unlearn.data.splits import Turn
 from unlearn.data.telling import shown
 
@@ -33,7 +34,7 @@ def is_turns(cell: object) -> bool:
 def unpacked(cell: object) -> object:
     """Return the list that a cell of CSV holds as JSON, and any other cell as it is."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
-        with suppress(json.JSONDecodeError):
+        with suppress(ValueError, RecursionError):
             return json.loads(cell)
     return cell
 
@@ -84,7 +85,7 @@ def _turn(turn: object, place: str) -> Turn:
     content = _content(turn.get(keys[1]))
     if content is None:
         raise ValueError(f"{place} is not text but {shown(turn.get(keys[1]))}")
-    if not content.strip():
+    if is_blank(content):
         raise ValueError(f"{place} is blank")
     return Turn(role, content)
 

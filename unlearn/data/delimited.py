@@ -31,7 +31,7 @@ def read_delimited(text: str, source: str, tabs: bool = False) -> Table:
         ends, header = next(rows, (0, []))
         if len(set(header)) < len(header):
             raise DataError(
-                f"{source}:{begins}: a column name stands twice in the header {header}."
+                f"{source}:{begins}: a column name stands twice in the header {shown(header)}."
             )
         begins = ends + offset + 1
         for ends, cells in rows:

@@ -64,6 +64,10 @@ def _named(data: bytes, source: str, encoding: str) -> str:
 def _likely(data: bytes, place: str) -> tuple[str, str]:
     from charset_normalizer import from_bytes
 
+    if bytes(4) in data:  # of no text in whatever encoding, and long in all of them
+        raise DataError(
+            f"{place}: zero bytes in a row, so no text; the file is damaged, get it anew."
+        )
     matches = list(from_bytes(data, cp_isolation=list(_USED)))
     if not matches:
         raise DataError(

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from unlearn.data.columns import Columns, rows_of
+from unlearn.data.foreign_files import name_problem
 from unlearn.data.row_checks import checked, count_problems, cut_both
 from unlearn.data.sameness import learnt
 from unlearn.data.source import read_configurations
@@ -165,7 +166,7 @@ class Muse:
         """Return the data set's own folder where `path` is a folder, else `path`."""
         assert self.path is not None  # since __post_init__
         folder = Path(os.path.expanduser(self.path))
-        if not folder.is_dir():
+        if name_problem(self.path) or not folder.is_dir():
             return self.path
         if not (folder / _PARTS[0]).is_dir() and (folder / _NAMES[self.corpus]).is_dir():
             folder /= _NAMES[self.corpus]

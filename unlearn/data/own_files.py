@@ -15,7 +15,7 @@ from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
-from unlearn.data.telling import counted, together
+from unlearn.data.telling import counted, shown, together
 from unlearn.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,14 @@ class Files:
                 # The names that a configuration of an earlier version writes down by itself.
                 if value is not None and value != name
             ]
+        columns = {name: getattr(self, name) for name in ("question", "answer", *_OPTIONAL)}
+        for name, column in columns.items():
+            same = [other for other, of in columns.items() if of == column is not None]
+            if same[0:1] == [name] and same[1:]:
+                problems.append(
+                    f"data.{name}={column} and data.{same[1]}={column} name one column; a question "
+                    "is no answer, and an answer not its own paraphrase: name another column."
+                )
         if self.text is not None:
             problems += [
                 f"data.{name}={value} has no meaning for plain text: unset it, or unset data.text."
@@ -128,11 +136,13 @@ class Files:
             ]
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                known = codecs.lookup(self.encoding)._is_text_encoding  # rot13 and zip are none
+            except (LookupError, ValueError):
+                known = False
+            if not known:
                 problems.append(
-                    f"data.encoding={self.encoding}: no such encoding; give one of Python's, such "
-                    "as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
+                    f"data.encoding={shown(self.encoding)}: no such encoding of text; give one of "
+                    "Python's, such as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
                 )
         return problems
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unlearn.data.foreign_files import LARGEST_DATA, folder_problem, name_problem
 from unlearn.data.records import Record, Table
 from unlearn.data.source import refuse_formats, without_progress_bars
 from unlearn.data.tables import SUFFIXES, TEXT, kind_of, read_table, read_whole
-from unlearn.errors import DataError, first_line
+from unlearn.data.telling import shown
+from unlearn.errors import DataError, said_by
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(/[\w.-]+){0,2}")
 _SPLIT = "train"
@@ -25,6 +27,8 @@ def read_source(given: str, field: str, encoding: str | None = None) -> Table:
     folder is a data set as the hub lays it out, and what is neither here is looked for on the hub:
     NAME, NAME/CONFIGURATION or NAME/CONFIGURATION/SPLIT, the split being `train` unless named.
     """
+    if problem := name_problem(given):
+        raise DataError(f"{field}={shown(given)} {problem}; give a file, a folder or a hub id.")
     path = Path(given)
     with suppress(RuntimeError):  # ~NAME where nobody is called so is a name like others
         path = path.expanduser()
@@ -85,6 +89,8 @@ def _data_set(name: str, rest: tuple[str, ...], named: str) -> Table:
     configuration, split = (*rest, None, None)[:2]
     split = split or _SPLIT
     here = Path(name).is_dir()
+    if here and (problem := folder_problem(Path(name), LARGEST_DATA)):
+        raise DataError(f"{named}: {problem}; take it out of the folder.")
     try:
         with without_progress_bars():
             loaded: Any = load_dataset(name, configuration, split=split, streaming=here)
@@ -96,7 +102,7 @@ def _data_set(name: str, rest: tuple[str, ...], named: str) -> Table:
         where = f"the folder {name}" if here else f"{name} on the hub"
         raise DataError(
             f"{named}: {lacking}, and as a data set, {asked} of {where}, it cannot be read "
-            f"({type(error).__name__}: {first_line(error)}). Give a file, a folder of .txt files, "
+            f"({type(error).__name__}: {said_by(error)}). Give a file, a folder of .txt files, "
             "or NAME/CONFIGURATION/SPLIT of a data set."
         ) from error
     if not records:

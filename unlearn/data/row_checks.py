@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from unlearn.data.blank import is_blank
 from unlearn.data.sameness import (
     Pair,
     asked,
@@ -112,8 +113,10 @@ def cut_both(
 
 
 def count_problems(field: str, count: object) -> list[str]:
-    """Say what is wrong with a number of rows asked for: it must be null or at least 1."""
-    if count is None or (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
+    """Say what is wrong with a number of rows asked for: it must be null, or from 1 to 10^9."""
+    if count is None:
+        return []
+    if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= 10**9:
         return []
     return [f"{field}={count}: give a whole number of at least 1, or null for all rows."]
 
@@ -177,7 +180,7 @@ def _row_faults(row: Row) -> Iterator[str]:
     for name, text in texts:
         if not isinstance(text, str):
             yield f"the {name} is not a string but {type(text).__name__}"
-        elif not text.strip():
+        elif is_blank(text):
             yield f"the {name} is blank"
     texts += [("question", question), *((f"{t.role} turn", t.content) for t in row.before)]
     for name, text in texts:

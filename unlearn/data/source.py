@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from unlearn.data.foreign_files import name_problem
 from unlearn.data.records import Table
 from unlearn.data.tables import SUFFIXES, read_table
-from unlearn.data.telling import together
-from unlearn.errors import DataError
+from unlearn.data.telling import shown, together
+from unlearn.errors import DataError, said_by
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ def read_configurations(
     is never looked up there: the library's answer would be about the syntax of repository names.
     Optional configurations may be absent. Raises DataError ending with `advice`.
     """
+    if problem := name_problem(path):
+        raise DataError(f"data.path={shown(path)} {problem}. {advice}")
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         return _from_folder(folder, required, optional, advice)
@@ -107,7 +110,7 @@ def _from_hub(
                     continue
                 raise DataError(
                     f"data.path={path} is no folder here, and the hub did not give {name} "
-                    f"({type(error).__name__}: {error}). {advice}"
+                    f"({type(error).__name__}: {said_by(error)}). {advice}"
                 ) from error
             tables[name] = Table.numbered(f"{path} {name}", records)
     return tables

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from itertools import zip_longest
 from typing import Any
 
+from unlearn.data.foreign_files import LARGEST_DATA
 from unlearn.data.records import Record, Table
-from unlearn.errors import DataError, first_line, to_install
+from unlearn.errors import DataError, said_by, to_install
 
 
 def read_workbook(content: bytes, source: str) -> Table:
@@ -24,12 +26,15 @@ def read_workbook(content: bytes, source: str) -> Table:
             f"{to_install('excel')}, or save the sheet as CSV (UTF-8)."
         ) from error
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            if (size := sum(part.file_size for part in parts.infolist())) > LARGEST_DATA:
+                raise ValueError(f"unpacked it has {size:,} bytes; at most {LARGEST_DATA:,}")
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
         book.close()
     # A broken workbook fails in zipfile, in an XML parser or in openpyxl, each in its own way.
     except Exception as error:
-        raise DataError(f"{source}: not a readable .xlsx file ({first_line(error)}).") from error
+        raise DataError(f"{source}: not a readable .xlsx file ({said_by(error)}).") from error
     filled = {name: rows for name, rows in sheets.items() if any(map(_filled, rows))}
     if len(filled) > 1:
         raise DataError(

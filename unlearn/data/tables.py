@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from unlearn.data.delimited import read_delimited
 from unlearn.data.encodings import decode
+from unlearn.data.foreign_files import FETCH, LARGEST_DATA, POINTER, file_problem, name_problem
 from unlearn.data.records import Record, Table
 from unlearn.data.spreadsheets import read_workbook
 from unlearn.data.telling import shown
-from unlearn.errors import DataError
+from unlearn.errors import DataError, first_line, said_by, translating
 
 TEXT = "text"
 """The column of a plain text file."""
@@ -60,9 +62,12 @@ def kind_of(path: Path) -> str:
 
 def _content(path: Path, named: str) -> bytes:
     """Return the bytes of a file of a kind that can be read, decompressed."""
-    if not path.is_file():
-        problem = "is a folder, give a file" if path.is_dir() else "no such file"
-        raise DataError(f"{named}: {problem} (looked in {path.absolute().parent}).")
+    if problem := name_problem(str(path)):
+        raise DataError(f"{shown(named)} {problem}; give a file with rows.")
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"{named}: no such file (looked in {path.absolute().parent}).")
+    if problem := file_problem(path, LARGEST_DATA):
+        raise DataError(f"{named}: {problem}; give a file with rows.")
     suffix = kind_of(path)
     if suffix not in SUFFIXES:
         raise DataError(
@@ -70,13 +75,21 @@ def _content(path: Path, named: str) -> bytes:
             f"{', '.join(SUFFIXES)}, and each with .gz behind it."
         )
     try:
-        content = path.read_bytes()
         if path.suffix.lower() == GZIP:
-            content = gzip.decompress(content)
+            with gzip.open(path) as file:
+                content = file.read(LARGEST_DATA + 1)
+        else:
+            content = path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{named}: not a readable gzip file ({error}).") from error
     except OSError as error:
         raise DataError(f"{named}: the file cannot be read ({error}).") from error
+    if len(content) > LARGEST_DATA:
+        raise DataError(
+            f"{named}: unpacked it has over {LARGEST_DATA:,} bytes, the most there may be."
+        )
+    if content.startswith(POINTER):
+        raise DataError(f"{named}: {FETCH}.")
     return content
 
 
@@ -94,10 +107,12 @@ def _read_json(text: str, source: str) -> Table:
             continue
         place = f"{source}:{number}"
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
+            record = _loads(line)
+        except TwiceError as error:
+            raise DataError(f"{place}: {error}: {shown(line)}.") from error
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{place}: not JSON ({error.msg}, column {error.colno}): {shown(line)}. "
+                f"{place}: not JSON ({_why(error)}): {shown(line)}. "
                 'A file holds one object a line, one array of objects, or {"data": [objects]}.'
             ) from error
         records.append(_object(record, place))
@@ -107,13 +122,23 @@ def _read_json(text: str, source: str) -> Table:
 
 def _read_json_array(text: str, source: str) -> Table:
     try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
+        records = _loads(text)
+    except TwiceError as error:
+        raise DataError(f"{source}: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
         raise DataError(
-            f"{source}:{error.lineno}: not JSON ({error.msg}, column {error.colno}). "
+            f"{source}:{line}: not JSON ({_why(error)}). "
             "The file begins with '[', so it is read as one array of objects."
         ) from error
     return _rows(records, source)
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a text of JSON; Python reads no integer of 4,300 digits or more."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else first_line(error)
 
 
 def _wrapped(text: str, source: str) -> Table | None:
@@ -121,8 +146,10 @@ def _wrapped(text: str, source: str) -> Table | None:
     if not re.match(r'\s*\{[^{]*"data"\s*:\s*\[', text):
         return None
     try:
-        whole = json.loads(text)
-    except json.JSONDecodeError:  # lines of which each has a column "data", or broken ones
+        whole = _loads(text)
+    except TwiceError as error:
+        raise DataError(f"{source}: {error}.") from error
+    except (ValueError, RecursionError):  # lines of which each has a column "data", or broken ones
         return None
     if not isinstance(whole, dict) or not isinstance(whole.get("data"), list):
         return None
@@ -130,6 +157,24 @@ def _wrapped(text: str, source: str) -> Table | None:
     remarks = ["its rows from 'data'"]
     remarks += [f"nothing from {', '.join(others)} beside it"] if others else []
     return replace(_rows(whole["data"], source), remarks=tuple(remarks))
+
+
+class TwiceError(ValueError):
+    """A key that stands twice in one object, of which JSON's readers keep the last."""
+
+
+def _loads(text: str) -> Any:
+    """Return what a JSON text holds; raises TwiceError besides what json raises."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        key = next(name for name in names if names.count(name) > 1)
+        raise TwiceError(f"the key {key!r} stands twice in one object; keep one of them")
+    return found
 
 
 def _rows(records: list[object], source: str) -> Table:
@@ -170,10 +215,17 @@ def _read_parquet(content: bytes, source: str) -> Table:
     import pyarrow
     from pyarrow import parquet
 
-    try:
-        records = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{source}: not a readable Parquet file ({error}).") from error
+    records: list[Record] = []
+    size = 0
+    with translating(lambda e: DataError(f"{source}: not a readable Parquet file ({said_by(e)}).")):
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        for batch in file.iter_batches(batch_size=1024):  # a few bytes may stand for many rows
+            size += batch.nbytes
+            if size > LARGEST_DATA or len(records) > LARGEST_DATA // 64:
+                raise DataError(
+                    f"{source}: its rows have over {LARGEST_DATA:,} bytes, the most there may be."
+                )
+            records += batch.to_pylist()
     return Table.numbered(source, records)
 
 

@@ -29,7 +29,10 @@ def together(parts: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
 
 def shown(value: object, length: int = 80) -> str:
     """Show a value in a message, shortened to `length` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearn.data.splits import Row, Turn
 from unlearn.data.turns import ChatTemplate
-from unlearn.errors import DataError
+from unlearn.errors import DataError, said_by, translating
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ class Encoder:
 
     def _ids(self, text: str) -> list[int]:
         # verbose=False: a text may well be longer than the model's context, and is cut later.
-        return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        with translating(_unreadable):
+            return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def examples(self, row: Row) -> list[Example]:
         """Return what is learnt of a row: a question's one example, or the windows of a text."""
@@ -213,6 +214,12 @@ class Encoder:
         # A token across the border would change the prompt; the answer then stands by itself.
         border = len(prompt)
         return whole[border:] if whole[:border] == prompt else self._ids(text)
+
+
+def _unreadable(error: BaseException) -> DataError:
+    return DataError(
+        f"the tokenizer cannot read a text ({said_by(error)}); give another with model.tokenizer=…"
+    )
 
 
 def encode_rows(encoder: Encoder, rows: list[Row]) -> list[Example]:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from unlearn.data.rendering import LETTERS, TOO_LONG, TooMuch, limited_time, tried
 from unlearn.data.splits import Turn
-from unlearn.errors import DataError, first_line
+from unlearn.errors import DataError, first_line, said_by, translating
 
 DATE_FORMATS = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d")
 """``26 Jul 2024``, ``26 July 2024`` and ``2024-07-26``."""
@@ -78,10 +79,14 @@ class ChatTemplate:
         if day is None:
             raise DataError(f"model.chat_date: {date!r} names no day; write it like 26 Jul 2024")
         self.variables = {"date_string": date, **options}
-        self.text = tokenizer.get_chat_template()
+        with translating(lambda error: self._unusable(said_by(error))):
+            self.text = tokenizer.get_chat_template()
+            if not isinstance(self.text, str):
+                raise TypeError(f"it is no text but {type(self.text).__name__}")
         if "strftime_now" in self.text:
             self.text = CLOCK + self.text
             self.variables["fixed_clock"] = directives(day)
+        self._try()
         prompt, whole = self.prompt(QUESTION), self._conversation(QUESTION, ANSWER)
         self.sha256 = hashlib.sha256(f"{prompt}\0{whole}".encode()).hexdigest()
         before, found, self.behind = whole.rpartition(ANSWER)
@@ -100,7 +105,7 @@ class ChatTemplate:
         """What stands behind an answer, the end token included."""
         if self.end is not None:
             text, token = self.behind, tokenizer.convert_ids_to_tokens(self.end)
-            self.closing = text[: text.index(token) + len(token)]
+            self.closing = text[: text.index(token) + len(token)] if token in text else token
 
     def prompt(self, question: str, before: Sequence[Turn] = ()) -> str:
         """Return the text up to the point where the assistant begins."""
@@ -122,25 +127,48 @@ class ChatTemplate:
         return self._render(turns, opened=False)
 
     def _render(self, turns: Sequence[Turn], opened: bool) -> str:
-        from jinja2 import TemplateError
+        def told(error: BaseException) -> DataError:
+            return self._unusable(self._reason(error), self._kind(turns))
 
-        # Whatever a template computes may fail; what it raises itself is a TemplateError.
-        faults = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError)
-        told = turns[0].role == "system"  # a row's own system turn goes ahead of the option
-        written = [turn._asdict() for turn in turns]
-        try:
-            return self.tokenizer.apply_chat_template(
-                written if told else [*self.system, *written],
+        with translating(told), limited_time():  # whatever a template computes may fail
+            text = self.tokenizer.apply_chat_template(
+                self._written(turns),
                 add_generation_prompt=opened,
                 tokenize=False,
                 chat_template=self.text,
                 **self.variables,
             )
-        except faults as error:
-            raise DataError(
-                f"the tokenizer's chat template cannot be rendered{self._kind(turns)}: "
-                f"{first_line(error)}; model.template=plain does without it"
-            ) from error
+            if len(text) > LETTERS:
+                raise TooMuch(f"it writes more than {LETTERS:,} letters")
+        return text
+
+    def _try(self) -> None:
+        """Let a process that the system limits render first what is rendered next."""
+        asked = [Turn("user", QUESTION)]
+        whole = [*asked, Turn("assistant", ANSWER)]
+        variables = {**self.tokenizer.special_tokens_map, **self.variables}
+        with translating(lambda error: self._unusable(self._reason(error))):
+            conversations = [(self._written(asked), True), (self._written(whole), False)]
+            tried(self.text, conversations, variables)
+
+    def _written(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
+        written = [turn._asdict() for turn in turns]
+        # A row's own system turn goes ahead of the option.
+        return written if turns[0].role == "system" else [*self.system, *written]
+
+    def _reason(self, error: BaseException) -> str:
+        from jinja2 import TemplateError
+
+        if isinstance(error, TooMuch):  # raised from outside, it says nothing
+            return str(error) or TOO_LONG
+        # What a template raises itself is a TemplateError.
+        return first_line(error) if isinstance(error, TemplateError) else said_by(error)
+
+    def _unusable(self, why: str, kind: str = "") -> DataError:
+        return DataError(
+            f"the tokenizer's chat template cannot be rendered{kind}: {why}; model.template=plain "
+            "does without it"
+        )
 
     def _kind(self, turns: Sequence[Turn]) -> str:
         """Say which turns were asked of a template besides a question and an answer."""

@@ -21,8 +21,8 @@ from unlearn.storage.cache import entry_of, once
 
 log = logging.getLogger(__name__)
 
-FORMAT = 5
-"""Raised whenever scoring or generation changes its results."""
+FORMAT = 6
+"""Raised whenever scoring or generation changes its results, or entries hold something else."""
 
 
 def evaluate_once(
@@ -49,8 +49,15 @@ def evaluate_once(
 
     def make(folder: Path) -> Evaluation:
         made = suite.evaluate(load(), stage, reference)
-        made.write(folder)
+        made.write(folder, sealed=True)
         return made
 
     made_of = [FORMAT, suite.fingerprint, model, suite.compute.where]
-    return once(entry_of("evaluations", json.dumps(made_of)), f"{stage}: its tables", read, make)
+    entry = entry_of("evaluations", json.dumps(made_of))
+    return once(
+        entry,
+        f"{stage}: its tables",
+        read,
+        make,
+        unkept=lambda: suite.evaluate(load(), stage, reference),
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.storage.sealed import sealed_folder
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Evaluation:
     notes: list[str]
     """What could not be measured, and why."""
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, sealed: bool = False) -> None:
         """Write scores.parquet, generations.jsonl and metrics.json; all of them or none."""
-        with whole_folder(folder) as unfinished:
+        with (sealed_folder if sealed else whole_folder)(folder) as unfinished:
             self.scores.to_parquet(unfinished / "scores.parquet")
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.generations]
             (unfinished / "generations.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -22,7 +22,7 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.token_scores import TokenScores
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.passes import losses_and_choices, passes
+from unlearn.forward.passes import Pass, losses_and_choices, passes, run_within_memory
 from unlearn.forward.prefix import prefix_cache
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
@@ -112,17 +112,22 @@ def score(
         behind = examples if start is None else start.behind(examples)
         found = passes(model, behind, compute.score_tokens, start)
         with progress(title, len(examples)) as bar:
-            for part in found:
+
+            def take(part: Pass) -> None:
                 batch = part.run(model, behind, compute, start)
                 losses, choices = losses_and_choices(batch)
                 hit = choices == batch.labels
-                owner = torch.tensor(part.rows)[batch.owner.cpu()]
-                sums.index_add_(0, owner, losses.double().cpu())
-                hits.index_add_(0, owner, hit.long().cpu())
                 lists.add(batch, losses, hit)
                 if starts is not None:
                     starts.add([examples[row] for row in part.rows], choices.tolist())
+                owner = torch.tensor(part.rows)[batch.owner.cpu()]
+                loss, right = losses.double().cpu(), hit.long().cpu()
+                # Nothing is counted before all of it is there: what does not fit comes again.
+                sums.index_add_(0, owner, loss)
+                hits.index_add_(0, owner, right)
                 bar.advance(by=len(part.rows))
+
+            run_within_memory(found, behind, take, title)
     nll, right = sums.tolist(), hits.tolist()
     table = pd.DataFrame(
         {

@@ -168,7 +168,9 @@ class Suite:
         reference: Evaluation | None,
     ) -> Evaluation:
         """Return what the tables of this suite give, with what is to be said of it."""
-        found = summarise(scores, generations, reference, self.config.min_k, self.judged)
+        found = summarise(
+            *(scores, generations, reference), self.config.min_k, self.judged, self.words
+        )
         capped = capped_notes(generations, self.config.max_new_tokens)
         # A model that babbles is cut as well, and that is no fault of the limit.
         if capped and self.cuts_truths:

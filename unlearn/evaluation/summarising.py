@@ -17,11 +17,13 @@ from unlearn.data.telling import few
 from unlearn.evaluation.cut import REQUEST
 from unlearn.evaluation.membership import membership
 from unlearn.evaluation.results import Evaluation
+from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.choice import accuracy
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.muse import quiz_scores
 from unlearn.metrics.privacy import PRIVLEAK_SHARE
 from unlearn.metrics.table import HITS, sorted_once
+from unlearn.metrics.text import repetition
 from unlearn.metrics.tofu import (
     RATIO_NAMES,
     UTILITY_SPLITS,
@@ -53,11 +55,12 @@ def summarise(
     reference: Evaluation | None,
     min_k: float = PRIVLEAK_SHARE,
     judged: Mapping[str, Judged] | None = None,
+    words: WordRule = "tofu",
 ) -> Evaluation:
     """Compute every metric that the tables allow: a pure function of them.
 
     `min_k` is the share of tokens that the membership attacks min_k and min_k_plus_plus read;
-    `judged` is what the reader says of its splits.
+    `judged` is what the reader says of its splits, `words` what is a word of an answer.
     """
     metrics: dict[str, float | None] = {}
     notes: list[str] = []
@@ -91,6 +94,8 @@ def summarise(
             for name in ("rougeL_recall", "rouge1_recall"):
                 known = rows[name].dropna()
                 metrics[f"{split}/{name}"] = float(known.mean()) if len(known) else None
+            shares = [repetition(str(answer), words) for answer in rows["answer"]]
+            metrics[f"{split}/repetition"] = math.fsum(shares) / len(shares)
     notes += without_words(generations)
     if not quizzes:
         metrics |= utility(metrics, notes)

@@ -15,9 +15,11 @@ from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import write_json_atomic
+from unlearn.storage.sealed import sealed_folder
 
-FORMAT = 3
-"""Raised whenever scoring changes its results."""
+FORMAT = 4
+"""Raised whenever scoring changes its results, or entries hold something else."""
+SUMS = "sums.json"
 
 
 def sums_once(
@@ -35,18 +37,26 @@ def sums_once(
         return _score(load(), examples, compute, title)
 
     def read(entry: Path) -> Tensor:
-        sums = torch.tensor(json.loads(entry.read_text(encoding="utf-8")), dtype=torch.float32)
+        found = json.loads((entry / SUMS).read_text(encoding="utf-8"))
+        sums = torch.tensor(found, dtype=torch.float32)
         if sums.shape != (len(examples),):
             raise ValueError(f"{tuple(sums.shape)} sums for {len(examples)} rows")
         return sums
 
     def make(entry: Path) -> Tensor:
         sums = _score(load(), examples, compute, title)
-        write_json_atomic(entry, sums.tolist())
+        with sealed_folder(entry) as unfinished:
+            write_json_atomic(unfinished / SUMS, sums.tolist())
         return sums
 
     made_of = repr((FORMAT, model, compute.where, list(examples)))
-    return once(entry_of("sums", made_of, ".json"), f"{title}: its sums", read, make)
+    return once(
+        entry_of("sums", made_of),
+        f"{title}: its sums",
+        read,
+        make,
+        unkept=lambda: _score(load(), examples, compute, title),
+    )
 
 
 def _score(

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unlearn.attacks import Attack, check_attacks, metric_names
+from unlearn.composition.given import Given
+from unlearn.composition.search import require_minimised, require_objective
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
+from unlearn.models.adapter import is_adapter
 from unlearn.models.load import number_of_layers
-from unlearn.models.places import check_weights
+from unlearn.models.places import check_weights, is_folder_name
 from unlearn.objectives.levels import ADVICE, level_of, level_problems
 from unlearn.options.beside import Beside
-from unlearn.options.declared import Declared
+from unlearn.options.declared import SHARE, Declared
 from unlearn.options.parts import Problems
 from unlearn.options.schema import EvaluationConfig
 from unlearn.schedulers import Scheduler
@@ -36,6 +39,8 @@ def check_parts(
     beside = None
     judged: dict[str, Declared | None] = {}
     if method is not None:
+        if not hasattr(method.weighting, "retain_share"):  # which would say what is wrong with it
+            problems.add(SHARE.problem("method.retain_share", cfg.method.retain_share))
         beside = Beside(
             method.forget,
             method.retain,
@@ -60,6 +65,53 @@ def check_parts(
             problems.add_under(name, problems.build(name, part.problems_beside, beside) or [])
 
 
+def without_effect(cfg: DictConfig, told: Given) -> list[str]:
+    """Return the problems with options of the command that would be believed to do something."""
+    problems = [
+        f"{name}={{}}: an empty mapping changes nothing; give an option, {name}.OPTION=VALUE"
+        + ("" if "." in name else f", or a choice, {name}=NAME")
+        for name, value in told.items()
+        if value == {} and OmegaConf.is_dict(there := OmegaConf.select(cfg, name)) and there
+    ]
+    path = cfg.model.path
+    if told.get("model.revision") is not None and (path is None or is_folder_name(path)):
+        what = "the tiny model" if path is None else f"the folder {path!r}"
+        problems.append(
+            f"model.revision: {cfg.model.revision!r}, but {what} has no revisions; give "
+            "model.path=OWNER/NAME of the hub, or leave it out"
+        )
+    if told.get("model.base") is not None and path is not None and not is_adapter(path):
+        problems.append(
+            f"model.base: {cfg.model.base!r}, but model.path={path!r} is no LoRA folder, whose "
+            "base it could name; leave it out"
+        )
+    return problems
+
+
+def check_acceptance(
+    cfg: DictConfig, conditions: Sequence[Condition | None], problems: Problems
+) -> None:
+    """Note a verdict that could never be no, and conditions that cannot be judged in time."""
+    problems.require(
+        bool(conditions) or not cfg.accept.strict,
+        "accept.strict: true, but there is no condition that could fail; give accept.conditions, "
+        "or leave it out",
+    )
+    for number, condition in enumerate(conditions):
+        problems.require(
+            condition is None or condition.of != "reference" or cfg.reference != "none",
+            f"accept.conditions[{number}].of: reference, but reference=none; "
+            "give reference=train or the path of a retain-only model",
+        )
+    if cfg.evaluation.stop_when_accepted:
+        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
+        problems.require(
+            bool(known) and len(known) == len(conditions),
+            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
+            "attack/…, which is measured after the training",
+        )
+
+
 def check_until(until: object, reference: str, problems: Problems) -> None:
     """Note a stop rule that cannot be followed."""
     if until is not None:
@@ -77,9 +129,12 @@ def check_attack_options(
     if cfg.attack_before is not None:
         field = f"attack_before: {cfg.attack_before!r}"
         trains = any(cfg.method[part] is not None for part in ("forget", "retain", "weighting"))
-        problems.require(not trains, f"{field} is for method=none; here it is the run's own target")
-        problems.require(bool(cfg.attack), f"{field}, but no attack is chosen; give attack=[...]")
-        problems.add(*check_weights("attack_before", cfg.attack_before))
+        if trains:
+            problems.add(f"{field} is for method=none; here it is the run's own target")
+        elif not cfg.attack:
+            problems.add(f"{field}, but no attack is chosen; give attack=[...]")
+        else:
+            problems.add(*check_weights("attack_before", cfg.attack_before))
     measured = metric_names({name: attack for name, attack in attacks.items() if attack})
     for number, condition in enumerate(conditions):
         if condition is None or not condition.metric.startswith("attack/"):
@@ -158,6 +213,22 @@ def check_conditions(
     problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
     if problems:
         raise ConfigurationError(problems)
+
+
+def check_names(
+    objective: Sequence[str] | None,
+    splits: Splits,
+    evaluation: EvaluationConfig,
+    reference: str,
+    attacks: Mapping[str, Attack],
+) -> None:
+    """Raise ConfigurationError for an objective that these data will not give.
+
+    The names of measures are known only once those were called.
+    """
+    known = measurable(splits, evaluation, reference != "none") | set(metric_names(attacks))
+    require_objective([name for name in objective or () if not name.startswith(PREFIX)], known)
+    require_minimised(objective, catalogue_of(splits), reference != "none")
 
 
 def check_best(

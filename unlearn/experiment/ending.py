@@ -9,6 +9,7 @@ from unlearn.evaluation.acceptance import judge
 from unlearn.experiment.settings import Settings
 from unlearn.experiment.summary import State
 from unlearn.record.sink import Sink
+from unlearn.record.stamp import FILES, hashes_in, write_stamped
 from unlearn.report import (
     draw_figures,
     flat_summary,
@@ -17,7 +18,6 @@ from unlearn.report import (
     side_by_side,
     write_report,
 )
-from unlearn.storage.files import write_json_atomic
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,16 @@ def conclude(state: State, settings: Settings, sink: Sink) -> dict[str, Any]:
         write_report(state.folder, summary, figures)
         sink.log_figures(figures)
         facts = gradient_facts(read_run(state.folder, summary))
+    except OSError as error:  # a full disk, which the summary below may still fit on
+        log.error("the report could not be written: %s", error)
     except Exception:  # any: a page that cannot be drawn does not undo a run
         log.exception("the report could not be written; every number is in summary.json")
     sink.log_generations(side_by_side(state.folder))
     sink.log_conditions(verdict["conditions"])
     sink.log_model(state.folder / "model")
     sink.finish({**flat_summary(summary), **facts})
-    write_json_atomic(state.folder / "summary.json", summary)
+    summary["provenance"][FILES] = hashes_in(state.folder)
+    write_stamped(state.folder / "summary.json", summary)
     return summary
 
 
@@ -47,8 +50,9 @@ def leave_failed(state: State, sink: Sink, error: BaseException) -> None:
     status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     summary = state.summary(status, {"accepted": None, "conditions": []})
     summary["error"] = f"{type(error).__name__}: {error}"
-    sink.finish({"status": status, "error": summary["error"]}, failed=True)
     try:
-        write_json_atomic(state.folder / "summary.json", summary)
+        write_stamped(state.folder / "summary.json", summary)
     except OSError as second:
         log.error("summary.json could not be written either: %s", second)
+    # Last: a tracker may wait for its server longer than whoever stops the run does.
+    sink.finish({"status": status, "error": summary["error"]}, failed=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -34,12 +34,16 @@ from unlearn.experiment.erasing_held import (
     runs_below,
 )
 from unlearn.record.checkpoints import FOLDER as CHECKPOINTS
-from unlearn.record.layout import ERASED, LOG, Progress, read_summary
+from unlearn.record.layout import ANSWERS, ERASED, LOG, SUMMARY, Progress, read_summary
+from unlearn.record.limits import json_in, text_of
 from unlearn.record.resuming import leaves_of
+from unlearn.record.stamp import FILES as FILE_HASHES
+from unlearn.record.stamp import KEY, READ, require_stamp, write_stamped
 from unlearn.report import write_report
 from unlearn.report.comparison.html import POLICY
 from unlearn.report.comparison.runs import folders_of
 from unlearn.storage.files import entries_below, write_json_atomic, write_text_atomic
+from unlearn.storage.sealed import file_sha256
 
 PAGE, COMPARISON = "report.md", "comparison.html"
 NOTES = ("notes", "attacks")
@@ -80,6 +84,7 @@ def clean(arguments: Sequence[str]) -> Told:
 def _erase(held: Held, now: str, told: Told) -> None:
     """Erase the texts of one run folder: tables, logs, then the record, and last the page."""
     before = len(told.erased)
+    damaged = _damaged(held)
     for file, lines in held.generations.items():
         kept = [
             {k: None if is_text(v) and k not in PLACE else v for k, v in line.items()}
@@ -103,18 +108,18 @@ def _erase(held: Held, now: str, told: Told) -> None:
     if held.progress is not Progress.complete and checkpoints.is_dir():
         shutil.rmtree(checkpoints)
         told.erased.append(f"{checkpoints}: of an unfinished run, which cannot go on any more")
-    _note(held, now, len(told.erased) > before, told)
+    _note(held, now, len(told.erased) > before, told, damaged)
     told.left += _left_of(held)
 
 
-def _note(held: Held, now: str, changed: bool, told: Told) -> None:
+def _note(held: Held, now: str, changed: bool, told: Told, damaged: Set[str]) -> None:
     """Write into records and page when the texts were erased, where they do not say it yet."""
     for file, record in held.records.items():
         without = without_quotations(record)
         if without != record:
             told.erased.append(f"{file}: what errors said; numbers stay")
         if changed or without != record or ERASED not in record:
-            write_json_atomic(file, {**without, ERASED: now})
+            _rewrite(file, {**without, ERASED: now}, damaged)
     page = held.path / PAGE
     summary = read_summary(held.path)
     if page.exists() and (summary is None or summary[ERASED] not in _text(page)):
@@ -123,6 +128,38 @@ def _note(held: Held, now: str, changed: bool, told: Told) -> None:
             figures = sorted((held.path / "figures").glob("*.png"))
             write_report(held.path, figures=figures)
         told.erased.append(f"{page}: written anew without answers")
+
+
+def _damaged(held: Held) -> Set[str]:
+    """Return the tables with texts that are not as the run's record says they were written."""
+    record = held.records.get(held.path / SUMMARY, {})
+    known = (record.get("provenance") or {}).get(FILE_HASHES) or {}
+    names = {file.relative_to(held.path).as_posix(): file for file in held.generations}
+    return {
+        name for name, file in names.items() if name in known and known[name] != file_sha256(file)
+    }
+
+
+def _rewrite(file: Path, record: dict[str, Any], damaged: Set[str]) -> None:
+    """Write a record anew, with the hashes of what was erased; what was damaged stays so.
+
+    A call that was cut has erased tables without noting their hashes.
+    """
+    try:
+        text = text_of(file)
+        require_stamp(text, json_in(text, file.name), file.name)
+    except ValueError:
+        write_json_atomic(file, record)
+        return
+    known = (record.get("provenance") or {}).get(FILE_HASHES) or {}
+    for name in known:
+        if READ.fullmatch(name) and name.endswith(ANSWERS) and name not in damaged:
+            table = file.parent / name
+            known[name] = file_sha256(table) if table.is_file() else known[name]
+    if KEY in record:
+        write_stamped(file, record)
+    else:
+        write_json_atomic(file, record)
 
 
 def _text(path: Path) -> str:

@@ -86,8 +86,12 @@ def _erase(
             if not folder.is_dir() or not still(folder):
                 return
             shutil.rmtree(folder)
-            shutil.rmtree(folder.with_name(f".{name}.unfinished"), ignore_errors=True)
-            folder.with_name(f"{name}.learning").unlink(missing_ok=True)
+            for beside in (
+                f".{name}.unfinished",
+                f"{name}.learning",
+                f".{name}.learning.unfinished",
+            ):
+                shutil.rmtree(folder.with_name(beside), ignore_errors=True)
     except Timeout:
         told.left.append(f"{folder}: another process uses it; call again when that has ended")
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.errors import ConfigurationError
+from unlearn.record.claim import claimed
 from unlearn.record.layout import (
     BEGUN,
     LOG,
@@ -22,7 +23,6 @@ from unlearn.record.layout import (
     read_run,
     record_in,
 )
-from unlearn.record.resuming import claimed
 from unlearn.report.comparison.runs import find_runs
 
 GENERATIONS = "generations.jsonl"

@@ -15,7 +15,9 @@ from unlearn.experiment.settings import Settings
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
 from unlearn.record.layout import HYDRA, SUMMARY, read_overrides, read_sound
+from unlearn.record.resuming import other_options
 from unlearn.record.shapes import FINISHED, require
+from unlearn.storage.sealed import damage_if_sealed
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def read_finished(folder: Path) -> Finished:
         raise ConfigurationError(f"{folder}: its record cannot be read: {told}") from error
     if status != "completed":
         raise ConfigurationError(f"{folder}: the run is {status}; only a completed one has a model")
+    if other := other_options(run):
+        raise ConfigurationError(f"{folder}: {other}; which of them made its model is not known")
     return Finished(folder, dict(run.summary), config, chosen, str(runtime.get("cwd", "")))
 
 
@@ -131,5 +135,8 @@ def still_there(summary: dict[str, Any], role: str, notes: list[str]) -> Prepare
         notes.append(
             f"{stage}: not measured, as {known} no longer holds the weights of the run's {role}"
         )
+        return None
+    if damage := damage_if_sealed(folder):
+        notes.append(f"{stage}: not measured, as {known} is damaged: {damage}")
         return None
     return Prepared(known, sha256, summary["model"][role].get("accuracy"))

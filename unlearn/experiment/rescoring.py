@@ -7,6 +7,7 @@ used, and the result lies beside the run's evaluations, whole or not at all.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from omegaconf import DictConfig
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, shortened
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
@@ -32,10 +33,12 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.options.parts import plain_container
+from unlearn.record.claim import claim
 from unlearn.record.provenance import provenance
-from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.record.stamp import write_stamped
+from unlearn.storage.files import whole_folder
 
-NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]*")
+NAME = re.compile(r"(?!(?:before|after|reference|step_\d+)$)\w[\w.-]{0,99}")
 
 
 def rescore(
@@ -54,7 +57,7 @@ def rescore(
     place = new_folder(run, name)
     cfg = configuration_of(run, overrides, config_dir, trusted)
     models = Models.of(run, cfg, any(o.startswith("reference=") for o in overrides))
-    settings = settings_of(cfg)
+    settings = settings_of(cfg, overrides)
     try:
         splits = settings.read()
     except ConfigurationError as error:
@@ -152,7 +155,8 @@ def new_folder(run: Finished, name: str | None) -> Path:
     """Return where the new evaluation goes: a folder that is not there yet."""
     if name is not None and not NAME.fullmatch(name):
         raise ConfigurationError(
-            f"--name: {name!r}; allowed: letters, digits, '_', '.' and '-', and no stage of a run"
+            f"--name: {shortened(repr(name))}; allowed: letters, digits, '_', '.' and '-', "
+            "at most 100, and no stage of a run"
         )
     stem = name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = run.folder / "evaluations" / stem, 1
@@ -161,12 +165,24 @@ def new_folder(run: Finished, name: str | None) -> Path:
             f"{run.folder}: its evaluations/ is a link to {folder.parent.resolve()}, and nothing "
             "is written beyond the run's folder; make it a folder"
         )
-    while folder.exists():
+    while folder.exists() or not _free(folder):
         if name is not None:
             raise ConfigurationError(f"--name: {folder} is there already; give another name")
         number += 1
         folder = folder.with_name(f"{stem}_{number}")
+    for left in folder.parent.glob(".*.unfinished"):  # by a process that was killed
+        if _free(left.with_name(left.name[1:].removesuffix(".unfinished"))):
+            shutil.rmtree(left, ignore_errors=True)
     return folder
+
+
+def _free(folder: Path) -> bool:
+    """Take a folder, to the end of the command; returns whether no other process has it."""
+    try:
+        claim(folder)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) -> None:
@@ -174,4 +190,4 @@ def write(folder: Path, stages: dict[str, Evaluation], saved: dict[str, Any]) ->
     with whole_folder(folder) as unfinished:
         for stage, evaluation in stages.items():
             evaluation.write(unfinished / stage)
-        write_json_atomic(unfinished / "record.json", saved)
+        write_stamped(unfinished / "record.json", saved)

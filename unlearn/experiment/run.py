@@ -8,7 +8,8 @@ log → evaluate "after" → judge → save model, summary, report, figures
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from unlearn.attacks import Target
 from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
+from unlearn.compute.memory import explaining_memory, less_memory
+from unlearn.compute.model import LanguageModel
 from unlearn.console.libraries import silence_libraries
 from unlearn.console.once import say_once
+from unlearn.console.signals import Stopped, held
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
 from unlearn.errors import Rejected
@@ -34,23 +38,26 @@ from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import (
     check_best,
     check_conditions,
+    check_names,
     check_rows,
     refuse_level_of_reference,
 )
 from unlearn.experiment.ending import conclude, leave_failed
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
+from unlearn.experiment.unread import say_unread
 from unlearn.metrics.catalogue import Way
-from unlearn.models.deliver import form_of, round_weights, save_unlearned
+from unlearn.models.deliver import Form, form_of, round_weights, save_unlearned
 from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
-from unlearn.record.checkpoints import newest_of, steps_of
+from unlearn.record.checkpoints import read_progress, sound_checkpoint
+from unlearn.record.claim import claimed
 from unlearn.record.lines import Record
 from unlearn.record.ownership import remove_checkpoints
-from unlearn.record.resuming import begin, claimed, finished_run
+from unlearn.record.resuming import begin, finished_run
 from unlearn.record.sink import Sink
 from unlearn.record.tracker import make_sink
 from unlearn.report import print_summary
@@ -89,7 +96,7 @@ def executed(state: State) -> dict[str, Any]:
     """Run the experiment, from its beginning or from where it was cut; returns the summary."""
     sink = Sink()
     try:
-        settings = settings_of(state.cfg)
+        settings = settings_of(state.cfg, state.overrides)
         state.splits = splits = settings.read()
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
@@ -104,18 +111,31 @@ def executed(state: State) -> dict[str, Any]:
         check_best(
             settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
         )
+        check_names(
+            settings.objective, splits, settings.evaluation, settings.reference, settings.attacks
+        )
         state.catalogue = catalogue_of(splits)
+        say_unread(state.cfg, settings, splits, state.overrides)
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings, splits)
         with Record(state.folder, sink) as record:
             if resumed:
-                record.truncate_after(steps_of(newest_of(state.folder)))
+                resume_record(record, sound_checkpoint(state.folder))
             Run(state, settings, splits, record).execute()
         summary = conclude(state, settings, sink)
     except BaseException as error:
         leave_failed(state, sink, error)
         raise
     return summary
+
+
+def resume_record(record: Record, checkpoint: Path | None) -> None:
+    """Put the record to where a run goes on; say it where that is its beginning."""
+    if checkpoint is not None:
+        record.go_on(read_progress(checkpoint))
+    else:
+        log.info("no checkpoint to go on from; this run begins anew")
+        record.begin_anew()
 
 
 Metrics = dict[str, float | None]
@@ -126,6 +146,7 @@ class Run:
 
     def __init__(self, state: State, settings: Settings, splits: Splits, record: Record) -> None:
         self.state, self.settings, self.splits, self.record = state, settings, splits, record
+        self.training: Unlearning | None = None
 
     def execute(self) -> None:
         """Prepare, evaluate, unlearn, evaluate, save."""
@@ -180,17 +201,36 @@ class Run:
                 key_of(settings.model, reference),
             )
             form = form_of(settings.model)
-            with state.clock.spend("train_s"):
-                self.unlearn(settings.plan(settings.method, better), resources)
-            state.rounded = round_weights(model, form)
-            with state.clock.spend("evaluate_s"):
-                self.measure("after", lambda: model)
-            save_unlearned(model, encoder.tokenizer, state.folder / "model", form)
+            with self.kept_at_stop():
+                with state.clock.spend("train_s"):
+                    self.unlearn(settings.plan(settings.method, better), resources)
+                self.round(model, form)
+                with state.clock.spend("evaluate_s"):
+                    self.measure("after", lambda: model)
+                save_unlearned(model, encoder.tokenizer, state.folder / "model", form)
             before = Target(bench.stages["before"], load_target)
-        with state.clock.spend("evaluate_s"):
+        with self.kept_at_stop(), state.clock.spend("evaluate_s"):
             for stage, found in bench.attack(lambda: model, load_reference, before):
                 bench.stages[stage].write_metrics(state.folder / "evaluations" / stage)
                 self.record.log(state.steps, {"stage": stage, **found})
+
+    @contextmanager
+    def kept_at_stop(self) -> Iterator[None]:
+        """Keep the end of the training, where the run is told to stop after it."""
+        try:
+            yield
+        except Stopped:
+            if self.training is not None:
+                self.training.keep_end(self.state.rounded)
+            raise
+
+    def round(self, model: LanguageModel, form: Form) -> None:
+        """Round the weights to what the saved form holds; a run that goes on may have done so."""
+        assert self.training is not None
+        with held():
+            share = round_weights(model, form)
+            known = self.training.rounded
+            self.state.rounded = share if known is None else known
 
     def measure(self, stage: str, load: Load, key: str | None = None) -> Metrics:
         """Measure a model and keep what was found; see :meth:`Bench.measure`."""
@@ -237,10 +277,13 @@ class Run:
     def unlearn(self, plan: Plan, resources: RunResources) -> None:
         """Train the model as planned, evaluating on the way where the configuration says so."""
         state, settings = self.state, self.settings
-        training = Unlearning(plan, resources, state.folder, self.record, state.clock)
-        state.trainer = training.trainer
-        self.say_what_is_cut(resources)
-        training.resume()
+        rows = settings.training.micro_batch_size or settings.training.batch_size
+        with explaining_memory("unlearning", less_memory("training", rows)):
+            training = Unlearning(plan, resources, state.folder, self.record, state.clock)
+            self.training = training
+            state.trainer = training.trainer
+            self.say_what_is_cut(resources)
+            training.resume()
 
         def evaluate(stage: str) -> Metrics:
             return self.measure(stage, lambda: resources.model)

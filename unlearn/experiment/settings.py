@@ -5,30 +5,47 @@ Nothing here loads a model.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unlearn.attacks import Attack
+from unlearn.composition.given import given
 from unlearn.composition.search import check_objective
 from unlearn.compute.device import device_problem
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import Condition
 from unlearn.evaluation.measures import Measures, measures_of
-from unlearn.experiment.compatibility import check_attack_options, check_parts, check_until
+from unlearn.experiment.compatibility import (
+    check_acceptance,
+    check_attack_options,
+    check_parts,
+    check_until,
+    without_effect,
+)
 from unlearn.metrics.catalogue import Way
 from unlearn.models.places import check_weights, location_problems
 from unlearn.objectives import Objective
-from unlearn.options.declared import SEED
+from unlearn.options.declared import (
+    ABOVE_ZERO,
+    FINITE,
+    LARGEST,
+    SEED,
+    SHARE,
+    ZERO_OR_MORE,
+    Range,
+    refuse,
+)
 from unlearn.options.parts import (
     Problems,
     check_keys,
+    check_root,
+    check_texts,
     instantiated,
     locate,
     options_of,
@@ -90,9 +107,16 @@ class Settings:
         )
 
 
-def settings_of(cfg: DictConfig) -> Settings:
-    """Return the validated settings; raises ConfigurationError with every problem found."""
+def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
+    """Return the validated settings; raises ConfigurationError with every problem found.
+
+    `overrides` are those of the command, which are to have an effect.
+    """
     problems = Problems()
+    check_texts(cfg, problems)
+    if problems.found:  # the file system would be asked for them
+        raise ConfigurationError(problems.found)
+    check_root(cfg, problems)
     model, training, evaluation, tracker = (
         options_of(cfg[name], name, problems)
         for name in ("model", "training", "evaluation", "tracker")
@@ -107,26 +131,15 @@ def settings_of(cfg: DictConfig) -> Settings:
     ]
     measures = measures_of(plain_container(cfg.evaluation)["kpis"], problems)
     attacks = attacks_of(cfg, problems)
-    for name in SCHEMAS:
+    for name in (*SCHEMAS, "accept"):
         check_keys(cfg[name], name, problems)
     problems.add(
         SEED.problem("seed", cfg.seed),
         *location_problems(cfg.model),
+        *without_effect(cfg, given(overrides)),
         device_problem(cfg.model.device),
     )
-    for number, condition in enumerate(conditions):
-        problems.require(
-            condition is None or condition.of != "reference" or cfg.reference != "none",
-            f"accept.conditions[{number}].of: reference, but reference=none; "
-            "give reference=train or the path of a retain-only model",
-        )
-    if cfg.evaluation.stop_when_accepted:
-        known = [c for c in conditions if c is not None and not c.metric.startswith("attack/")]
-        problems.require(
-            bool(known) and len(known) == len(conditions),
-            "evaluation.stop_when_accepted: true needs accept.conditions, and none of them on "
-            "attack/…, which is measured after the training",
-        )
+    check_acceptance(cfg, conditions, problems)
     if cfg.reference not in ("auto", "train", "none"):
         wrong = check_weights("reference", cfg.reference)
         problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))
@@ -212,10 +225,31 @@ def _weighting(node: Any) -> Weighting:
 def _optimizer(node: DictConfig) -> Callable[[Any], torch.optim.Optimizer]:
     """Return the optimizer's maker, tried on a parameter so that a wrong option shows at once."""
     lr = node.get("lr")
-    if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
-        shown = "not set" if lr is None else lr
-        raise ConfigurationError(f"optimizer.lr: {shown}; allowed: a number above 0")
+    if lr is None:
+        raise ConfigurationError("lr: not set; allowed: a number above 0")
     locate(node.get("_target_"))
+    found = [RATE.problem("lr", lr)]
+    found += [allowed.problem(name, node.get(name)) for name, allowed in OPTIMIZER.items()]
+    refuse(*found)
     maker = instantiated(node, _partial_=True)
-    maker([torch.nn.Parameter(torch.zeros(1))])
+    tried = maker([torch.nn.Parameter(torch.zeros(1))])
+    left = getattr(tried, "defaults", {}).items()
+    refuse(*(FINITE.problem(str(name), value) for name, value in left if type(value) is float))
     return maker
+
+
+def _number(words: str, holds: Callable[[float], bool], most: float = LARGEST) -> Range:
+    """Return the range of a number that torch would take as it is; lists are left to it."""
+    return Range(
+        words, lambda v: OmegaConf.is_list(v) or (type(v) in (int, float) and holds(v)), most=most
+    )
+
+
+RATE = _number("a number above 0", ABOVE_ZERO.holds)
+OPTIMIZER = {
+    "eps": _number("a number above 0, up to 1, or left out", lambda eps: 0 < eps <= 1),
+    "weight_decay": _number("a number from 0", ZERO_OR_MORE.holds, most=1_000),
+    "momentum": _number("0 up to 1", SHARE.holds),
+}
+"""Options of torch's optimizers that make no step, or one that is no number, where they are odd.
+With eps = 0 Adam divides 0 by 0 at each weight whose gradient is 0."""

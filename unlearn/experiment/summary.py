@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unlearn.composition.job import describe_choices
 from unlearn.data.splits import Splits
@@ -22,6 +22,7 @@ from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
 from unlearn.record.layout import STAGES
 from unlearn.record.provenance import provenance
+from unlearn.record.resuming import options_hash
 from unlearn.training.trainer import Trainer
 
 SCHEMA = 1
@@ -54,7 +55,12 @@ class State:
     def __post_init__(self) -> None:
         self.config = plain_container(self.cfg)
         self.names = describe_choices(self.cfg)
-        self.origin = provenance(self.config)
+        options = OmegaConf.to_container(self.cfg, resolve=False, enum_to_str=True)
+        assert isinstance(options, dict)
+        self.origin = {
+            **provenance(self.config),
+            "options_sha256": options_hash({str(key): value for key, value in options.items()}),
+        }
 
     @property
     def steps(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
 from unlearn.forward.prefix import PrefixCache
@@ -39,12 +40,17 @@ class Continued:
     def ids(self) -> list[int]:
         return [*self.prompt, *self.answer]
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is asked of it."""
+        return self.ended or len(self.answer) >= self.most
+
     def take(self, token: int, ends: Collection[int]) -> bool:
         """Add the next token; return whether the answer is complete, or as long as it may be."""
         self.ended = token in ends
         if not self.ended:
             self.answer.append(token)
-        return self.ended or len(self.answer) >= self.most
+        return self.complete
 
 
 class BatchedDecoding:
@@ -55,31 +61,48 @@ class BatchedDecoding:
         model: LanguageModel,
         rows: Sequence[Continued],
         ends: Collection[int],
-        tokens: int | None,
+        budget: Budget,
         start: PrefixCache | None = None,
     ) -> None:
-        self.start = start
+        self.rows, self.start, self.budget = rows, start, budget
         self.model, self.ends = model, ends
         width = max(len(row.prompt) + row.most for row in rows)
         # When the rows reach the last column they move back to the first ones: seldom, with room.
         self.columns = width + width // 4
-        self.rows, self.tokens = len(rows), tokens
-        self.slots = min(len(rows), max(1, (tokens or TOKENS) // self.columns))
-        self.waiting = sorted(rows, key=lambda row: len(row.ids))  # the last is the next
+        self.slots = 0
+        self.waiting: list[Continued] = []
         self.active: list[Continued] = []
         self.cache: Slots | OwnCache | None = None
 
     @torch.no_grad()
     def run(self, bar: Bar) -> None:
-        """Answer all rows."""
+        """Answer all rows, in fewer slots where those of the budget do not fit the memory."""
+        begun = bar.done
+
+        def attempt() -> None:
+            open_rows = [row for row in self.rows if not row.complete]
+            bar.advance(by=begun + len(self.rows) - len(open_rows) - bar.done)
+            try:
+                self._answer(open_rows, bar)
+            finally:
+                self.active, self.cache = [], None
+
+        self.budget.spend(attempt)
+
+    def _answer(self, rows: list[Continued], bar: Bar) -> None:
+        """Answer these rows, each from where it is."""
+        self.slots = min(len(rows), max(1, (self.budget.tokens or TOKENS) // self.columns))
+        self.waiting = sorted(rows, key=lambda row: len(row.ids))  # the last is the next
         while self.waiting or self.active:
             free = self.slots - len(self.active)
             # A few at a time, since a pass over one prompt costs nearly as much as over several.
             refill = isinstance(self.cache, Slots) and free >= max(1, self.slots // 8)
+            self.budget.trying(self.slots, self.slots * self.columns)
             if self.waiting and (refill or not self.active):
                 done = self._admit(free)
             else:
                 done = self._step()
+            self.budget.fits()
             if done:
                 bar.advance(by=done)
 
@@ -100,10 +123,12 @@ class BatchedDecoding:
             cache = OwnCache(read, len(going), longest, device)
         else:
             if not isinstance(cache, Slots):
-                if self.tokens is None:
+                if self.budget.tokens is None:
                     # Only now is it known how much a token takes: small models get more slots.
                     affordable = min(SLOTS, BYTES // (bytes_per_token(read) * self.columns))
-                    self.slots = min(self.rows, max(self.slots, affordable))
+                    waiting = len(self.waiting) + len(rows)
+                    self.slots = min(waiting, max(self.slots, affordable))
+                    self.budget.trying(self.slots, self.slots * self.columns)
                 cache = Slots(read, self.slots, self.columns)
             if cache.window.end < longest:
                 self._move(cache, longest)

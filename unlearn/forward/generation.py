@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel, plain_output, positions_of
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.once import say_once, warn_once
@@ -81,7 +82,7 @@ def said(
     limits = within_positions(model, prompts, longest)
     rows = [Continued(p, limit) for p, limit in zip(prompts, limits, strict=True)]
     open_rows = [row for row in rows if not _begun(row, starts, ends)]
-    known = len(rows) - len(open_rows)
+    known, budget = len(rows) - len(open_rows), Budget(title, compute.generate_tokens)
     with in_evaluation_mode(model), progress(title, len(rows), known) as bar:
         if open_rows and not remembers_by_column(model):
             say_once(
@@ -90,12 +91,12 @@ def said(
                 "length at a time: its memory is of its own kind",
             )
             with compute.autocast:
-                answer_plainly(model, open_rows, ends, compute.generate_tokens, bar)
+                answer_plainly(model, open_rows, ends, budget, bar)
         else:
             start = prefix_cache(model, [row.ids for row in open_rows], compute)
             with compute.autocast:
                 for part in streams(open_rows):
-                    BatchedDecoding(model, part, ends, compute.generate_tokens, start).run(bar)
+                    BatchedDecoding(model, part, ends, budget, start).run(bar)
     return [Said(encoder.text(row.answer), row.ended) for row in rows]
 
 

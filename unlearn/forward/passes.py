@@ -7,18 +7,20 @@ takes: before the first shared batch the same answers are scored both ways, in f
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.once import say_once
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
-from unlearn.errors import first_line
+from unlearn.errors import first_line, lacks_memory
 from unlearn.forward.answers import answer_logits, tree_logits
 from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.trees import Tree, collate_trees, tree_of
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """Nats a token by which the scores of a tree may differ from those of its rows."""
+
+NO_ROOM = "there is no memory to compare that with a question shared by its answers"
 
 CPU_TOKENS = 2048
 """Padded tokens of a batch on the CPU, where larger ones are slower: nothing stays in its cache."""
@@ -51,6 +55,29 @@ class Pass:
     rows: list[int]
     trees: list[Tree]
     """Empty where every example is a row of its own."""
+
+    def tokens(self, examples: Sequence[Example]) -> int:
+        """Return its padded tokens."""
+        lengths = [len(tree) for tree in self.trees] or [len(examples[row]) for row in self.rows]
+        return max(lengths) * len(lengths)
+
+    def within(self, examples: Sequence[Example], tokens: int) -> list[Pass]:
+        """Return the same work in passes of at most `tokens` padded tokens, or of single rows.
+
+        A tree that is larger by itself becomes rows.
+        """
+        if self.tokens(examples) <= tokens or len(self.rows) == 1:
+            return [self]
+        if len(self.trees) < 2:
+            batches = batches_by_length([len(examples[row]) for row in self.rows], tokens)
+            return [Pass([self.rows[place] for place in batch], []) for batch in batches]
+        ends = list(accumulate(len(tree.predicting) for tree in self.trees))
+        owned = [self.rows[first:end] for first, end in zip([0, *ends], ends, strict=False)]
+        found = [
+            Pass([row for place in batch for row in owned[place]], [self.trees[p] for p in batch])
+            for batch in batches_by_length([len(tree) for tree in self.trees], tokens)
+        ]
+        return [part for one in found for part in one.within(examples, tokens)]
 
     def run(
         self,
@@ -128,6 +155,31 @@ def passes(
     return found + [Pass([alone[place] for place in batch], []) for batch in batches]
 
 
+def run_within_memory(
+    parts: Sequence[Pass],
+    examples: Sequence[Example],
+    take: Callable[[Pass], None],
+    title: str,
+) -> None:
+    """Give every pass to `take`; where one does not fit the memory, it and what follows in halves.
+
+    `take` runs a pass and keeps what it gives once that is whole.
+    """
+    left, budget = list(reversed(parts)), Budget(title)
+
+    def attempt() -> None:
+        while left:
+            if budget.tokens is not None:
+                left.extend(reversed(left.pop().within(examples, budget.tokens)))
+            part = left[-1]
+            budget.trying(len(part.rows), part.tokens(examples))
+            take(part)
+            budget.fits()
+            left.pop()
+
+    budget.spend(attempt)
+
+
 def reason_for_rows(
     model: LanguageModel,
     examples: Sequence[Example],
@@ -145,8 +197,15 @@ def reason_for_rows(
     try:
         shared = Pass(numbers, [tree]).run(model, examples, exact, start)
     except Exception as error:  # whatever an architecture makes of a mask that it does not expect
+        if lacks_memory(error):
+            return NO_ROOM
         return f"its forward pass raises {type(error).__name__}: {first_line(error)}"
-    rows = Pass(numbers, []).run(model, examples, exact, start)
+    try:
+        rows = Pass(numbers, []).run(model, examples, exact, start)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        return NO_ROOM
     difference = (mean_losses(shared) - mean_losses(rows)).abs().max().item()
     if difference <= TOLERANCE:
         return None

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
 from unlearn.forward.decoding import TOKENS, Continued
@@ -22,30 +23,37 @@ def answer_plainly(
     model: LanguageModel,
     rows: Sequence[Continued],
     ends: Collection[int],
-    tokens: int | None,
+    budget: Budget,
     bar: Bar,
 ) -> None:
-    """Answer all rows; `tokens` bounds those of a batch, prompts and answers."""
+    """Answer all rows; `budget` bounds the tokens of a batch, prompts and answers."""
 
     def shape(row: Continued) -> tuple[int, int]:
         return len(row.ids), row.most - len(row.answer)
 
     with _greedy_alone(model, ends) as options:
-        for (length, room), alike in groupby(sorted(rows, key=shape), key=shape):
-            group = list(alike)
-            count = max(1, (tokens or TOKENS) // (length + room))
-            for first in range(0, len(group), count):
-                batch = group[first : first + count]
-                ids = torch.tensor([row.ids for row in batch], device=model.device)
-                found = model.generate(
-                    ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=room,
-                    **options,
-                )
-                for row, answer in zip(batch, found[:, length:].tolist(), strict=True):
-                    any(row.take(token, ends) for token in answer)
-                bar.advance(by=len(batch))
+
+        def attempt() -> None:
+            left = sorted((row for row in rows if not row.complete), key=shape)
+            for (length, room), alike in groupby(left, key=shape):
+                group = list(alike)
+                count = max(1, (budget.tokens or TOKENS) // (length + room))
+                for first in range(0, len(group), count):
+                    batch = group[first : first + count]
+                    budget.trying(len(batch), len(batch) * (length + room))
+                    ids = torch.tensor([row.ids for row in batch], device=model.device)
+                    found = model.generate(
+                        ids,
+                        attention_mask=torch.ones_like(ids),
+                        max_new_tokens=room,
+                        **options,
+                    )
+                    budget.fits()
+                    for row, answer in zip(batch, found[:, length:].tolist(), strict=True):
+                        any(row.take(token, ends) for token in answer)
+                    bar.advance(by=len(batch))
+
+        budget.spend(attempt)
 
 
 @contextmanager

@@ -17,11 +17,12 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import in_short
 from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.console.once import say_once
 from unlearn.data.batches import collate
 from unlearn.data.tokens import Example
-from unlearn.errors import first_line
+from unlearn.errors import first_line, lacks_memory
 from unlearn.forward.answers import answer_logits
 from unlearn.forward.slots import Slots, fits_slots, states_of
 from unlearn.forward.steps import read_prompts, read_tokens
@@ -115,7 +116,8 @@ def prefix_cache(
         if reason is None:
             return _read(model, ids, compute)
     except Exception as error:  # whatever an architecture makes of a cache that it did not fill
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        short = in_short(error) if lacks_memory(error) else first_line(error)
+        reason = f"{type(error).__name__}: {short}"
     say_once(log, f"{type(model).__name__} reads every prompt from its beginning: {reason}")
     return None
 

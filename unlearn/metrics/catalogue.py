@@ -47,6 +47,36 @@ class Metric:
     """The heading under which it is shown: a split, `mia`, `attack`, `kpi` …"""
     needs: tuple[str, ...] = ()
     """What has to be there for it to be measured; evaluation/names.py says what each word means."""
+    follows: bool = False
+    """Whether it shows what is known of rows to be forgotten: beside a reference, best as its."""
+    alone: Way = None
+    """Of a metric that is best as the reference's: the way where there is none."""
+    floor: float | None = None
+    """Lower is better down to here without a reference: a model that never saw the rows has some
+    words in common with their truths as well."""
+
+    def beside(self, reference: float | None) -> Metric:
+        """Return the metric as it is read beside the reference's value; null: there is none.
+
+        What shows forgetting is best at the reference's value, above and below it are as far from
+        it: a model that never saw the rows neither knows them nor is silent about them.
+        """
+        nears = self.better == "reference" or (self.follows and isinstance(self.better, str))
+        if nears and reference is not None and math.isfinite(reference):
+            return replace(self, better=float(reference), floor=None)
+        return replace(self, better=self.alone) if self.better == "reference" else self
+
+    def distance(self, value: float) -> float:
+        """Return the value as a number of which less is better, the floor heeded."""
+        if self.better == "lower" and self.floor is not None:
+            value = max(value, self.floor)
+        return distance(self.better, value)
+
+    def words_beside(self, reference: float | None) -> str:
+        """Which way is good beside the reference's value, in a word or two."""
+        read = self.beside(reference)
+        nears = read.better != self.better and reference is not None
+        return "as reference" if nears else read.words or self.words
 
     @property
     def words(self) -> str:
@@ -61,12 +91,27 @@ SHOWN_BY_KNOWLEDGE: dict[Role, Way] = {"forget": "lower", "keep": "higher", "uns
 LOSS: dict[Role, Way] = {"forget": "higher", "keep": "lower", "unseen": None}
 TRUTH_RATIO: dict[Role, Way] = {"forget": "higher", "keep": "higher", "unseen": None}
 """Forget: mean min(R, 1/R), 1 where right and wrong look alike; keep: mean max(0, 1 − R)."""
+BABBLE: dict[Role, Way] = {"forget": "lower", "keep": "lower", "unseen": None}
+"""What a model that answers in sentences has little of, whatever it knows."""
+BABBLES = 0.10
+"""Share of repeated 4-grams above which a model is said to babble."""
+FLOOR = 0.1
+"""Of ROUGE. TOFU's and MUSE's models that never saw the rows stand at 0.2 to 0.4 (papers, and our
+references); a model below a tenth has unlearned how to answer, not only what."""
 
 OF_SPLITS = {
-    Metric("verbmem", label="passages recited (ROUGE-L F1)", needs=("quiz",)): SHOWN_BY_KNOWLEDGE,
-    Metric("knowmem", label="questions answered (ROUGE-L F1)", needs=("quiz",)): SHOWN_BY_KNOWLEDGE,
-    Metric("rougeL_recall", label="ROUGE-L recall", needs=("answers",)): SHOWN_BY_KNOWLEDGE,
-    Metric("rouge1_recall", label="ROUGE-1 recall", needs=("answers",)): SHOWN_BY_KNOWLEDGE,
+    Metric(
+        "verbmem", label="passages recited (ROUGE-L F1)", needs=("quiz",), floor=FLOOR
+    ): SHOWN_BY_KNOWLEDGE,
+    Metric(
+        "knowmem", label="questions answered (ROUGE-L F1)", needs=("quiz",), floor=FLOOR
+    ): SHOWN_BY_KNOWLEDGE,
+    Metric(
+        "rougeL_recall", label="ROUGE-L recall", needs=("answers",), floor=FLOOR
+    ): SHOWN_BY_KNOWLEDGE,
+    Metric(
+        "rouge1_recall", label="ROUGE-1 recall", needs=("answers",), floor=FLOOR
+    ): SHOWN_BY_KNOWLEDGE,
     Metric("accuracy", needs=("multiple choice",)): SHOWN_BY_KNOWLEDGE,
     Metric("probability"): SHOWN_BY_KNOWLEDGE,
     Metric("truth_ratio", label="truth ratio", needs=("wrong answers",)): TRUTH_RATIO,
@@ -74,6 +119,7 @@ OF_SPLITS = {
     Metric("exact_memorization"): SHOWN_BY_KNOWLEDGE,
     Metric("extraction_strength", needs=("recited",)): SHOWN_BY_KNOWLEDGE,
     Metric("loss"): LOSS,
+    Metric("repetition", label="repeated 4-grams", needs=("answers",)): BABBLE,
 }
 """Metrics of one split, in the order in which they are shown, and their ways by role."""
 
@@ -84,11 +130,16 @@ WHOLE = (
     Metric("privleak", 0.0, "privacy leakage", needs=("reference", "unseen")),
     Metric("model_utility_arithmetic", "higher", needs=("no quiz",)),
     Metric("forget_quality_D", "lower", needs=QUALITY),
-    Metric("mia_loss", "reference", group="mia", needs=("unseen",)),
-    Metric("mia_zlib", "reference", group="mia", needs=("unseen",)),
-    Metric("mia_min_k", "reference", group="mia", needs=("unseen",)),
-    Metric("mia_min_k_plus_plus", "reference", group="mia", needs=("unseen",)),
-    Metric("mia_gradient_norm", "reference", group="mia", needs=("unseen", "gradient norms")),
+    Metric("mia_loss", "reference", group="mia", needs=("unseen",), alone=0.5),
+    Metric("mia_zlib", "reference", group="mia", needs=("unseen",), alone=0.5),
+    Metric("mia_min_k", "reference", group="mia", needs=("unseen",), alone=0.5),
+    Metric("mia_min_k_plus_plus", "reference", group="mia", needs=("unseen",), alone=0.5),
+    Metric(
+        *("mia_gradient_norm", "reference"),
+        group="mia",
+        needs=("unseen", "gradient norms"),
+        alone=0.5,
+    ),
     Metric("mia_reference", 0.5, group="mia", needs=("reference", "unseen")),
 )
 """Numbers of a whole model, in the order in which they are shown."""
@@ -122,7 +173,8 @@ class Catalogue:
         """Add a reader's quiz: the share of right answers to questions on its split's rows."""
         metric, role = self[name], self.roles.get(name.partition("/")[0])
         if metric.better is None and role is not None:
-            self.declare(replace(metric, better=SHOWN_BY_KNOWLEDGE[role]))
+            known, follows = SHOWN_BY_KNOWLEDGE[role], role == "forget"
+            self.declare(replace(metric, better=known, follows=follows))
 
     def __getitem__(self, name: str) -> Metric:
         """Return what is known of a flat name; of a strange one nothing but its group."""
@@ -137,8 +189,19 @@ class Catalogue:
         if last in _OF_SPLITS and role is not None:
             metric, ways = _OF_SPLITS[last]
             label = f"{group} {metric.label or last}"
-            return replace(metric, name=name, better=ways[role], label=label, group=group)
-        return Metric(name, group=group if slash else "whole model")
+            forgotten = role == "forget"
+            return replace(
+                metric,
+                name=name,
+                better=ways[role],
+                label=label,
+                group=group,
+                follows=forgotten and ways is not BABBLE,
+                floor=metric.floor if forgotten else None,
+            )
+        if not slash:
+            return Metric(name)
+        return Metric(name, group=group, follows=role == "forget")
 
     def better(self, stages: Mapping[str, Iterable[str] | None]) -> dict[str, Way]:
         """Return the way of each metric of any stage that has one, as `summary.json` records it."""

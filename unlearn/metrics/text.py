@@ -63,6 +63,17 @@ def rouge_recall(
     return float(scores["rougeL"].recall), float(scores["rouge1"].recall)
 
 
+def repetition(answer: str, words: WordRule = "tofu") -> float:
+    """Return the share of an answer's 4-grams of words that stood in it before, in [0, 1).
+
+    1 − distinct 4-grams / 4-grams (seq-rep-4 of Welleck et al., 2020, arXiv 1908.04319). An answer
+    of fewer than four words repeats nothing: 0. Words are those that ROUGE compares, unstemmed.
+    """
+    said = tokenizer_of(words, stemmer=False).tokenize(answer)
+    grams = list(zip(said, said[1:], said[2:], said[3:], strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
 def mean_recall(pairs: Iterable[tuple[str, str]], words: WordRule) -> float | None:
     """Mean rougeL_recall of (truth, answer) pairs whose truth has a word; None where none has."""
     recalls = [rouge_recall(truth, answer, words)[0] for truth, answer in pairs]

@@ -8,13 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError, first_line, to_install
+from unlearn.data.foreign_files import name_problem
+from unlearn.errors import ConfigurationError, said_by, to_install, translating
 
 RECORD = "adapter_config.json"
 
 
 def is_adapter(path: str) -> bool:
     """Return whether a folder holds an adapter and no whole model."""
+    if name_problem(path):
+        return False
     folder = Path(path).expanduser()
     return (folder / RECORD).is_file() and not any(folder.glob("model*.safetensors"))
 
@@ -54,24 +57,16 @@ def merged(base: Any, path: str, field: str) -> Any:
     """
     from peft import PeftModel
 
-    try:
-        with warnings.catch_warnings():  # peft asks transformers by names of its last version
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
-            adapted = PeftModel.from_pretrained(base, str(Path(path).expanduser()))
-            return adapted.merge_and_unload().requires_grad_(True)  # peft freezes the base
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        UserWarning,
-    ) as error:
-        raise ConfigurationError(
-            f"{field}: the adapter in {path!r} cannot be merged into its base: {first_line(error)}"
-        ) from error
+    def told(error: BaseException) -> ConfigurationError:
+        return ConfigurationError(
+            f"{field}: the adapter in {path!r} cannot be merged into its base: {said_by(error)}"
+        )
+
+    with translating(told), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft uses names of transformers' last one
+        warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
+        adapted = PeftModel.from_pretrained(base, str(Path(path).expanduser()))
+        return adapted.merge_and_unload().requires_grad_(True)  # peft freezes the base
 
 
 def _named_base(path: str) -> str | None:
@@ -79,7 +74,9 @@ def _named_base(path: str) -> str | None:
     folder = Path(path).expanduser()
     try:
         named = json.loads((folder / RECORD).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    beside = folder / str(named)
+    if not isinstance(named, str) or name_problem(named):
+        return None
+    beside = folder / named
     return str(beside) if named and beside.is_dir() else named

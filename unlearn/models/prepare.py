@@ -35,8 +35,8 @@ from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Raised whenever the recipe's code changes its results, so that old entries are not mistaken."""
+FORMAT = 3
+"""Raised whenever the recipe's code changes its results, or entries hold something else."""
 WINDOWS = 1
 """The same for the way in which texts are cut into windows."""
 
@@ -144,8 +144,9 @@ class Preparation:
             return self._cached("reference", [*self.common, *self.splits.retain])
         return self._as_it_is(wanted)
 
-    def load(self, prepared: Prepared, field: str = "model.path") -> Any:
-        """Return the model, which the option `field` named, on the device."""
+    def load(self, prepared: Prepared, field: str | None = None) -> Any:
+        """Return the model on the device; `field` is the option that named it, if one did."""
+        field = field or ("model.path" if prepared.folder == self.config.path else "the model")
         return ready(
             load_weights(self.config, prepared.folder, field), self.config, self.compute.device
         )

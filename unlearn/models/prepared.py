@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,8 @@ from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned
 from unlearn.storage.cache import entry_of, once
-from unlearn.storage.files import whole_folder, write_json_atomic
+from unlearn.storage.files import write_json_atomic
+from unlearn.storage.sealed import sealed_folder
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -69,9 +71,9 @@ def learnt_rows(folder: Path) -> set[str] | None:
     """Return the marks of the rows that a prepared model has learnt; None where nobody knows."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return set(map(str, record["rows"]))
+    except (OSError, ValueError, LookupError, TypeError):  # none, or not one of ours
         return None
-    return set(record["rows"]) if "rows" in record else None
 
 
 def refuse_reference(path: str, splits: Splits) -> None:
@@ -100,21 +102,22 @@ def prepared_once(
 ) -> Prepared:
     """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none.
 
-    `make` is given a file of its own, in which a long training may leave a state to go on from.
+    `make` is given a folder of its own, in which a long training may leave a state to go on from.
     """
 
     def make_anew(folder: Path) -> Prepared:
         log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
         state = folder.with_name(f"{folder.name}.learning")
         model, tokenizer, learned = make(state)
-        with whole_folder(folder) as unfinished:
+        with sealed_folder(folder) as unfinished:
             model.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
             sha256 = hash_weights(unfinished)
             rows = row_marks(made_of["rows"])
             record = {"sha256": sha256, **asdict(learned), "rows": rows}
             write_json_atomic(unfinished / RECORD, record)
-        state.unlink(missing_ok=True)
+        for left in (state, state.with_name(f".{state.name}.unfinished")):
+            shutil.rmtree(left, ignore_errors=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
     entry = entry_of("prepared", json.dumps(made_of, sort_keys=True))
@@ -123,8 +126,5 @@ def prepared_once(
 
 def _read(name: str, folder: Path) -> Prepared:
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    prepared = Prepared(str(folder), hash_weights(folder), record["accuracy"])
-    if prepared.sha256 != record["sha256"]:
-        raise ValueError("the weights are not those that were written")
     log.info("%s: from the cache (%.1f %% of its answer tokens)", name, 100 * record["accuracy"])
-    return prepared
+    return Prepared(str(folder), record["sha256"], record["accuracy"])

@@ -16,7 +16,7 @@ from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.preference import Preference
 from unlearn.options.declared import ABOVE_ZERO, Range, option, range_problems
 
-COLUMN = Range("a column's name")
+COLUMN = Range("a column's name", bool)
 
 
 @dataclass
@@ -52,6 +52,8 @@ class DPO(Preference):
 
     def __post_init__(self) -> None:
         problems = range_problems(self)
+        if self.question == self.answer:
+            problems.append(f"answer: {self.answer!r} is the column of the question as well")
         if not self.alternatives:
             problems.append(
                 "alternatives: not set; dpo needs a .json, .jsonl, .csv or .parquet file with a "

@@ -14,7 +14,7 @@ from unlearn.data.splits import Row
 from unlearn.forward.answers import answer_losses
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.other_answers import OtherAnswers, require_questions
-from unlearn.options.declared import ANY_SEED, option
+from unlearn.options.declared import SEED, option
 
 
 @dataclass
@@ -30,7 +30,7 @@ class IdkNLL(Objective):
 
     needs = "questions (no plain text)"
 
-    seed: int = option(0, ANY_SEED, "${seed}")
+    seed: int = option(0, SEED, "${seed}")
     """Seed of the draw of one refusal a row; no other draw depends on it."""
 
     def check_rows(self, rows: Sequence[Row]) -> None:

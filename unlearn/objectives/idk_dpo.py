@@ -9,7 +9,7 @@ from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
 from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.preference import Preference
-from unlearn.options.declared import ABOVE_ZERO, ANY_SEED, option
+from unlearn.options.declared import ABOVE_ZERO, SEED, option
 
 
 @dataclass
@@ -25,7 +25,7 @@ class IdkDPO(Preference):
 
     beta: float = option(0.1, ABOVE_ZERO)
     """Inverse temperature β: the larger, the sooner a row is left alone."""
-    seed: int = option(0, ANY_SEED, "${seed}")
+    seed: int = option(0, SEED, "${seed}")
     """Seed of the draw of one refusal a row; no other draw depends on it."""
 
     def check_rows(self, rows: Sequence[Row]) -> None:

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, shortened
 from unlearn.options.beside import Beside
+
+LARGEST = 10**9
+"""No number of ours means anything beyond it, but for seeds and where a range says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,22 @@ class Range:
     """By default nothing is tested here: the type says it all, or the part looks itself."""
     null: bool = True
     """Whether null is left to the option's type, which allows it or not."""
+    most: float = LARGEST
+    """The largest size of a number; `words` say nothing of it, a message does."""
 
     def holds(self, value: Any) -> bool:
-        """Return whether the value is allowed."""
+        """Return whether the value is allowed, whatever its size."""
         return (value is None and self.null) or self.test(value)
 
     def problem(self, name: str, value: Any) -> str | None:
         """Return what is wrong with the value of the option `name`."""
-        if self.holds(value):
+        size = abs(value) if isinstance(value, (int, float)) else 0
+        if size <= self.most and self.holds(value):
             return None
-        shown = repr(value) if isinstance(value, str) else value
-        return f"{name}: {shown}; allowed: {self.words}"
+        endless = isinstance(value, int) and size >= 10**30  # Python refuses to write the longest
+        shown = repr(value) if isinstance(value, str) else "a longer number" if endless else value
+        more = f", and no more than {self.most:,}" if size > self.most else ""
+        return f"{name}: {shortened(str(shown))}; allowed: {self.words}{more}"
 
 
 ABOVE_ZERO = Range("above 0", lambda value: 0 < value < math.inf)
@@ -45,8 +53,7 @@ ONE_OR_MORE = Range("1 or more", lambda value: value >= 1)
 BELOW_ONE = Range("0 up to, not including, 1", lambda value: 0 <= value < 1)
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
 FINITE = Range("any finite number", math.isfinite)
-SEED = Range("0 up to 2^63 - 1", lambda value: 0 <= value < 2**63)
-ANY_SEED = Range("any whole number")
+SEED = Range("0 up to 2^63 - 1", lambda value: 0 <= value < 2**63, most=math.inf)
 
 
 def option(default: Any, allowed: Range, conf: str | None = None) -> Any:

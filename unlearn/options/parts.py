@@ -17,7 +17,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from unlearn.errors import ConfigurationError, first_line
+from unlearn.errors import ConfigurationError, first_line, shortened
+from unlearn.options.interpolated import texts_of
+from unlearn.options.schema import Config
 
 
 class Problems:
@@ -51,9 +53,9 @@ class Problems:
             self.add_under(field, error.problems)
         except OmegaConfBaseException as error:
             where = f"{field}.{error.full_key}" if error.full_key else field
-            self.add(f"{where}: {first_line(error.msg or error)}{_quoting(error)}")
+            self.add(f"{where}: {shortened(first_line(error.msg or error))}{_quoting(error)}")
         except Exception as error:  # any: a user's own part may raise what it likes
-            self.add(f"{field}: {first_line(error.__cause__ or error)}")
+            self.add(f"{field}: {shortened(first_line(error.__cause__ or error), 1_000)}")
         return None
 
 
@@ -88,6 +90,11 @@ def build_part(node: Any) -> Any:
         f"{key}: no such option; allowed: {', '.join(allowed) or 'none'}"
         for key in options
         if key not in allowed
+    ]
+    unknown += [
+        f"{key}: a number of over 30 digits means nothing here"
+        for key, value in options.items()
+        if isinstance(value, int) and abs(value) >= 10**30  # OmegaConf would not name the option
     ]
     if unknown:
         raise ConfigurationError(unknown)
@@ -124,6 +131,48 @@ def check_keys(node: Any, name: str, problems: Problems) -> None:
         )
         if not OmegaConf.is_missing(node, key):
             check_keys(node._get_node(key), f"{name}.{key}", problems)
+
+
+def check_root(cfg: DictConfig, problems: Problems) -> None:
+    """Note what `+name=value` added at the root and nothing reads.
+
+    A name that another option looks up, as in `+size=64 model.tiny.hidden_size=${size}`, is read.
+    """
+    allowed = [field.name for field in dataclasses.fields(Config)]
+    added = [str(key) for key in cfg if key not in allowed]
+    if not added:
+        return
+    texts = [text for _, text in texts_of(OmegaConf.to_container(cfg, resolve=False))]
+    for name in added:
+        read = any(re.search(rf"\$\{{\.*{re.escape(name)}\b", text) for text in texts)
+        problems.require(read, f"{shortened(name)}: no such option; allowed: {', '.join(allowed)}")
+
+
+def check_texts(cfg: DictConfig, problems: Problems) -> None:
+    """Note texts that are no name of anything: too long for one, or with control characters."""
+    for place, text in texts_of(OmegaConf.to_container(cfg, resolve=False)):
+        long_one = place not in PROSE and len(text) > LONGEST
+        control = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+        if control or long_one or len(text) > LONGEST_PROSE:
+            most = LONGEST_PROSE if place in PROSE else LONGEST
+            problems.add(
+                f"{shortened(place)}: {shortened(repr(text))}; allowed: at most {most:,} letters, "
+                "and no control characters"
+            )
+        elif any(place.startswith(name) for name in PLACES) and (
+            name := next((part for part in text.split("/") if len(part.encode()) > 255), None)
+        ):
+            problems.add(
+                f"{place}: {shortened(name)} is no name of a file or folder, which has at most "
+                "255 bytes"
+            )
+
+
+LONGEST, LONGEST_PROSE = 4_000, 100_000
+"""Letters of a text among the options, the second where somebody may write more than a name."""
+PROSE = ("model.system_prompt", "tracker.notes")
+PLACES = ("model.path", "model.base", "model.tokenizer", "data.", "reference", "attack_before")
+"""Options that name files and folders."""
 
 
 def part(kind: type) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ from unlearn.data.turns import ARGUMENTS, parse_date
 from unlearn.options.declared import (
     ABOVE_ZERO,
     BELOW_ONE,
+    LARGEST,
     ONE_OR_MORE,
     SEED,
     SHARE,
@@ -29,6 +30,18 @@ from unlearn.options.declared import (
 )
 
 SOME = Range("above 0 up to 1, a share of the tokens", lambda share: 0 < share <= 1)
+
+
+LENGTH = Range("8 or more tokens", lambda tokens: tokens >= 8, most=10_000_000)
+ROWS = Range("above 0", ABOVE_ZERO.holds, most=1_000_000)
+TOKENS = Range("above 0", ABOVE_ZERO.holds, most=1_000_000)
+VOCABULARY = Range("300 or more (256 are the bytes)", lambda n: n >= 300, most=1_000_000)
+DECAY = Range("0 or more", ZERO_OR_MORE.holds, most=1_000)
+
+
+def _up_to(most: int) -> Range:
+    """Return the range of sizes that a model may have."""
+    return Range("1 or more", ONE_OR_MORE.holds, most=most)
 
 
 def _from_zero(words: str) -> Range:
@@ -109,11 +122,11 @@ class Template(Enum):
 class TinyConfig(Ranged):
     """Shape of the embedded model, a Llama; used where `model.path` is null."""
 
-    hidden_size: int = option(128, ONE_OR_MORE)
-    layers: int = option(3, ONE_OR_MORE)
-    heads: int = option(4, ONE_OR_MORE)
-    intermediate_size: int = option(384, ONE_OR_MORE)
-    vocabulary: int = option(2048, Range("300 or more (256 are the bytes)", lambda n: n >= 300))
+    hidden_size: int = option(128, _up_to(65_536))
+    layers: int = option(3, _up_to(1_000))
+    heads: int = option(4, _up_to(1_000))
+    intermediate_size: int = option(384, _up_to(262_144))
+    vocabulary: int = option(2048, VOCABULARY)
     """Most entries of the byte-pair tokenizer, the 256 bytes included."""
     seed: int = option(0, SEED)
     """Seed of the initial weights."""
@@ -136,11 +149,11 @@ class FineTuningConfig(Ranged):
     """Peak learning rate of AdamW; linear warm-up, then half a cosine to a twentieth."""
     epochs: int = option(5, ABOVE_ZERO)
     """Most passes over the rows."""
-    batch_size: int = option(32, ABOVE_ZERO)
+    batch_size: int = option(32, ROWS)
     """Rows a step."""
-    micro_batch_size: int | None = option(None, ABOVE_ZERO)
+    micro_batch_size: int | None = option(None, ROWS)
     """Rows a forward pass; null = `batch_size`."""
-    weight_decay: float = 0.0
+    weight_decay: float = option(0.0, DECAY)
     warmup: float = option(0.05, BELOW_ONE)
     """Share of the steps."""
     accuracy: float = option(0.999, SHARE)
@@ -187,7 +200,7 @@ class ModelConfig(Ranged):
     the day of a run."""
     chat_options: dict[str, Any] = field(default_factory=dict)
     """Variables of the chat template, such as `{enable_thinking: false}`."""
-    max_length: int | None = option(512, Range("8 or more tokens", lambda tokens: tokens >= 8))
+    max_length: int | None = option(512, LENGTH)
     """Most tokens of prompt and answer; longer answers are cut, and texts become windows. null =
     what the checkpoint says of itself: its positions, and its tokenizer's limit where that is
     less. Never more than the model's own positions."""
@@ -226,9 +239,9 @@ class TrainingConfig(Ranged):
     default never more than 1,500."""
     epochs: float | None = option(None, ABOVE_ZERO)
     """Passes over the forget set; used where `steps` is null."""
-    batch_size: int = option(16, ABOVE_ZERO)
+    batch_size: int = option(16, ROWS)
     """Rows a task and step: so many forget rows and so many retain rows."""
-    micro_batch_size: int | None = option(None, ABOVE_ZERO)
+    micro_batch_size: int | None = option(None, ROWS)
     """Rows a forward pass; null = `batch_size`. Changes memory, not results."""
     clip: float | None = option(None, ABOVE_ZERO)
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
@@ -281,13 +294,13 @@ class EvaluationConfig(Ranged):
     """Stop after so many evaluations in a row without a better `best`; null = never."""
     stop_when_accepted: bool = False
     """Stop at the first evaluation that meets every one of accept.conditions. Needs `every`."""
-    max_new_tokens: int = option(200, ABOVE_ZERO)
+    max_new_tokens: int = option(200, TOKENS)
     """Most tokens of a generated answer; how many answers are cut there is said."""
     generate_tokens: int | None = option(None, ABOVE_ZERO)
     """Padded tokens of one generation batch, prompt and answer; null = 16384, or what 128 answers
-    need where 2 GiB hold their keys and values."""
+    need where 2 GiB hold their keys and values; halved where they do not fit the memory."""
     score_tokens: int = option(8192, ABOVE_ZERO)
-    """Padded tokens of one scoring batch."""
+    """Padded tokens of one scoring batch; halved where they do not fit the memory."""
     rows: int | None = option(None, ABOVE_ZERO)
     """Most rows scored of a split, for quick tries; null = all. The forget set is never cut: what
     is to be gone is always measured whole."""
@@ -324,7 +337,8 @@ class EvaluationConfig(Ranged):
             ),
             f"patience: {self.patience}; allowed: 1 or more evaluations, together with "
             "evaluation.best=METRIC"
-            if self.patience is not None and (self.patience < 1 or self.best is None)
+            if self.patience is not None
+            and (not 1 <= self.patience <= LARGEST or self.best is None)
             else None,
             f"mode: {self.mode.name}; needs evaluation.best=METRIC, whose best value it tells"
             if self.mode is not None and self.best is None
@@ -347,21 +361,33 @@ class TrackerMode(Enum):
     offline = "offline"
 
 
+PROJECT = Range(
+    "1 to 128 letters, none of / \\ # ? % :",
+    lambda name: 0 < len(name.strip()) <= 128 and not set(name) & set("/\\#?%:"),
+)
+"""What wandb takes for the name of a project."""
+NAME = Range("1 to 128 letters, or null", lambda name: 0 < len(name.strip()) <= 128)
+TAGS = Range(
+    "a list of texts of 1 to 64 letters",
+    lambda tags: all(isinstance(tag, str) and 0 < len(tag.strip()) <= 64 for tag in tags),
+)
+
+
 @dataclass
-class TrackerConfig:
+class TrackerConfig(Ranged):
     """Options of the group ``tracker``."""
 
     name: TrackerName = TrackerName.wandb
     """``wandb`` or ``none``; the record on disk is the same with both."""
     mode: TrackerMode = TrackerMode.auto
     """``auto``: what WANDB_MODE says, else online where an API key is configured, else offline."""
-    project: str = "unlearn"
+    project: str = option("unlearn", PROJECT)
     """Project that the runs are filed under."""
-    entity: str | None = None
+    entity: str | None = option(None, NAME)
     """User or team; null takes the account's default."""
-    group: str | None = None
+    group: str | None = option(None, NAME)
     """Group of runs; null takes the sweep's folder name in a sweep, and none otherwise."""
-    tags: list[str] = field(default_factory=list)
+    tags: list[str] = option([], TAGS)
     """Tags besides the names of method, data and model."""
     notes: str | None = None
     """A remark shown with the run."""
@@ -425,7 +451,8 @@ class Config:
     """With method=none: the model before unlearning, for the attacks' recovered shares."""
     objective: list[str] | None = None
     """Metrics after unlearning that a sweeper gets to see, such as [forget/rougeL_recall,
-    retain/rougeL_recall]; null = none. See `experiment=search`."""
+    retain/rougeL_recall]; null = none. Of forget metrics it sees the distance from the reference's.
+    See `experiment=search`."""
 
 
 SCHEMAS = {

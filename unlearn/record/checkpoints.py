@@ -2,11 +2,15 @@
 
 `checkpoints/step_N` is a folder that loads with `from_pretrained`, with `state.pt` beside the
 weights: optimizer, scheduler, weighting, counters, random generators. A run that goes on from it
-takes the same steps, bit for bit, as one that was never cut.
+takes the same steps, bit for bit, as one that was never cut. Every file is known by its hash; a
+checkpoint with one that is not as it was written is named and never gone on from.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,10 +21,15 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.errors import UnlearnError
-from unlearn.storage.weights import save_model
+from unlearn.storage.files import write_json_atomic
+from unlearn.storage.sealed import damage_of
+from unlearn.storage.weights import save_model, save_state
+
+log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
-STATE = "state.pt"
+STATE, PROGRESS = "state.pt", "progress.json"
+STEP, BEST = re.compile(r"step_\d+"), re.compile(r"best_\d+")
 
 
 class Checkpoints:
@@ -47,18 +56,29 @@ class Checkpoints:
         by_minutes = self.minutes is not None and waited >= self.minutes
         return by_minutes or bool(self.every and done % self.every == 0)
 
-    def save(self, done: int, state: Mapping[str, Any]) -> None:
-        """Write the model and `state`; then the older one goes."""
+    def save(self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+        """Write the model, `state` and `progress` (:func:`read_progress`); the older one goes."""
         new, older = self._place(done), self.newest
-        save_model(
-            self.model,
-            self.tokenizer,
-            new,
-            lambda folder: torch.save(dict(state), folder / STATE),
-        )
+
+        def write_state(folder: Path) -> None:
+            save_state(state, folder / STATE)
+            write_json_atomic(folder / PROGRESS, progress)
+
+        save_model(self.model, self.tokenizer, new, write_state)
         self.newest, self._saved = new, time.monotonic()
         if older is not None and older != new:
             shutil.rmtree(older)
+
+    def save_at_stop(
+        self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]
+    ) -> None:
+        """Write both whatever the configuration asks for, as the run was told to stop here.
+
+        Not where that is what it began with, nor weights that no run could go on from.
+        """
+        finite = all(torch.isfinite(weight).all() for weight in self.model.parameters())
+        if finite and self.newest != self._place(done):
+            self.save(done, state, progress)
 
     def where(self) -> str:
         """Say where the last good state lies."""
@@ -72,13 +92,57 @@ class Checkpoints:
 
 def newest_of(run: Path) -> Path | None:
     """Return the newest checkpoint of a run folder, or None; each one that is there is whole."""
-    found = [path for path in (run / FOLDER).glob("step_*") if (path / STATE).is_file()]
-    return max(found, key=steps_of, default=None)
+    return max(_named(run, STEP), key=steps_of, default=None)
+
+
+def sound_checkpoint(run: Path) -> Path | None:
+    """Return the newest checkpoint whose files are as they were written; None without one.
+
+    A broken one is removed, and one line names it and says what the run does instead.
+    """
+    problems = []
+    while (newest := newest_of(run)) is not None and (damage := _damage(run, newest)):
+        problems.append(f"{newest} is broken ({damage})")
+        shutil.rmtree(newest) if newest.is_dir() else newest.unlink()
+    if problems:
+        then = f"goes on from {newest.name}, which is older" if newest else "begins anew"
+        log.warning("%s and is removed; the run %s", ", ".join(problems), then)
+    return newest
+
+
+def _damage(run: Path, checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint, or with the best state that it counts on."""
+    if damage := damage_of(checkpoint):
+        return damage
+    best = read_progress(checkpoint)["best"]
+    if best is None:
+        return None
+    place = run / FOLDER / f"best_{best}"
+    if place.exists():
+        damage = damage_of(place)
+        return f"the best state, {place.name}: {damage}" if damage else None
+    # A better one took its place after this checkpoint; the steps that lead there come again.
+    if any(steps_of(other) >= steps_of(checkpoint) for other in _named(run, BEST)):
+        return None
+    return f"the best state, {place.name}, is missing"
+
+
+def _named(run: Path, name: re.Pattern[str]) -> list[Path]:
+    return [path for path in (run / FOLDER).glob("*") if name.fullmatch(path.name)]
 
 
 def steps_of(checkpoint: Path | None) -> int:
     """Return the steps done at a checkpoint, which its name tells; 0 where there is none."""
-    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("step_"))
+    return 0 if checkpoint is None else int(checkpoint.name.rpartition("_")[2])
+
+
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Return what is asked of a checkpoint before a model loads.
+
+    `lines` and `sha256`: how many lines the record held, and their hash; `best`: the step of the
+    best state so far, null where there is none.
+    """
+    return json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

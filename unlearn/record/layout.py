@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearn.metrics.catalogue import Catalogue
+from unlearn.metrics.catalogue import Catalogue, Metric
 from unlearn.record import shapes
 from unlearn.record.limits import (
     LARGEST_TABLE,
@@ -27,6 +27,7 @@ from unlearn.record.limits import (
     yaml_in,
 )
 from unlearn.record.shapes import Shape, require
+from unlearn.record.stamp import require_stamp
 
 Flat = dict[str, float | None]
 """Metrics by flat name, such as ``forget/rougeL_recall``; null where a number was not finite."""
@@ -59,9 +60,10 @@ class Progress(Enum):
 
 def progress_of(folder: Path) -> Progress:
     """Return how far the run of a folder has come."""
-    summary = read_summary(folder)
-    if summary is not None and summary.get("status") == "completed":
-        return Progress.complete
+    with suppress(ValueError):  # a broken one is none: the run is brought to its end again
+        summary = read_summary(folder)
+        if isinstance(summary, Mapping) and summary.get("status") == "completed":
+            return Progress.complete
     if (folder / BEGUN).exists():
         return Progress.begun
     return Progress.lost if (folder / LINES).exists() else Progress.new
@@ -105,6 +107,14 @@ class RunFolder:
     def catalogue(self) -> Catalogue:
         """What is known of the run's metrics, which way is good above all."""
         return Catalogue.recorded(self.summary)
+
+    def read_beside(self, name: str) -> Metric:
+        """Return a metric as it is read beside the reference's value, where there is one."""
+        return self.catalogue[name].beside(self.metrics.get("reference", {}).get(name))
+
+    def way(self, name: str) -> str:
+        """Say which way of a metric is good, in a word or two."""
+        return self.catalogue[name].words_beside(self.metrics.get("reference", {}).get(name))
 
     @property
     def on_the_way(self) -> dict[int, Flat]:
@@ -175,8 +185,10 @@ def read_sound(path: Path) -> RunFolder:
     """
     for name in (RESCORED, SUMMARY):
         with suppress(FileNotFoundError):
-            record = json_in(text_of(path / name), name)
+            text = text_of(path / name)
+            record = json_in(text, name)
             require(shapes.SUMMARY, record, name)
+            require_stamp(text, record, name)
             return RunFolder(path, record)
     return RunFolder(path, {})
 

@@ -22,9 +22,10 @@ SWEEP, OURS = "multirun.yaml", "_target_: unlearn."
 
 OF_A_SWEEP = {"comparison.csv", "comparison.html", "pareto.png", "optimization_results.yaml"}
 """What stands beside the jobs of a sweep."""
+LOST = "that left no state to go on from"
 TEMPORARY = re.compile(r"\.[^/]+\.\d+\.tmp")
 """What `write_text_atomic` calls a file that has not its name yet."""
-UNFINISHED = re.compile(r"\.(model|step_\d+|best_\d+)\.unfinished")
+UNFINISHED = re.compile(r"\.(model|step_\d+|best_\d+)(\.older)?\.unfinished")
 """What `whole_folder` calls those of a run."""
 STATES = re.compile(r"(step|best)_\d+|run\.json")
 """What a run keeps in `checkpoints/`."""
@@ -40,7 +41,9 @@ def require_free(folder: Path, sweep: bool = False) -> None:
         return
     option = "hydra.sweep.dir" if sweep else "hydra.run.dir"
     if LINES in names and not sweep:
-        raise ConfigurationError(taken(folder, "a run that left no state to go on from"))
+        broken = [n for n in (BEGUN, SUMMARY) if (folder / n).exists() and not _mapping(folder / n)]
+        what = f"of which {broken[0]} is broken" if broken else LOST
+        raise ConfigurationError(taken(folder, f"a run {what}"))
     strange = sorted(names - {LOG, HYDRA.name}) or sorted(names)
     more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
     raise ConfigurationError(
@@ -92,6 +95,10 @@ def taken(folder: Path, what: str) -> str:
 def remove_unfinished(folder: Path) -> None:
     """Remove from a run's folder what a killed process of it left half-written, by our names."""
     kept = folder / "evaluations"
+    for older in (folder / BEGUN).parent.glob(".*.older.unfinished"):
+        place = older.with_name(older.name[1:].removesuffix(".older.unfinished"))
+        if UNFINISHED.fullmatch(older.name) and not place.exists():
+            older.rename(place)  # killed between the two names of a state
     for left in [*folder.glob(".*"), *(folder / BEGUN).parent.glob(".*")]:
         if UNFINISHED.fullmatch(left.name):
             shutil.rmtree(left, ignore_errors=True)

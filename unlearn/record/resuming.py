@@ -6,29 +6,35 @@ would give other results, other options or other data, is refused with the diffe
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from unlearn.errors import ConfigurationError
+from unlearn.errors import ConfigurationError, first_line
 from unlearn.options.interpolated import masked
 from unlearn.options.parts import plain_container
-from unlearn.record.layout import BEGUN, SUMMARY, Progress, progress_of, read_run
+from unlearn.record import shapes
+from unlearn.record.layout import (
+    BEGUN,
+    HYDRA,
+    SUMMARY,
+    Progress,
+    RunFolder,
+    at_its_place,
+    progress_of,
+    read_run,
+)
+from unlearn.record.limits import json_in, text_of
 from unlearn.record.ownership import remove_unfinished, taken
 from unlearn.record.provenance import config_hash
-from unlearn.storage.cache import cache_root, require_writable
+from unlearn.record.shapes import require
+from unlearn.record.stamp import require_files, require_stamp
 from unlearn.storage.files import plain, write_json_atomic
 
-log = logging.getLogger(__name__)
-
-FORMAT = 3
+FORMAT = 4
 """Of what a cut run goes on from; raised whenever checkpoints hold something else."""
 FREE = (
     "tracker.",
@@ -40,47 +46,23 @@ FREE = (
 """Options that change no number, and may differ when a run goes on."""
 
 
-@contextmanager
-def claimed(folder: Path, wait: bool) -> Iterator[None]:
-    """Hold the folder for this process alone; `wait` for another one that has it, or refuse.
-
-    A process that is killed lets go at once. The lock lies in the cache, by the folder's name: the
-    run folder holds results only. Raises ConfigurationError.
-    """
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
-    place = cache_root() / "runs" / f"{name}.lock"
-    require_writable(place.parent)
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            raise ConfigurationError(
-                f"hydra.run.dir: another process is running in {str(folder)!r}; wait for it, or "
-                "give a folder of its own"
-            ) from None
-        log.info("another process is still running this job; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the summary of this very run where the folder holds its end, else None.
 
     Raises ConfigurationError where the folder is another run's: complete, begun, begun by an
-    earlier version, or one that left lines but no state to go on from.
+    earlier version, damaged, or one that left lines but no state to go on from.
     """
     progress = progress_of(folder)
     if progress is Progress.complete:
-        run = read_run(folder)
+        try:
+            run = read_run(folder)
+            require_stamp(text_of(folder / SUMMARY), run.summary, SUMMARY)
+            require_files(folder, run.summary)
+        except (OSError, ValueError) as error:
+            what = f"a complete one that is damaged ({first_line(error)})"
+            raise ConfigurationError(taken(folder, what)) from error
         if run.provenance.get("config_sha256") != config_hash(config):
-            theirs = OmegaConf.create(masked(run.config))
-            if not theirs:
-                raise ConfigurationError(taken(folder, "a run with other options"))
-            _refuse_others(folder, plain_container(theirs), config)
+            _refuse_others(folder, _options_of(run), config)
         return dict(run.summary)
     if progress is Progress.begun:
         begun = _begun(folder)
@@ -115,7 +97,53 @@ def begin(folder: Path, config: Mapping[str, Any], data_sha256: str) -> bool:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+    """Return what a run noted as it began; raises ConfigurationError where nobody can read it."""
+    try:
+        begun = json_in(text_of(folder / BEGUN), str(BEGUN))
+        require(shapes.BEGUN, begun, str(BEGUN))
+    except (OSError, ValueError) as error:
+        what = f"whose record of its beginning is broken ({first_line(error)})"
+        raise ConfigurationError(taken(folder, what)) from error
+    return dict(begun)
+
+
+def _options_of(run: RunFolder) -> dict[str, Any]:
+    """Return the options that a complete run was made with, as it wrote them itself.
+
+    Those of its beginning are known by the hash of its end; else those that Hydra recorded, where
+    they are the run's. Raises ConfigurationError where neither is there.
+    """
+    with suppress(ConfigurationError):
+        if (run.path / BEGUN).exists():
+            options = _begun(run.path)["config"]
+            if config_hash(options) == run.provenance.get("config_sha256"):
+                return options
+    if not run.config or (other := other_options(run)):
+        told = f"a run with other options ({other})" if run.config else "a run with other options"
+        raise ConfigurationError(taken(run.path, told))
+    return plain_container(OmegaConf.create(masked(run.config)))
+
+
+def other_options(run: RunFolder) -> str | None:
+    """Say in what Hydra's record names another run than the summary does; None where in nothing.
+
+    What a run's options are is its summary's word: `.hydra` may have been written over since.
+    """
+    recorded, seed = run.provenance.get("options_sha256"), run.config.get("seed")
+    file = HYDRA / "config.yaml"
+    if not run.config or not run.summary:
+        return None
+    if isinstance(seed, int) and seed != run.summary.get("seed", seed):
+        return f"{file} names seed {seed}, {SUMMARY} {run.summary['seed']}"
+    if recorded is not None and recorded != options_hash(run.config):
+        return f"{file} names other options than those of {SUMMARY} (options_sha256)"
+    return None
+
+
+def options_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of a composed configuration, unresolved, but for what changes no number."""
+    leaves = leaves_of(at_its_place(config))
+    return config_hash({n: v for n, v in leaves.items() if not f"{n}.".startswith(FREE)})
 
 
 def _refuse_others(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

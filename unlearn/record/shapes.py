@@ -245,7 +245,8 @@ SUMMARY = fields(
                 {
                     "versions": maybe(mapping),
                     "evaluation": maybe(mapping),
-                    **dict.fromkeys(("config_sha256", *HASHES), maybe(text)),
+                    "files": maybe(mapping_of(text)),
+                    **dict.fromkeys(("config_sha256", "options_sha256", *HASHES), maybe(text)),
                 }
             )
         ),
@@ -307,6 +308,9 @@ ANSWERED = fields(
     needed=("split", "index"),
 )
 """Of a line of ``generations.jsonl``."""
+
+BEGUN = fields({"config": mapping, "data_sha256": text}, needed=("config", "data_sha256"))
+"""Of what a run notes as it begins."""
 
 OVERRIDES = list_of(text)
 HYDRA = fields({"hydra": maybe(fields({"runtime": maybe(fields({"cwd": maybe(text)}))}))})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearn.storage.files import writing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe & Ito's colours: safe for colour-blind eyes.
 FORGET, RETAIN, REFERENCE = "#D55E00", "#0072B2", "#009E73"
@@ -39,6 +44,17 @@ MANY = 100
 """Training lines from which on a curve is smoothed."""
 
 Lines = Sequence[Mapping[str, Any]]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture whole or not at all; raises NotWritten where the disk is full."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    with writing(path):
+        try:
+            figure.savefig(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def column(lines: Lines, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearn.record.layout import read_run
 from unlearn.report.curves import training_figure
-from unlearn.report.drawing import STYLE
+from unlearn.report.drawing import STYLE, save_figure
 from unlearn.report.fonts import make_legible
 from unlearn.report.plane import plane_figure
 
@@ -31,5 +31,5 @@ def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Pa
             if figure is not None:
                 drawn.append(folder / f"{name}.png")
                 make_legible(figure)
-                figure.savefig(drawn[-1])
+                save_figure(figure, drawn[-1])
     return drawn

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from unlearn.metrics.catalogue import BABBLES
 from unlearn.record.layout import ERASED, RunFolder, read_run
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
@@ -105,9 +106,15 @@ def _story(record: RunFolder) -> str:
         if before is None or after is None:
             continue
         reference = stages.get("reference", {}).get(metric)
-        compared = f" (reference: {number(reference)})" if reference is not None else ""
+        compared = _compared(record, metric, after, reference)
         moved = f"went from {number(before)} to {number(after)}" if steps else f"is {number(after)}"
         sentences.append(f"ROUGE-L {told} {moved}{compared}.")
+    repeated = stages.get("after", {}).get("forget/repetition")
+    if repeated is not None and repeated > BABBLES:
+        sentences.append(
+            f"It babbles: {repeated:.0%} of the 4-grams of its answers to forget questions stood "
+            "in the same answer before."
+        )
     quality = stages.get("after", {}).get("forget_quality")
     if quality is not None:
         sentences.append(
@@ -120,6 +127,17 @@ def _story(record: RunFolder) -> str:
     elif stages:
         sentences.append("There is no reference model to compare with.")
     return " ".join(sentences)
+
+
+def _compared(record: RunFolder, metric: str, after: float, reference: float | None) -> str:
+    """Say what the reference has, and of a forget metric how far the run ended from it."""
+    if reference is None:
+        return ""
+    told = f"reference: {number(reference)}"
+    if not record.catalogue[metric].follows or after == reference:
+        return f" ({told})"
+    way = "below it, over-forgotten" if after < reference else "above it"
+    return f" ({told}; {number(record.read_beside(metric).distance(after))} {way})"
 
 
 def _of_the_target(record: RunFolder) -> list[str]:
@@ -167,7 +185,7 @@ def _metrics(record: RunFolder) -> str:
             [
                 code(name),
                 *(number(flat.get(name), name) for flat in stages.values()),
-                record.catalogue[name].words,
+                record.way(name),
             ]
             for name in names
         ]

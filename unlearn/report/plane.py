@@ -38,12 +38,16 @@ def bottom_of(heights: Iterable[float]) -> float:
 
 
 def frame(axis: Axes, label: str, bottom: float, reference: Sequence[float] | None) -> None:
-    """Set limits and titles of the axes; dotted lines cross where the reference lies."""
+    """Set limits and titles; dotted lines cross where the reference lies, hatched is below it."""
+    good = "lower is better"
     if reference is not None:
+        good = "best where the reference is"
         for line, place in zip((axis.axvline, axis.axhline), reference, strict=True):
             line(place, color=REFERENCE, linewidth=0.9, linestyle=":")
+        look: dict[str, Any] = {"facecolor": "none", "edgecolor": FAINT, "alpha": 0.35}
+        axis.axvspan(-0.03, reference[0], hatch="//", linewidth=0, label="over-forgotten", **look)
     axis.set(xlim=(-0.03, 1.03), ylim=(bottom, 1 + 0.03 * (1 - bottom)))
-    axis.set_xlabel(f"{label} on forget rows (lower is better)")
+    axis.set_xlabel(f"{label} on forget rows ({good})")
     axis.set_ylabel(f"{label} on retain rows (higher is better)")
 
 

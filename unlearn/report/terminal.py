@@ -54,7 +54,7 @@ def _table(record: RunFolder) -> Table:
         known = record.catalogue[metric]
         label = attacks.get(metric) or (known.label if metric in HEADLINES else metric)
         values = [number(flat.get(metric), metric) for flat in record.metrics.values()]
-        table.add_row(label, *(value.replace(MISSING, "-") for value in values), known.words)
+        table.add_row(label, *(value.replace(MISSING, "-") for value in values), record.way(metric))
     return table
 
 

@@ -4,9 +4,11 @@ Whoever reads a run folder while the run is still writing it (a comparison, a sw
 finished jobs, a person) sees the old file or the new one, never half of one.
 """
 
+import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +16,6 @@ from enum import Enum
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
 
 
 def plain(value: Any) -> Any:
@@ -48,22 +48,73 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a record cannot hold a {type(value).__name__}: {value!r}")
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write a text file so that it appears under its name only when it is complete.
+REFUSED = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+}
+"""Why a system does not let a file be written: no room, a quota, a limit, no right, a bad disk."""
 
-    The text goes to a temporary file in the same folder (a rename is atomic only within one file
+
+class NotWritten(OSError):
+    """A file or folder that the system did not let us write, by name; nothing of it is left."""
+
+    def __init__(self, path: Path, number: int | None, reason: str) -> None:
+        super().__init__(number, reason)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be written: {self.strerror}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name what was to be written where the system refuses: a full disk itself tells no path.
+
+    Raises NotWritten, also where it is safetensors that finds out, whose error is none of Python's.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise NotWritten(path, error.errno, os.strerror(error.errno)) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # by name: `--help` is not to import it
+            raise
+        found = re.search(r"(?:I/O error: )?(.*) \(os error (\d+)\)", str(error))
+        number = int(found[2]) if found else None
+        reason = os.strerror(number) if number else str(error)
+        raise NotWritten(path, number, reason) from error
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write a text file as :func:`write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that it appears under its name only when it is complete.
+
+    It goes to a temporary file in the same folder (a rename is atomic only within one file
     system), reaches the disk, and then takes the name. A failure leaves an older file untouched.
+    Raises NotWritten where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)
-        with temporary.open("x", encoding="utf-8") as file:  # never through a link laid out there
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # never through a link laid out there
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -76,19 +127,22 @@ def write_json_atomic(path: Path, value: Any) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a neighbouring folder to write to, and rename it to `folder` once that succeeded.
 
-    Raises OSError where the disk is full, also when it is safetensors that finds out.
+    Raises NotWritten where the disk is full.
     """
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except SafetensorError as error:
-        raise OSError(f"{folder} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    older = folder.with_name(f".{folder.name}.older.unfinished")
+    for left in (unfinished, older):
+        shutil.rmtree(left, ignore_errors=True)
+    with writing(folder):
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            if folder.exists():  # never half of it under its name, as while it is removed
+                folder.rename(older)
+            unfinished.rename(folder)
+            shutil.rmtree(older, ignore_errors=True)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def entries_below(folder: Path) -> Iterator[Path]:

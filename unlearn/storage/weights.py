@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unlearn.compute.model import LanguageModel
-from unlearn.storage.files import whole_folder
+from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
 def hash_weights(folder: Path) -> str:
@@ -17,14 +19,13 @@ def hash_weights(folder: Path) -> str:
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.gguf")]):
         if not path.is_file():
             continue  # a pipe, which would be waited for; transformers does not load one either
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+        hashes.append(file_sha256(path))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 SMALL_FILES = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 """Endings of configuration, generation configuration, tokenizer and chat template."""
-IDLE = {"preparation.json", "license.txt", "notice.txt", "requirements.txt"}
+IDLE = {"preparation.json", "progress.json", "license.txt", "notice.txt", "requirements.txt"}
 """Files with such an ending that change no number."""
 
 
@@ -39,8 +40,39 @@ def hash_folder(folder: Path, weights: str = "") -> str:
         small = path.suffix in SMALL_FILES and path.name.lower() not in IDLE
         if small and path.is_file() and not path.name.startswith("."):
             name = path.relative_to(folder).as_posix()
-            parts.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+            parts.append(f"{name} {file_sha256(path)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class _Written:
+    """A file that remembers why it could not be written, which torch forgets on the way."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values as `torch.save` does; raises OSError on a full disk."""
+    with path.open("wb") as file:
+        written: Any = _Written(file)
+        try:
+            torch.save(dict(state), written)
+        except RuntimeError as error:  # "unexpected pos 576 vs 534"
+            if written.refusal is None:
+                raise
+            raise written.refusal from error
 
 
 def save_model(
@@ -51,9 +83,10 @@ def save_model(
 ) -> None:
     """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
-    What is there already is replaced. `besides` writes more files into the same folder.
+    It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
+    writes more files into the same folder.
     """
-    with whole_folder(folder) as unfinished:
+    with sealed_folder(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         if besides is not None:

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 
 from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, combine_, copied, gramian, inner_product
+from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import progress
 from unlearn.data.batches import PairedBatches
@@ -54,6 +55,7 @@ class Trainer:
         self.batches, self.compute, self.keep = batches, compute, keep
         self.start = start
         self.clip, self.diagnose_every = plan.training.clip, plan.training.diagnose_every
+        self.less_memory = less_memory("training", batches.micro_batch_size)
         self.steps = number_of_steps(plan.training, batches, plan.method)
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = plan.optimizer(self.parameters)
@@ -79,7 +81,8 @@ class Trainer:
         started = time.monotonic() - self.seconds
         with progress("unlearning", self.steps, self.done) as bar:
             while self.done < self.steps:
-                values = self.step()
+                with explaining_memory(f"step {self.done + 1}", self.less_memory):
+                    values = self.step()
                 self.seconds = time.monotonic() - started
                 values["seconds"] = round(self.seconds, 3)
                 on_step(self.done, values)

@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute.memory import OutOfMemory
 from unlearn.compute.undisturbed import random_state, restore_random
+from unlearn.console.signals import Stopped, held, obeyed
 from unlearn.data.batches import PairedBatches
-from unlearn.errors import ConfigurationError, NumericalError
+from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
 from unlearn.models.load import load_weights
 from unlearn.objectives.levels import level_of
 from unlearn.options.schema import TrainingConfig
 from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_state
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
+from unlearn.storage.sealed import damage_of
 from unlearn.storage.weights import save_model
 from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
@@ -75,6 +78,10 @@ class Unlearning:
         self.trainer = Trainer(self.model, plan, batches, resources.compute, self.keep, start)
         self.ended: str | None = None
         """Why the training is over; None while it is not."""
+        self.followed = True
+        """Whether all is done that follows the last step: a stopped run may have left it."""
+        self.rounded: float | None = None
+        """Share of the weights that were rounded, where a state was kept after that."""
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, where the folder has one.
@@ -100,6 +107,7 @@ class Unlearning:
         if self.best is not None:
             self.best.load_state_dict(state["best"])
         self.ended = state["ended"]
+        self.followed, self.rounded = state.get("followed", True), state.get("rounded")
         restore_random(state["random"])
         log.info("goes on from %s, after %d of %d steps", checkpoint, self.trainer.done, self.steps)
 
@@ -116,9 +124,9 @@ class Unlearning:
             log.info("unlearning: %s", length)
             self.train(evaluate, accepted)
             if self.checkpoints.wanted:
-                state = self.state()
-                state["trainer"].pop("optimizer")  # two thirds of a checkpoint; no step will come
-                self.checkpoints.save(self.trainer.done, state)
+                with held():
+                    end = self.end_state()
+                    self.checkpoints.save(self.trainer.done, end, self.progress())
         outcome: dict[str, Any] = {"reason": self.ended, "steps": self.trainer.done}
         if self.best is not None:
             outcome["best"] = {
@@ -139,7 +147,7 @@ class Unlearning:
             if self.stop is not None:
                 self.stop.saw(values["train/retain_loss"])
 
-        def after_step(step: int) -> bool:
+        def follow(step: int) -> bool:
             found = None if self.stop is None else self.stop.check(step)
             if found is not None:
                 self.record.log(step, found)
@@ -154,10 +162,22 @@ class Unlearning:
                 log.info("enough after %d of %d steps: %s", step, self.steps, self.ended)
             return self.ended is not None
 
+        def stoppable(step: int) -> bool:
+            # Both as they are before what follows, the lines of which are to come again.
+            state, progress = {**self.state(), "followed": False}, self.progress()
+            try:
+                with obeyed():
+                    return follow(step)
+            except Stopped:
+                self.checkpoints.save_at_stop(step, state, progress)
+                raise
+
         try:
-            self.trainer.run(on_step, after_step)
-        except NumericalError as error:
-            raise NumericalError(f"{error}. {self.checkpoints.where()}.") from error
+            with held():
+                if self.followed or not stoppable(self.trainer.done):
+                    self.trainer.run(on_step, stoppable)
+        except (NumericalError, OutOfMemory) as error:
+            raise type(error)(f"{error}. {self.checkpoints.where()}.") from error
         self.ended = self.ended or "every step is taken"
 
     def look(
@@ -178,8 +198,8 @@ class Unlearning:
         """Return what saves the state as it is now, where a checkpoint is due."""
         if not self.checkpoints.due(self.trainer.done):
             return None
-        state = self.state()
-        return lambda: self.checkpoints.save(self.trainer.done, state)
+        state, progress = self.state(), self.progress()
+        return lambda: self.checkpoints.save(self.trainer.done, state, progress)
 
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on from here, the weights apart."""
@@ -193,6 +213,27 @@ class Unlearning:
             "ended": self.ended,
             "random": random_state(),
         }
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a checkpoint knows of the files beside it."""
+        best = None if self.best is None else self.best.best_step
+        return {**self.record.known, "best": best}
+
+    def end_state(self) -> dict[str, Any]:
+        """Return what a run needs that has no step to take: without the optimizer, which is two
+        thirds of a checkpoint."""
+        state = self.state()
+        state["trainer"].pop("optimizer")
+        return state
+
+    def keep_end(self, rounded: float | None) -> None:
+        """Keep the end of a training that is over, where the run is stopped after it.
+
+        `rounded` is the share of the weights that were rounded since.
+        """
+        if self.ended is not None:
+            state = {**self.end_state(), "rounded": rounded}
+            self.checkpoints.save_at_stop(self.trainer.done, state, self.progress())
 
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""
@@ -212,8 +253,12 @@ class Unlearning:
                 self.best.metric,
             )
         elif step != self.trainer.done:
-            best = str(self.best_folder(step))
-            copy_weights(self.model, load_weights(self.plan.model, best, "hydra.run.dir"))
+            best = self.best_folder(step)
+            if damage := damage_of(best):
+                raise UnlearnError(
+                    f"the best state, {best}, is broken ({damage}); the same command begins anew"
+                )
+            copy_weights(self.model, load_weights(self.plan.model, str(best), "hydra.run.dir"))
             metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
 

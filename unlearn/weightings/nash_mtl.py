@@ -38,7 +38,7 @@ class NashMTL(Weighting):
     """
 
     max_norm: float = option(1.0, Range("above 0", lambda value: value > 0))
-    """Greatest length of the direction; from √2 (or .inf) on it is never shortened."""
+    """Greatest length of the direction; from √2 on it is never shortened."""
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         norms = retain_norm, forget_norm = gramian.diagonal().clamp(min=0).sqrt().tolist()

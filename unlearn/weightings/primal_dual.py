@@ -44,14 +44,17 @@ class PrimalDual(Weighting):
     """Room above the first retain loss; used where `bound` is null."""
     step: float = option(1.0, ABOVE_ZERO)
     """Growth of λ a step and unit of excess."""
-    start: float = option(1.0, Range("0 to `most`"))
+    start: float = option(1.0, Range("0 to `most`", most=1e30))
     """λ, the retain weight, at the first step."""
-    most: float = option(100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30))
+    most: float = option(
+        100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30, most=1e30)
+    )
     """Upper limit of λ."""
 
     def __post_init__(self) -> None:
-        beside_most = Range(f"0 to most ({self.most})", lambda start: 0 <= start <= self.most)
-        refuse(*range_problems(self), beside_most.problem("start", self.start))
+        refuse(*range_problems(self))
+        beside_most = Range(f"0 to most ({self.most})", lambda s: 0 <= s <= self.most, most=1e30)
+        refuse(beside_most.problem("start", self.start))
         self._dual = self.start
         self._bound = self.bound
 

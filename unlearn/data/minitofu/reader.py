@@ -60,8 +60,8 @@ class MiniTofu:
             problems.append(f"data.subset={self.subset}: minitofu has {allowed}.")
         for field in ("forget_rows", "retain_rows", "retain_scored"):
             problems += count_problems(f"data.{field}", getattr(self, field))
-        if not isinstance(self.seed, int) or self.seed < 0:
-            problems.append(f"data.seed={self.seed}: give a whole number of at least 0.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            problems.append(f"data.seed={self.seed}: give a whole number from 0 up to 2^63 - 1.")
         if problems:
             raise ConfigurationError(problems)
 

@@ -1,6 +1,7 @@
 """Many runs side by side, made from nothing but their folders.
 
-`runs` reads, `likeness` and `groups` sort, `statistics` counts, `gather` is all of that together;
+`runs` reads, `likeness` and `groups` sort, `standing` and `planes` place, `recommendation` chooses,
+`statistics` counts, `gather` is all of that together;
 `printed`, `jobs`, `export`, `picture` and `html` show it; `written` leaves the files.
 """
 

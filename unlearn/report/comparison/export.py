@@ -36,14 +36,17 @@ def write_csv(path: Path, comparison: Comparison) -> None:
 
     numbers = [f"{name}{suffix}" for name in names for suffix in ("", "_std")]
     against = [f"{name}{suffix}" for name in names for suffix in ("_diff", "_low", "_high")]
-    write(["run", "seeds", *numbers, "kind", "on_front", "accepted", "baseline", "pairs", *against])
+    own = ["kind", "on_front", "accepted", "beware", "recommended"]
+    write(["run", "seeds", *numbers, *own, "baseline", "pairs", *against])
     for number, section in enumerate(comparison.sections):
+        front = set(section.front)
         for place, group in enumerate(section.groups):
             cells: list[Any] = [group.label, len(group.runs)]
             for name in names:
                 values = group.values(name)
                 cells += [f"{x:.6g}" for x in spread(values)] if values else ["", ""]
-            cells += [number + 1, "yes" if place in section.front else "no", group.accepted]
+            cells += [number + 1, "yes" if place in front else "no", group.accepted]
+            cells += [group.told_of, "yes" if place == section.choice.place else "no"]
             write([*cells, *_against(section, group, names)])
     write_text_atomic(path, text.getvalue())
 

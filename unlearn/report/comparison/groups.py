@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from unlearn.metrics.catalogue import Catalogue
 from unlearn.report.comparison.numbers import COLUMNS, OWN, cell, numbers
+from unlearn.report.comparison.planes import Drawn, planes_of
+from unlearn.report.comparison.recommendation import Choice, choose, rule
 from unlearn.report.comparison.runs import Run, in_words
+from unlearn.report.comparison.standing import Standing, standing
 from unlearn.report.comparison.statistics import Difference, paired_difference
-from unlearn.report.front import Point, hypervolume, pareto_front
 from unlearn.report.plane import plane_of
-
-CORNER: Point = (1.0, 0.0)
-"""The worst corner of the plane, everything known and nothing kept: the hypervolume starts here."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,31 @@ class Group:
                 found.setdefault(run.seed, []).append(values[column])
         return {seed: fmean(values) for seed, values in found.items()}
 
-    def point(self, measure: str) -> Point:
-        """The means on the forget-retain plane, NaN where a split was not measured."""
-        values = [self.values(f"{split}/{measure}") for split in ("forget", "retain")]
-        forget, retain = (fmean(found) if found else float("nan") for found in values)
-        return forget, retain
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """Where the runs stand."""
+        return [standing(run) for run in self.runs]
+
+    @property
+    def babbles(self) -> bool:
+        """Whether any run answers in repetitions."""
+        return any(one.babbles for one in self.standings)
+
+    @property
+    def forgot_nothing(self) -> bool:
+        """Whether any run stands where its target stood."""
+        return any(one.forgot_nothing for one in self.standings)
+
+    @property
+    def told_of(self) -> str:
+        """In words, what keeps it off the fronts, or that it forgot more than the reference."""
+        below = [one.below for one in self.standings if one.below is not None]
+        found = ["babbles"] if self.babbles else []
+        found += ["forgot nothing"] if self.forgot_nothing else []
+        if any(below):
+            few = "" if all(below) else f" ({sum(below)} of {len(below)})"
+            found.append(f"below the reference{few}")
+        return ", ".join(found)
 
 
 @dataclass(frozen=True)
@@ -123,35 +141,37 @@ class Section:
 
     def better(self, column: str) -> str:
         """Say which way is good, as the runs recorded it; nothing where nobody said, or not all."""
-        ways = {catalogue[column].words for catalogue in self._catalogues}
+        own = [metric.words for metric in OWN if metric.name == column]
+        ways = {run.way(column) for run in self.runs} if not own else set(own)
         return ways.pop() if len(ways) == 1 else ""
 
     @cached_property
-    def _catalogues(self) -> list[Catalogue]:
-        found = [Catalogue.recorded(run.summary) for run in self.runs]
-        for catalogue in found:
-            catalogue.declare(*OWN)
-        return found
-
-    @cached_property
-    def points(self) -> list[Point]:
-        """The groups' means on the plane."""
-        return [group.point(self.measure) for group in self.groups] if self.measure else []
-
-    @cached_property
-    def front(self) -> list[int]:
-        """Indices of the groups whose means no other group's mean beats, by rising forget."""
-        return pareto_front(self.points)
+    def planes(self) -> list[Drawn]:
+        """The planes on which any group was measured; the first is that of front and choice."""
+        groups = [group.runs for group in self.groups]
+        eligible = [not (group.babbles or group.forgot_nothing) for group in self.groups]
+        drawn = [Drawn(plane, groups, eligible) for plane in planes_of(self.runs)]
+        return [plane for plane in drawn if not plane.empty]
 
     @property
-    def front_names(self) -> list[str]:
-        """The labels of the groups on the front."""
-        return [self.groups[place].short for place in self.front]
+    def front(self) -> list[int]:
+        """Indices of the groups whose means no other group's mean beats, by rising cost."""
+        return self.planes[0].front if self.measure else []
 
     @cached_property
+    def choice(self) -> Choice:
+        """The group that the comparison would take."""
+        return choose([group.standings for group in self.groups], self.front)
+
+    @property
+    def rule(self) -> str:
+        """The rule of the choice, in a sentence."""
+        return rule(self.runs, self.measure)
+
+    @property
     def hypervolume(self) -> float:
-        """The share of the plane that the groups' means dominate."""
-        return hypervolume(self.points, CORNER)
+        """The share of the first plane that the groups' means dominate."""
+        return self.planes[0].hypervolume if self.measure else 0.0
 
     def difference(self, group: Group, column: str) -> Difference | None:
         """Group − baseline over the seeds that both have."""
@@ -172,6 +192,10 @@ class Section:
         twice = [group.short for group in self.groups if len(group.seeds) < len(group.runs)]
         mixed = [group.short for group in self.groups if len(_targets(group.runs)) > 1]
         notes = []
+        unknown = sum(one.repeated is None for group in self.groups for one in group.standings)
+        if unknown:
+            of = f"{unknown} of {len(self.runs)} runs"
+            notes.append(f"whether it babbles was not measured of {of}")
         if twice:
             notes.append(f"a seed is there more than once in {_some(twice)}")
         if mixed:

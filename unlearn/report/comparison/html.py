@@ -21,7 +21,6 @@ from unlearn.report.comparison.payload import payload
 from unlearn.report.comparison.printed import difference_cell, heading
 from unlearn.report.comparison.statistics import Difference
 from unlearn.report.comparison.styles import style
-from unlearn.report.plane import PLANES
 from unlearn.storage.files import write_text_atomic
 
 POLICY = (
@@ -56,12 +55,11 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters["breakable"] = _breakable
+    environment.filters |= {"breakable": _breakable, "sortable": _sortable}
     environment.globals |= {
         "difference": _difference,
         "heading": heading,
         "mean": fmean,
-        "planes": PLANES,
         "style": style,
     }
     return environment.from_string(_resource("page.html"))
@@ -93,6 +91,11 @@ def _opening(comparison: Comparison) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _sortable(value: object) -> str:
+    """Return by what a cell is sorted, in as many digits as a person may tell apart."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _breakable(label: str) -> Markup:

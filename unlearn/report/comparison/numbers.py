@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from unlearn.metrics.catalogue import Metric
 from unlearn.report.comparison.runs import Run
+from unlearn.report.comparison.standing import standing
 from unlearn.report.comparison.statistics import spread
 
 COLUMNS = {
+    "forget_distance": "forget distance",
     "forget/rougeL_recall": "forget ROUGE-L",
     "retain/rougeL_recall": "retain ROUGE-L",
     "forget/verbmem": "forget verbmem",
@@ -19,12 +21,20 @@ COLUMNS = {
     "retain/probability": "retain prob.",
     "model_utility": "utility",
     "forget_quality": "forget quality",
+    "membership_distance": "membership distance",
+    "forget/repetition": "repeated 4-grams",
     "overshoot": "overshoot",
     "train_s": "train s",
 }
-"""Compared numbers; `retain_kept` is retain ROUGE-L after ÷ before, `overshoot` the NLL of the
-forget rows minus the reference's: above 0 they are less likely than had they never been learnt."""
+"""Compared numbers; `forget_distance` is how far the plane's forget metric is from the reference's,
+`retain_kept` retain ROUGE-L after ÷ before, `membership_distance` how far an attack's AUC is from
+the reference's (without one from 0.5), `overshoot` the NLL of the forget rows minus the
+reference's: above 0 they are less likely than had they never been learnt."""
+UNPRINTED = ("membership_distance", "overshoot", "forget/probability", "retain/probability")
+"""Columns of page and CSV for which a terminal has no room beside others of their kind."""
 OWN = (
+    Metric("forget_distance", "lower"),
+    Metric("membership_distance", "lower"),
     Metric("retain_kept", "higher"),
     Metric("overshoot", 0.0),
     Metric("train_s", "lower"),
@@ -44,6 +54,10 @@ def numbers(run: Run) -> dict[str, float]:
     values["retain_kept"] = kept / base if kept is not None and base else None
     level = run.metrics.get("reference", {}).get("forget/loss")
     loss = after.get("forget/loss")
+    stands = standing(run)
+    # Without a reference it is the forget metric itself.
+    values["forget_distance"] = None if stands.below is None else stands.distance
+    values["membership_distance"] = stands.membership
     values["overshoot"] = loss - level if loss is not None and level is not None else None
     names = [*COLUMNS, *sorted(name for name in after if name.startswith(FURTHER))]
     found = {name: values.get(name) for name in names}

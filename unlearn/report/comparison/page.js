@@ -45,8 +45,11 @@ function fillCard(root, section, run) {
   const card = root.querySelector(".card"), group = section.groups[run.group];
   if (!card) return;
   card.replaceChildren(element("h4", group.label), element("p", `${run.name}, seed ${run.seed}`));
-  if (run.point) {
-    card.append(element("p", `forget ${digits(run.point[0])}, retain ${digits(run.point[1])} (${section.measure})`));
+  const number = section.runs.indexOf(run);
+  for (const plane of section.planes) {
+    const point = plane.runs[number];
+    const across = point && (plane.log ? point[0].toExponential(1) : digits(point[0]));
+    if (point) card.append(element("p", `${plane.name}: ${across}, ${digits(point[1])}${point[2] ? "; over-forgotten" : ""}`));
   }
   card.append(element("p", run.verdict));
   for (const [metric, rule, value, met] of run.conditions) {
@@ -54,10 +57,10 @@ function fillCard(root, section, run) {
   }
   card.append(element("pre", run.command));
   const answers = section.sets[run.answers.after];
-  for (const number of answers ? section.samples : []) {
-    const [split, , question, truth] = section.questions[number];
+  for (const asked of answers ? section.samples : []) {
+    const [split, , question, truth] = section.questions[asked];
     card.append(element("p", `${split}: ${text(question)}`), answerOf("truth", text(truth)));
-    card.append(answerOf("answer", text(answers[0][number]), text(truth), answers[1][number]));
+    card.append(answerOf("answer", text(answers[0][asked]), text(truth), answers[1][asked]));
   }
   for (const row of root.querySelectorAll("tbody tr")) {
     row.classList.toggle("chosen", row.dataset.group === String(run.group));
@@ -75,49 +78,80 @@ function answerOf(name, words, truth, score) {
 function drawPlane(root, section) {
   const chart = root.querySelector("[data-chart=plane]");
   if (!chart) return;
-  const traces = [];
-  if (section.stairs.length) {
-    traces.push({ x: section.stairs.map((p) => p[0]), y: section.stairs.map((p) => p[1]), mode: "lines", fill: "tozeroy",
+  const chosen = root.querySelector("[data-plane]");
+  const show = (event) => {
+    const run = event.points[0].customdata;
+    if (run !== undefined) fillCard(root, section, section.runs[run]);
+  };
+  const draw = () => {
+    const plane = section.planes[chosen.value];
+    for (const words of root.querySelectorAll("[data-of-plane]")) words.hidden = words.dataset.ofPlane !== chosen.value;
+    Plotly.react(chart, tracesOf(section, plane), layout({
+      xaxis: axis(plane.across, plane.log ? { type: "log", exponentformat: "power", range: plane.reach.map(Math.log10) } : { range: plane.reach }),
+      yaxis: axis(plane.up, { range: [plane.bottom, 1 + 0.04 * (1 - plane.bottom)] }),
+      shapes: linesOf(plane), showlegend: true, legend: { orientation: "h", y: -0.2, x: 0 }, hovermode: "closest",
+    }), CONFIG);
+  };
+  draw();
+  chart.on("plotly_hover", show);
+  chart.on("plotly_click", show);
+  chosen.addEventListener("change", draw);
+  const first = section.choice ?? section.front[0] ?? 0;
+  fillCard(root, section, section.runs[section.groups[first].runs[0]]);
+}
+
+// Where a group lies: at the mean of its runs, which is not kept where there is one.
+const meanOf = (section, plane, place) => plane.groups[place] ?? plane.runs[section.groups[place].runs[0]];
+
+function tracesOf(section, plane) {
+  const traces = [], front = new Set(plane.front);
+  const told = plane.log ? "%{x:.2e}, up %{y:.3f}" : "%{x:.3f}, up %{y:.3f}";
+  if (plane.stairs.length) {
+    traces.push({ x: plane.stairs.map((p) => p[0]), y: plane.stairs.map((p) => p[1]), mode: "lines", fill: "tozeroy",
       fillcolor: "rgba(138,138,138,0.12)", line: { color: INK, width: 1.3, dash: "dash" }, hoverinfo: "skip",
-      name: `front, hypervolume ${digits(section.hypervolume)}` });
+      name: `front, hypervolume ${digits(plane.hypervolume)}` });
   }
   const marks = { target: ["circle-open", INK, 17, 2], reference: ["star", REFERENCE, 17, 1] };
   for (const [name, [symbol, color, size, width]] of Object.entries(marks)) {
-    const places = section.landmarks[name];
+    const places = plane.landmarks[name];
     if (!places) continue;
     traces.push({ x: places.map((p) => p[0]), y: places.map((p) => p[1]), mode: "markers", name, cliponaxis: false,
       marker: { symbol, color, size, line: { color: symbol === "star" ? "#fff" : color, width } },
-      hovertemplate: `${name}<br>forget %{x:.3f}, retain %{y:.3f}<extra></extra>` });
+      hovertemplate: `${name}<br>across ${told}<extra></extra>` });
   }
   section.groups.forEach((group, place) => {
     const label = plain(short(group.label, 70));
     const trace = (points, runs, size, name) => traces.push({
       x: points.map((p) => p[0]), y: points.map((p) => p[1]), customdata: runs, mode: "markers", showlegend: false, cliponaxis: false,
-      marker: { color: group.colour, symbol: group.symbol, size, opacity: size > 8 ? 1 : 0.6,
-        line: { color: section.front.includes(place) ? INK : "#fff", width: size > 8 ? 1.2 : 0 } },
-      hovertemplate: `${name}<br>forget %{x:.3f}, retain %{y:.3f}<extra></extra>` });
-    const runs = group.runs.filter((number) => section.runs[number].point);
-    if (runs.length > 1) trace(runs.map((n) => section.runs[n].point), runs, 6, `${label}, one seed`);
-    if (group.point) trace([group.point], [group.runs[0]], 12, runs.length > 1 ? `${label}, mean of ${runs.length}` : label);
+      marker: { color: group.colour, symbol: points.map((p) => group.symbol + (p[2] ? "-open" : "")), size, opacity: size > 8 ? 1 : 0.6,
+        line: { color: points.map((p) => p[2] ? group.colour : front.has(place) ? INK : "#fff"), width: size > 8 ? (points[0][2] ? 2 : 1.2) : points[0][2] ? 1 : 0 } },
+      hovertemplate: `${name}<br>across ${told}<extra></extra>` });
+    const runs = group.runs.filter((number) => plane.runs[number]);
+    if (runs.length > 1) trace(runs.map((n) => plane.runs[n]), runs, 6, `${label}, one seed`);
+    const mean = meanOf(section, plane, place);
+    if (mean) trace([mean], [group.runs[0]], 12, runs.length > 1 ? `${label}, mean of ${runs.length}` : label);
   });
-  const lines = [];
-  for (const [x, y] of (section.landmarks.reference || []).slice(0, 1)) {
-    const look = { type: "line", layer: "below", line: { color: REFERENCE, width: 1, dash: "dot" } };
+  if (plane.runs.some((point) => point && point[2])) {
+    traces.push({ x: [null], y: [null], mode: "markers", name: "hollow: below the reference, over-forgotten",
+      marker: { symbol: "circle-open", color: INK, size: 9, line: { width: 2 } } });
+  }
+  const taken = section.choice === null ? null : meanOf(section, plane, section.choice);
+  if (taken) {
+    traces.push({ x: [taken[0]], y: [taken[1]], mode: "markers", name: "recommended", cliponaxis: false, hoverinfo: "skip",
+      marker: { symbol: "circle-open", color: REFERENCE, size: 24, line: { width: 2.5 } } });
+  }
+  return traces;
+}
+
+function linesOf(plane) {
+  const look = { type: "line", layer: "below", line: { color: REFERENCE, width: 1, dash: "dot" } }, lines = [];
+  for (const [x, y] of (plane.landmarks.reference || []).slice(0, 1)) {
     lines.push({ ...look, x0: x, x1: x, yref: "paper", y0: 0, y1: 1 }, { ...look, y0: y, y1: y, xref: "paper", x0: 0, x1: 1 });
   }
-  Plotly.newPlot(chart, traces, layout({
-    xaxis: axis(`${section.measure} on forget rows (lower is better)`, { range: [-0.03, 1.03] }),
-    yaxis: axis("on retain rows (higher is better)", { range: [section.bottom, 1 + 0.04 * (1 - section.bottom)] }),
-    shapes: lines, showlegend: true, legend: { orientation: "h", y: -0.2, x: 0 }, hovermode: "closest",
-  }), CONFIG);
-  const show = (event) => {
-    const run = event.points[0].customdata;
-    if (run !== undefined) fillCard(root, section, section.runs[run]);
-  };
-  chart.on("plotly_hover", show);
-  chart.on("plotly_click", show);
-  const first = section.front.length ? section.groups[section.front[0]].runs[0] : 0;
-  fillCard(root, section, section.runs[first]);
+  if (plane.floor !== null) {
+    lines.push({ ...look, line: { ...look.line, color: FAINT }, x0: plane.floor, x1: plane.floor, yref: "paper", y0: 0, y1: 1 });
+  }
+  return lines;
 }
 
 const axis = (title, more) => ({ title: { text: title, font: { size: 12 } }, gridcolor: "#E6E6E6", linecolor: FAINT, zeroline: false,

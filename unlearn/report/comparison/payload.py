@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,15 @@ from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.comparison.asked import Answers, Texts
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
-from unlearn.report.comparison.picture import SPLITS, landmarks, lowest_shown, staircase
+from unlearn.report.comparison.planes import Drawn, Place, measured
 from unlearn.report.comparison.runs import Run
 from unlearn.report.comparison.styles import style
 from unlearn.report.drawing import column
 from unlearn.report.page import verdict_line
-from unlearn.report.plane import PLANES
 
 POINTS = 24_000
 """Points of one curve that a page may hold, all runs together."""
-FEWEST, MOST = 60, 400
+FEWEST, MOST = 16, 400
 """Points of the curve of one run, at the least and at the most."""
 
 
@@ -48,23 +46,19 @@ def _section(section: Section, texts: Texts, points: int) -> dict[str, Any]:
                 "colour": look.colour,
                 "symbol": look.symbol,
                 "dash": look.dash,
-                "point": _finite(section.points[place]) if section.points else None,
                 "runs": list(members),
             }
         )
         for number, run in zip(members, group.runs, strict=True):
-            runs.append(_run(run, section.measure, points) | {"group": place})
+            runs.append(_run(run, points) | {"group": place})
             runs[-1]["answers"] = answers.of_runs[number]
     return {
-        "measure": PLANES.get(section.measure or "", ""),
         "groups": groups,
         "runs": runs,
         "baseline": section.groups.index(section.baseline),
         "front": section.front,
-        "stairs": staircase([section.points[place] for place in section.front]),
-        "hypervolume": section.hypervolume,
-        "bottom": lowest_shown(section) if section.measure else 0,
-        "landmarks": landmarks(section),
+        "planes": [_plane(drawn) for drawn in section.planes],
+        "choice": section.choice.place,
         "questions": answers.questions,
         "asked": answers.asked,
         "samples": answers.samples,
@@ -72,10 +66,41 @@ def _section(section: Section, texts: Texts, points: int) -> dict[str, Any]:
     }
 
 
-def _run(run: Run, measure: str | None, points: int) -> dict[str, Any]:
+def _plane(drawn: Drawn) -> dict[str, Any]:
+    plane = drawn.plane
+    return {
+        "name": plane.name,
+        "across": plane.across,
+        "up": plane.up,
+        "log": plane.log,
+        "floor": plane.floor,
+        "reach": drawn.reach,
+        "bottom": drawn.bottom,
+        # The mean of one run is the run.
+        "groups": [
+            _point(place) if len(each) > 1 else None
+            for place, each in zip(drawn.places, drawn.each, strict=True)
+        ],
+        "runs": [_point(place) for places in drawn.each for place in places],
+        "front": drawn.front,
+        "stairs": [list(map(_digits, point)) for point in drawn.stairs],
+        "hypervolume": drawn.hypervolume,
+        "landmarks": drawn.landmarks,
+    }
+
+
+def _point(place: Place) -> list[float] | None:
+    """Return where a point is drawn and 1 if it is hollow; null where it has no place."""
+    return [*map(_digits, place.shown), int(place.below)] if measured(place.shown) else None
+
+
+def _digits(value: float) -> float:
+    """Leave out digits that no screen shows: a page holds many points."""
+    return float(f"{value:.6g}")
+
+
+def _run(run: Run, points: int) -> dict[str, Any]:
     record = read_run(run.path, run.summary)
-    after = run.metrics["after"]
-    place = [after.get(f"{split}/{measure}") for split in SPLITS]
     verdict = run.summary.get("verdict") or {}
     return {
         "name": record.name,
@@ -86,7 +111,6 @@ def _run(run: Run, measure: str | None, points: int) -> dict[str, Any]:
             [condition.get(key) for key in ("metric", "rule", "value", "met")]
             for condition in verdict.get("conditions") or []
         ],
-        "point": place if None not in place else None,
         "curves": curves(record, points),
     }
 
@@ -104,7 +128,7 @@ def curves(record: RunFolder, points: int) -> dict[str, list[float | None]]:
         "step": [block[-1].get("step") for block in blocks],
         "rate": [_rounded(block[-1].get("train/lr")) for block in blocks],
     }
-    for task in SPLITS:
+    for task in ("forget", "retain"):
         means = [_mean(column(block, f"train/{task}_loss")) for block in blocks]
         found[task] = [_rounded(mean) for mean in means]
     return found
@@ -117,7 +141,3 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
-
-
-def _finite(point: Sequence[float]) -> list[float] | None:
-    return list(point) if all(map(math.isfinite, point)) else None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.report.comparison.gather import Comparison
-from unlearn.report.comparison.groups import CORNER, Section
+from unlearn.report.comparison.groups import Section
+from unlearn.report.comparison.planes import measured
 from unlearn.report.comparison.styles import style
-from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE
+from unlearn.report.drawing import FAINT, INK, REFERENCE, STYLE, save_figure
 from unlearn.report.fonts import make_legible
 from unlearn.report.front import Point
-from unlearn.report.plane import PLANES, bottom_of, frame
+from unlearn.report.samples import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 PANELS = 8
 """Sections that are drawn; the page shows all, and a picture has a largest height."""
 NAMED = 24
-"""Groups that a legend can name; of more, those on the front are named."""
-SPLITS = ("forget", "retain")
+"""Groups that a legend can name; of more, those on the front are named, evenly spaced ones."""
 LONGEST = 64
 """Characters of a name in the legend."""
 
@@ -43,51 +41,9 @@ def draw_front(path: Path, comparison: Comparison) -> Path | None:
             title = f"Kind {number + 1}: " if len(comparison.sections) > 1 else ""
             axis.set_title(f"{title}{section.common or 'forget and retain'}"[:110], fontsize=10)
             _panel(axis, section)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-        try:
-            make_legible(figure)
-            figure.savefig(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        make_legible(figure)
+        save_figure(figure, path)
     return path
-
-
-def landmarks(section: Section) -> dict[str, list[Point]]:
-    """Return where targets and references lie on the plane, equal ones once."""
-    found: dict[str, list[Point]] = {}
-    for run in section.runs:
-        for stage in ("before", "reference"):
-            flat = run.metrics.get(stage, {})
-            forget, retain = (flat.get(f"{split}/{section.measure}") for split in SPLITS)
-            if forget is not None and retain is not None:
-                point = (float(forget), float(retain))
-                places = found.setdefault("target" if stage == "before" else stage, [])
-                if all(_distance(point, place) > 1e-3 for place in places):
-                    places.append(point)
-    return found
-
-
-def lowest_shown(section: Section) -> float:
-    """Return where the retain axis begins, so that all that is drawn lies above."""
-    marks = landmarks(section)
-    ys = [y for _, y in [*section.points, *marks.get("target", []), *marks.get("reference", [])]]
-    ys += [value for group in section.groups for value in group.values(f"retain/{section.measure}")]
-    return bottom_of(ys)
-
-
-def staircase(points: list[Point]) -> list[Point]:
-    """Return the border of what the points of a front, by rising forget, dominate."""
-    if not points:
-        return []
-    corners = [(points[0][0], CORNER[1]), points[0]]
-    for (_, height), (x, y) in pairwise(points):
-        corners += [(x, height), (x, y)]
-    return [*corners, (max(CORNER[0], points[-1][0]), points[-1][1])]
-
-
-def _distance(one: Point, other: Point) -> float:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _beyond(points: Sequence[Point]) -> bool:
@@ -96,44 +52,69 @@ def _beyond(points: Sequence[Point]) -> bool:
 
 
 def _panel(axis: Axes, section: Section) -> None:
-    assert section.measure is not None
-    marks, bottom = landmarks(section), lowest_shown(section)
-    front = [section.points[place] for place in section.front]
-    if front:
-        xs, heights = zip(*staircase(front), strict=True)
+    drawn = section.planes[0]
+    stairs, bottom = drawn.stairs, drawn.bottom
+    if stairs:
+        xs, heights = zip(*stairs, strict=True)
         axis.fill_between(xs, heights, min(bottom, 0), color=FAINT, alpha=0.1, linewidth=0)
-        text = f"front, hypervolume {section.hypervolume:.3f}"
+        text = f"front, hypervolume {drawn.hypervolume:.3f}"
         axis.plot(xs, heights, color=INK, linewidth=1.1, linestyle="--", label=text)
     for name, marker, size, face, edge in (
         ("target", "o", 13, "none", INK),
         ("reference", "*", 16, REFERENCE, "white"),
     ):
-        for x, y in marks.get(name, [])[:3]:
+        for x, y in drawn.landmarks.get(name, [])[:3]:
             look: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": edge}
             look["clip_on"] = _beyond([(x, y)])
             axis.plot(x, y, marker, markersize=size, zorder=4, label=name, **look)
             name = f"_{name}"  # one line in the legend
     _points(axis, section)
-    frame(axis, PLANES[section.measure], bottom, next(iter(marks.get("reference", [])), None))
+    if drawn.below:
+        hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": INK}
+        text = "hollow: below the reference, over-forgotten"
+        axis.plot([], [], "o", linestyle="none", label=text, **hollow)
+    if section.choice.place is not None:
+        x, y = drawn.places[section.choice.place].shown
+        look = {"markerfacecolor": "none", "markeredgecolor": REFERENCE, "markeredgewidth": 2}
+        axis.plot(x, y, "o", markersize=18, zorder=7, label="recommended", clip_on=False, **look)
+    for x, y in drawn.landmarks.get("reference", [])[:1]:
+        axis.axvline(x, color=REFERENCE, linewidth=0.9, linestyle=":")
+        axis.axhline(y, color=REFERENCE, linewidth=0.9, linestyle=":")
+    if drawn.plane.floor is not None:
+        text = f"floor {drawn.plane.floor:g}: lower is no better"
+        axis.axvline(drawn.plane.floor, color=FAINT, linewidth=0.9, linestyle=":", label=text)
+    axis.set(xlim=drawn.reach, ylim=(bottom, 1 + 0.03 * (1 - bottom)))
+    axis.set_xlabel(drawn.plane.across)
+    axis.set_ylabel(drawn.plane.up)
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
 
 
 def _points(axis: Axes, section: Section) -> None:
-    """Draw each group's mean, and its seeds smaller around it."""
-    named = range(len(section.groups)) if len(section.groups) <= NAMED else section.front
+    """Draw each group's mean, and its seeds smaller around it; hollow below the reference."""
+    drawn = section.planes[0]
+    groups = range(len(section.groups))
+    # A legend that is longer than the picture leaves it no room.
+    named = set(groups if len(groups) <= NAMED else evenly(section.front, NAMED))
+    front = set(section.front)
     for place, group in enumerate(section.groups):
-        look, (x, y) = style(place), section.points[place]
+        look, mean = style(place), drawn.places[place]
         label = group.short if len(group.short) <= LONGEST else group.short[: LONGEST - 2] + " …"
-        seeds = [
-            (run[f"forget/{section.measure}"], run[f"retain/{section.measure}"])
-            for run in group.numbers
-            if {f"{split}/{section.measure}" for split in SPLITS} <= run.keys()
-        ]
+        seeds = [one for one in drawn.each[place] if measured(one.shown)]
         shape: dict[str, Any] = {"color": look.colour, "linestyle": "none"}
-        shape["clip_on"] = _beyond([(x, y), *seeds])
+        shape["clip_on"] = _beyond([one.shown for one in (mean, *seeds)])
         if len(seeds) > 1:
-            axis.plot(*zip(*seeds, strict=True), look.marker, markersize=3.5, alpha=0.55, **shape)
-        on_front = place in section.front
+            for below in (False, True):
+                points = [one.shown for one in seeds if one.below == below]
+                if points:
+                    face = "white" if below else look.colour
+                    small: dict[str, Any] = {"markersize": 3.5, "alpha": 0.55, **shape}
+                    axis.plot(
+                        *zip(*points, strict=True), look.marker, markerfacecolor=face, **small
+                    )
+        on_front = place in front
         shape |= {"label": label if place in named else None, "zorder": 5 + on_front}
-        edge = INK if on_front else "white"
-        axis.plot(x, y, look.marker, markersize=8, markeredgecolor=edge, **shape)
+        # What is hollow keeps its colour at the edge.
+        edge = look.colour if mean.below else INK if on_front else "white"
+        shape |= {"markerfacecolor": "white" if mean.below else look.colour}
+        shape |= {"markeredgewidth": 1.8 if mean.below else 1.0}
+        axis.plot(*mean.shown, look.marker, markersize=8, markeredgecolor=edge, **shape)

@@ -12,7 +12,7 @@ from rich.text import Text
 from unlearn.console import visible
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Section
-from unlearn.report.comparison.numbers import COLUMNS, written
+from unlearn.report.comparison.numbers import COLUMNS, UNPRINTED, written
 from unlearn.report.comparison.statistics import Difference
 from unlearn.report.plane import PLANES
 
@@ -53,13 +53,24 @@ def remarks(section: Section) -> list[str]:
     """Return the lines below a table: front, what all were told, what to beware of."""
     lines = []
     if section.measure:
+        plane = section.planes[0].plane
         lines.append(
-            f"* on the front of forget and retain {PLANES[section.measure]}; hypervolume "
+            f"* on the front of {plane.name} ({PLANES[section.measure]}); hypervolume "
             f"{section.hypervolume:.4f} of the plane"
         )
+        if plane.floor is not None:
+            lines.append(f"no reference: lower is better down to the floor {plane.floor:g}")
+        lines.append(f"recommended: {recommended(section)}")
     if section.common:
         lines.append(f"all: {section.common}")
     return lines + [f"note: {note}" for note in section.notes]
+
+
+def recommended(section: Section) -> str:
+    """Name the group that is taken and the rule, or why there is none."""
+    place, why = section.choice
+    named = f"none, as {why}" if place is None else section.groups[place].short
+    return f"{named}. The rule: {section.rule}"
 
 
 def print_failed(comparison: Comparison, out: Console) -> None:
@@ -73,15 +84,22 @@ def print_failed(comparison: Comparison, out: Console) -> None:
 
 def _groups(section: Section) -> Table:
     columns = {name: title for name, title in section.columns.items() if name in COLUMNS}
+    if "retain/rougeL_recall" in columns:
+        columns = {name: title for name, title in columns.items() if name not in UNPRINTED}
     table = Table(title="mean ± standard deviation over seeds")
     table.add_column("run", overflow="fold")
     table.add_column("seeds", justify="right")
+    told = any(group.told_of for group in section.groups)
     for title in columns.values():
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right")
+    if told:
+        table.add_column("beware", overflow="fold")
+    front = set(section.front)
     for place, group in enumerate(section.groups):
-        mark = "* " if place in section.front else ""
+        mark = "* " if place in front else ""
         name = Text(mark + group.short)
-        table.add_row(name, str(len(group.runs)), *map(group.cell, columns))
+        more = [group.told_of] if told else []
+        table.add_row(name, str(len(group.runs)), *map(group.cell, columns), *more)
     return table
 
 
@@ -89,7 +107,7 @@ def _differences(section: Section) -> Table | None:
     """Return the paired differences; null where no interval can be had."""
     columns = {
         name: section.columns[name]
-        for name in [*section.axes, "model_utility", "forget_quality"]
+        for name in ["forget_distance", *section.axes, "model_utility", "forget_quality"]
         if name in section.columns
     }
     rows: list[list[Text | str]] = []

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import ConfigurationError, first_line
+from unlearn.errors import ConfigurationError, first_line, shortened
 from unlearn.record.layout import (
     HYDRA,
     RESCORED,
@@ -29,6 +29,8 @@ from unlearn.record.layout import (
     read_run,
     read_sound,
 )
+from unlearn.record.resuming import other_options
+from unlearn.record.stamp import require_files
 
 UNCOMPARED = ("seed=", "hydra", "tracker", "+experiment=", "experiment=")
 """Overrides that tell nothing about a result, or that only the group of seeds differs in."""
@@ -94,8 +96,8 @@ def folders_of(arguments: Sequence[str]) -> list[Path]:
         found = [Path(match) for match in matches if os.path.isdir(match)]
         if not found:
             raise ConfigurationError(
-                f"RUNS: no such folder: {argument}; give folders of runs or of sweeps, or a "
-                "pattern in quotation marks such as 'runs/*/*-sweep'"
+                f"RUNS: no such folder: {shortened(argument)}; give folders of runs or of sweeps, "
+                "or a pattern in quotation marks such as 'runs/*/*-sweep'"
             )
         folders += found
     return folders
@@ -150,6 +152,8 @@ def _read(path: Path) -> Run:
     """
     record = read_sound(path).summary
     run = Run(path, record, _why_not_completed(path, record))
+    if told := other_options(run):
+        raise ValueError(told)
     assert run.compared is not None and run.overrides is not None
     if run.error is not None:
         return run
@@ -158,6 +162,7 @@ def _read(path: Path) -> Run:
     assert read_run(path, record).lines is not None
     for stage in STAGES:
         read_answers(path, stage)
+    require_files(path, record)
     return run
 
 

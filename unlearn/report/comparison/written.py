@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from unlearn.record.claim import claimed
 from unlearn.report.comparison.export import write_csv
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.html import write_page
 from unlearn.report.comparison.picture import draw_front
+
+LEFT = re.compile(r"\.(?:comparison\.(?:csv|html)\.\d+\.tmp|pareto\.\d+\.png)")
+"""What the files of a comparison are called as long as they are half-written."""
 
 
 def write_comparison(
@@ -19,8 +24,12 @@ def write_comparison(
     page; null is the name of `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    table = csv or out / "comparison.csv"
-    write_csv(table, comparison)
-    picture = draw_front(out / "pareto.png", comparison)
-    page = write_page(out / "comparison.html", comparison, name or out.resolve().name)
+    with claimed(out / "comparison.html", wait=True):
+        for left in out.glob(".*"):
+            if LEFT.fullmatch(left.name):  # by a process that was killed
+                left.unlink(missing_ok=True)
+        table = csv or out / "comparison.csv"
+        write_csv(table, comparison)
+        picture = draw_front(out / "pareto.png", comparison)
+        page = write_page(out / "comparison.html", comparison, name or out.resolve().name)
     return [path for path in (table, picture, page) if path is not None]

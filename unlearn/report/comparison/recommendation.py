@@ -1,0 +1,74 @@
+"""The group of runs that a comparison would take, and the rule by which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from unlearn.metrics.catalogue import BABBLES
+from unlearn.report.comparison.runs import Run
+from unlearn.report.comparison.standing import KEPT, MOVED, NEAR, Standing
+from unlearn.report.plane import PLANES
+
+WORDS = {
+    "verbmem": "passages recited",
+    "knowmem": "questions answered",
+    "rougeL_recall": "ROUGE-L recall",
+    "probability": "probability",
+    "truth_ratio": "truth ratio",
+}
+"""What the metrics of :data:`NEAR` are called in the rule."""
+
+
+class Choice(NamedTuple):
+    """The index of the group that is taken, and what is to be said where none is."""
+
+    place: int | None
+    why_none: str
+
+
+def choose(groups: Sequence[Sequence[Standing]], front: Sequence[int]) -> Choice:
+    """Choose among the groups on the front; `groups` holds where the runs of each stand.
+
+    Of equals the first on the front is taken.
+    """
+    if not front:
+        barred = [any(one.babbles or one.forgot_nothing for one in group) for group in groups]
+        why = ": all babble or forgot nothing" if barred and all(barred) else ""
+        return Choice(None, f"no group is on the front{why}")
+    keeping = [
+        place
+        for place in front
+        if (kept := _mean([one.kept for one in groups[place]])) is not None and kept >= KEPT
+    ]
+    if not keeping:
+        return Choice(None, f"no group on the front keeps {KEPT:.0%} of retain and utility")
+
+    def far(place: int) -> float:
+        near = _mean([one.near for one in groups[place]])
+        return float("inf") if near is None else near
+
+    return Choice(min(keeping, key=far), "")
+
+
+def rule(runs: Sequence[Run], measure: str | None) -> str:
+    """Say in one sentence how the group was chosen among these runs."""
+    flats = [run.metrics.get("reference", {}) for run in runs]
+    near = [WORDS[name] for name in NEAR if any(f"forget/{name}" in flat for flat in flats)]
+    label = PLANES.get(measure or "", "score")
+    goal = f"the one whose forget metrics ({', '.join(near)}) are nearest the reference's"
+    if not near:
+        goal = f"the one whose {label} on the forget rows is lowest, down to its floor"
+    return (
+        f"of the groups on the front that keep {KEPT:.0%} of the {label} on retain rows and of the "
+        f"utility of before, {goal} in the mean; a group is not on the front where a run repeats "
+        f"more than {BABBLES:.0%} of the 4-grams of its forget answers (babbles), or went less "
+        f"than {MOVED:.0%} of the way to {'the reference' if near else 'forgetting'} (forgot "
+        "nothing)"
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return fmean(found) if found else None
