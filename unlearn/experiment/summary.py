@@ -20,9 +20,10 @@ from unlearn.metrics.catalogue import Catalogue
 from unlearn.models.prepared import Prepared
 from unlearn.options.parts import plain_container
 from unlearn.record.clock import Clock
-from unlearn.record.layout import STAGES
+from unlearn.record.layout import STAGES, read_run
 from unlearn.record.provenance import provenance
 from unlearn.record.resuming import options_hash
+from unlearn.record.safety import safety_of
 from unlearn.training.trainer import Trainer
 
 SCHEMA = 1
@@ -104,6 +105,7 @@ class State:
             overrides=self.overrides,
             attacks=self.bench.attacked if self.bench else {},
             training=self.outcome,
+            safety=safety_of(read_run(self.folder, {}).training),
             cost={
                 **{name: round(seconds, 3) for name, seconds in self.clock.spent.items()},
                 "steps": self.steps,

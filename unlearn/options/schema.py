@@ -253,14 +253,17 @@ class TrainingConfig(Ranged):
     """Save one also where the last is so many minutes old; null = by steps only."""
     keep_checkpoints: bool = False
     """Leave `checkpoints/` in place at the end."""
+    conclude: bool = False
+    """Take no further step: the model as the newest checkpoint of a stopped run has it is measured,
+    judged and saved, and the run is complete. Give the run's command and its `hydra.run.dir`."""
     diagnose_every: int = option(10, _from_zero("0 (never) or more steps"))
     """Steps between those at which a method with fixed weights takes its two gradients apart, for
     norms, cosine and interval in the record: one gradient more in memory; 0 = never. Every other
     weighting knows both gradients at every step."""
     until: Any = None
     """Stop early, once the mean NLL of the forget rows has reached a level: `reference` (theirs
-    under the retain-only model), `holdout` (that of the holdout rows under the target), or a number
-    in nats a token; null = take every step."""
+    under the retain-only model), `holdout` (that of the holdout rows under the target), `auto` (the
+    first that is there), or a number in nats a token; null = take every step."""
     until_every: int = option(10, Range("1 or more steps", ONE_OR_MORE.holds))
     """Steps between checks of `until`, each a forward pass over the forget rows."""
     until_retain_slack: float | None = option(None, _from_zero("0 or more nats a token, or null"))

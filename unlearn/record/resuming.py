@@ -41,6 +41,7 @@ FREE = (
     "objective.",
     "training.checkpoint_",
     "training.keep_checkpoints",
+    "training.conclude",
     "accept.strict",
 )
 """Options that change no number, and may differ when a run goes on."""

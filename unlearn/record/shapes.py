@@ -202,6 +202,10 @@ PREPARED = maybe(
 )
 HASHES = ("data_sha256", "target_sha256", "reference_sha256")
 
+SAFETY = {
+    **dict.fromkeys(("first", "largest", "bound"), MEASURED),
+    **dict.fromkeys(("step", "beyond"), whole),
+}
 SUMMARY = fields(
     {
         "schema": maybe(whole),
@@ -240,6 +244,7 @@ SUMMARY = fields(
             )
         ),
         "cost": maybe(mapping_of(MEASURED)),
+        "safety": maybe(fields(SAFETY, needed=tuple(SAFETY))),
         "provenance": maybe(
             fields(
                 {

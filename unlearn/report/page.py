@@ -22,6 +22,7 @@ from unlearn.report.wording import (
     grouped,
     number,
     size,
+    way_words,
 )
 from unlearn.storage.files import plain, write_text_atomic
 
@@ -109,6 +110,8 @@ def _story(record: RunFolder) -> str:
         compared = _compared(record, metric, after, reference)
         moved = f"went from {number(before)} to {number(after)}" if steps else f"is {number(after)}"
         sentences.append(f"ROUGE-L {told} {moved}{compared}.")
+    if safety := record.summary.get("safety"):
+        sentences.append(f"On the way: {way_words(safety)}.")
     repeated = stages.get("after", {}).get("forget/repetition")
     if repeated is not None and repeated > BABBLES:
         sentences.append(

@@ -13,7 +13,7 @@ from unlearn.metrics.catalogue import HEADLINES
 from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.attacks import attack_names
 from unlearn.report.page import verdict_line
-from unlearn.report.wording import MISSING, bound_words, duration, number
+from unlearn.report.wording import MISSING, bound_words, duration, number, way_words
 
 WIDTH = 100
 
@@ -72,6 +72,8 @@ def _facts(record: RunFolder) -> list[tuple[str, str]]:
         probed = f", probed at {probes} steps" if probes else ""
         ends = f"{number(rates[0])} at the first step, {number(rates[-1])} at the last"
         facts.append(("learning rate", f"{ends}, {number(max(rates))} at most{probed}"))
+    if safety := record.summary.get("safety"):
+        facts.append(("on the way", way_words(safety)))
     spent = f"evaluate {duration(cost.get('evaluate_s'))}"
     if "steps" in cost:
         prepared, trained = duration(cost.get("prepare_s")), duration(cost.get("train_s"))

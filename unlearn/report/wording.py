@@ -75,3 +75,11 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
         groups.setdefault(catalogue[name].group, []).append(name)
     known = [group for group in GROUPS if group in groups]
     return {group: groups[group] for group in [*known, *sorted(groups.keys() - set(known))]}
+
+
+def way_words(safety: Mapping[str, Any]) -> str:
+    """Say what the retain loss did on the way, from the record's `safety`."""
+    beyond, bound = safety["beyond"], number(safety["bound"])
+    steps = "no step" if not beyond else f"{beyond} step{'s' if beyond > 1 else ''}"
+    largest = f"{number(safety['largest'])} at most (step {safety['step']})"
+    return f"retain loss {number(safety['first'])} at first, {largest}; {steps} beyond {bound}"

@@ -90,6 +90,11 @@ class Unlearning:
         """
         checkpoint = self.checkpoints.newest
         if checkpoint is None:
+            if self.plan.training.conclude:
+                raise ConfigurationError(
+                    f"training.conclude: true, but {str(self.folder)!r} holds no state to conclude "
+                    "with; give the hydra.run.dir of a run that was stopped, or leave it out"
+                )
             return
         state = read_state(checkpoint)
         target = self.resources.target_sha256, self.resources.target_key
@@ -119,6 +124,9 @@ class Unlearning:
         `evaluate` measures the model as it is and records it under the name of a stage; `accepted`
         judges what it found by the acceptance conditions.
         """
+        if self.plan.training.conclude and self.ended is None:
+            self.ended = f"concluded after {self.trainer.done} of {self.steps} steps, as asked for"
+            log.info("%s", self.ended)
         if self.ended is None:
             length = announced(self.steps, self.plan.training, self.trainer.batches)
             log.info("unlearning: %s", length)

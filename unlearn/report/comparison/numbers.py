@@ -24,25 +24,36 @@ COLUMNS = {
     "membership_distance": "membership distance",
     "forget/repetition": "repeated 4-grams",
     "overshoot": "overshoot",
+    "largest_retain_loss": "largest retain loss",
+    "steps_beyond": "unsafe steps",
     "train_s": "train s",
 }
 """Compared numbers; `forget_distance` is how far the plane's forget metric is from the reference's,
 `retain_kept` retain ROUGE-L after ÷ before, `membership_distance` how far an attack's AUC is from
 the reference's (without one from 0.5), `overshoot` the NLL of the forget rows minus the
-reference's: above 0 they are less likely than had they never been learnt."""
-UNPRINTED = ("membership_distance", "overshoot", "forget/probability", "retain/probability")
+reference's: above 0 they are less likely than had they never been learnt. `largest_retain_loss`
+and `steps_beyond` tell how safe the way was (:mod:`unlearn.record.safety`)."""
+UNPRINTED = (
+    "membership_distance",
+    "overshoot",
+    "forget/probability",
+    "retain/probability",
+    "largest_retain_loss",
+)
 """Columns of page and CSV for which a terminal has no room beside others of their kind."""
 OWN = (
     Metric("forget_distance", "lower"),
     Metric("membership_distance", "lower"),
     Metric("retain_kept", "higher"),
     Metric("overshoot", 0.0),
+    Metric("largest_retain_loss", "lower"),
+    Metric("steps_beyond", "lower"),
     Metric("train_s", "lower"),
 )
 """Numbers that only a comparison has."""
 FURTHER = ("attack/", "kpi/")
 """Groups of metrics that are columns of page and CSV as well, where a run has them."""
-FORMS = {"train_s": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
+FORMS = {"train_s": ".0f", "steps_beyond": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
 """How a number is written where three decimals do not fit it."""
 
 
@@ -52,6 +63,8 @@ def numbers(run: Run) -> dict[str, float]:
     values = {**after, "train_s": (run.summary.get("cost") or {}).get("train_s")}
     kept, base = after.get("retain/rougeL_recall"), before.get("retain/rougeL_recall")
     values["retain_kept"] = kept / base if kept is not None and base else None
+    way = run.summary.get("safety") or {}
+    values["largest_retain_loss"], values["steps_beyond"] = way.get("largest"), way.get("beyond")
     level = run.metrics.get("reference", {}).get("forget/loss")
     loss = after.get("forget/loss")
     stands = standing(run)
