@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import torch
 from support.command import QUICK, Command, Done, files_in
 from support.forked import Forked
 from support.killing import results
@@ -356,3 +357,40 @@ def test_a_killed_process_lets_go(tmp_path: Path) -> None:
     os.waitpid(pid, 0)
     with claimed(tmp_path, wait=False):
         pass
+
+
+# A stopped run is concluded as it stands.
+
+
+@pytest.mark.slow
+def test_a_stopped_run_is_measured_judged_and_saved_as_it_stands(
+    unlearn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    words = (*LONGER, "accept.conditions=[{metric: forget/loss, at_least: 0}]")
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        stop_at("step", 5, patch)
+        assert unlearn(*words, run=folder).status == 143
+    checkpoint = newest_of(folder)
+    assert checkpoint is not None
+    assert checkpoint.name == "step_5"
+    kept = AutoModelForCausalLM.from_pretrained(checkpoint).state_dict()
+
+    done = unlearn(*words, "training.conclude=true", run=folder)
+    assert done.status == 0, done.said
+    assert done.summary["status"] == "completed"
+    assert done.summary["training"]["reason"] == "concluded after 5 of 9 steps, as asked for"
+    assert done.summary["verdict"]["accepted"] is True
+    assert done.summary["cost"]["steps"] == 5
+    saved = AutoModelForCausalLM.from_pretrained(folder / "model").state_dict()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in kept.items())
+    assert "complete already" in unlearn(*words, run=folder).said
+
+
+@pytest.mark.slow
+def test_where_nothing_was_kept_there_is_nothing_to_conclude(unlearn: Command) -> None:
+    done = unlearn(*LONGER, "training.conclude=true")
+    assert done.status == 2
+    assert "holds no state to conclude with" in done.said

@@ -28,7 +28,7 @@ from unlearn.console.once import say_once
 from unlearn.console.signals import Stopped, held
 from unlearn.data.control_tokens import warn_of_control_tokens
 from unlearn.data.splits import Splits
-from unlearn.errors import Rejected
+from unlearn.errors import ConfigurationError, Rejected
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.best import require_known, way_of_best
 from unlearn.evaluation.cut import cut_notes
@@ -53,7 +53,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
-from unlearn.record.checkpoints import read_progress, sound_checkpoint
+from unlearn.record.checkpoints import newest_of, read_progress, sound_checkpoint
 from unlearn.record.claim import claimed
 from unlearn.record.lines import Record
 from unlearn.record.ownership import remove_checkpoints
@@ -116,6 +116,11 @@ def executed(state: State) -> dict[str, Any]:
         )
         state.catalogue = catalogue_of(splits)
         say_unread(state.cfg, settings, splits, state.overrides)
+        if settings.training.conclude and newest_of(state.folder) is None:
+            raise ConfigurationError(
+                f"training.conclude: true, but {str(state.folder)!r} holds no state to conclude "
+                "with; give the hydra.run.dir of a run that was stopped, or leave it out"
+            )
         resumed = begin(state.folder, state.config, splits.sha256)
         sink = start_tracker(state, settings, splits)
         with Record(state.folder, sink) as record:

@@ -90,11 +90,6 @@ class Unlearning:
         """
         checkpoint = self.checkpoints.newest
         if checkpoint is None:
-            if self.plan.training.conclude:
-                raise ConfigurationError(
-                    f"training.conclude: true, but {str(self.folder)!r} holds no state to conclude "
-                    "with; give the hydra.run.dir of a run that was stopped, or leave it out"
-                )
             return
         state = read_state(checkpoint)
         target = self.resources.target_sha256, self.resources.target_key
