@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
+# Modules are compiled at their first import, not one after the other by pip: let it be kept.
+export PYTHONDONTWRITEBYTECODE =
+
 # With two threads on two busy cores a small step takes 25 times as long as with one.
 test quick faults test-cpus bench models: export OMP_NUM_THREADS ?= 1
 
