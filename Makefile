@@ -43,7 +43,7 @@ quick: install ## Run the tests but the slow ones
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not faults"
 
 faults: install ## Run the whole fault harness: a hundred kills, damaged files, bad input
-	$(BIN)/python -m pytest tests/faults -m ""
+	$(BIN)/python -m pytest tests/faults -n $(JOBS) --dist worksteal -m ""
 
 test-cpus: install ## Run the tests that train as several kinds of CPU would, in both precisions
 	$(BIN)/python tests/support/cpus.py -n $(JOBS) --dist loadfile
