@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
+# Modules are compiled at their first import, not one after the other by pip: let it be kept.
+export PYTHONDONTWRITEBYTECODE =
+
 # With two threads on two busy cores a small step takes 25 times as long as with one.
 test quick faults test-cpus bench models: export OMP_NUM_THREADS ?= 1
 
@@ -40,7 +43,7 @@ quick: install ## Run the tests but the slow ones
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not faults"
 
 faults: install ## Run the whole fault harness: a hundred kills, damaged files, bad input
-	$(BIN)/python -m pytest tests/faults -m ""
+	$(BIN)/python -m pytest tests/faults -n $(JOBS) --dist worksteal -m ""
 
 test-cpus: install ## Run the tests that train as several kinds of CPU would, in both precisions
 	$(BIN)/python tests/support/cpus.py -n $(JOBS) --dist loadfile

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.killing import tally
+
+CUTS = "cuts"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # one of several processes that share the tests
+        output[CUTS] = dict(tally)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    tally.update(getattr(node, "workeroutput", {}).get(CUTS, {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -98,12 +98,12 @@ def kinds(draw: Draw, seed: int, quick: tuple[Kind, ...], count: int = 4) -> lis
     return list(quick) if seed == 0 else [draw.kind() for _ in range(count)]
 
 
-@quick_and(9, KINDS)
+@quick_and(11, KINDS)
 @pytest.mark.slow
 def test_a_run_ends_the_same(
     seed: int, tmp_path: Path, begin: Callable[..., Forked], whole: Callable[[int], Done]
 ) -> None:
-    """Forty cuts: while target, training, evaluation and report are made."""
+    """Forty-eight cuts: while target, training, evaluation and report are made."""
     draw, folder = Draw(seed), tmp_path / "cut"
     words = (*RUN, f"hydra.run.dir={folder}", "seed=0")
     for kind in kinds(draw, seed, KINDS):

@@ -85,7 +85,7 @@ def of_names() -> Iterator[tuple[str, Bad]]:
         "that goes up": "../" * 200 + "nowhere.jsonl",
         "of a device": "/dev/zero",
     }.items():
-        yield f"a name {what}", Bad(named(name), "data.forget=")
+        yield f"a name {what}", Bad(named(name), "data.forget")
     for name in ("rows.jsonl", "rows.csv", "rows.txt", "rows.parquet", "rows.json.gz"):
         yield f"{name} a pipe", Bad(placed(name, os.mkfifo), "no regular file")
         yield f"{name} sparse", Bad(placed(name, sparse), "has 1,073,741,824 bytes")

@@ -284,7 +284,7 @@ WHOLE: dict[str, tuple[str, ...]] = {
     "/dev/zero: no such file": (*OWN, "data.forget=/dev/zero"),
     "data.forget: 'f.jsonl\\x00'": (*OWN, "data.forget='f.jsonl\x00'"),
     "255 bytes": (*OWN, f"data.forget={'y' * 300}.jsonl"),
-    "data.encoding=base64": (*OWN, "data.encoding=base64"),
+    "data.encoding='base64'": (*OWN, "data.encoding=base64"),
     "data.forget_rows=3": (*OWN, "data.forget_rows=3"),
     # Folders.
     "hydra.run.dir: ": ("hydra.run.dir=''",),

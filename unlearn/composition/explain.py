@@ -90,8 +90,8 @@ def explained(error: BaseException) -> str:
 
 def _explained(error: BaseException) -> str:
     cause = error.__cause__
-    if isinstance(cause, ConfigurationError):  # raised while an interpolation was resolved
-        return str(cause)
+    if (own := ours_within(error)) is not None:  # raised while an interpolation was resolved
+        return str(own)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         extra = EXTRAS.get(f"{group}={choice}")
@@ -125,6 +125,18 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"hydra.run.dir or hydra.sweep.dir: {error}; give a folder that can be written"
     return str(error).split("\n\nConfig search path")[0]
+
+
+def ours_within(error: BaseException) -> ConfigurationError | None:
+    """Return the error of ours that OmegaConf, and Hydra around it, wrapped into theirs.
+
+    OmegaConf takes the cause away from what it raises, but not the context.
+    """
+    within: BaseException | None = error
+    while within is not None and not isinstance(within, ConfigurationError):
+        wrapped = isinstance(within, OmegaConfBaseException)
+        within = within.__cause__ or (within.__context__ if wrapped else None)
+    return within
 
 
 def key_within(error: BaseException) -> str | None:
