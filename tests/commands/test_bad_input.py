@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import shutil
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +28,7 @@ from support.command import (
     start,
     write_rows,
 )
+from support.disk import disk_for
 from support.forked import Forked
 from support.refusals import files, refused
 from torch import Tensor
@@ -382,17 +380,6 @@ def test_an_error_of_the_system_in_one_line(unlearn: Command) -> None:
     assert done.said.count("No space left on device: 'somewhere'") == 1
     assert "Traceback" not in done.said
     left_failed(done)
-
-
-@contextmanager
-def disk_for(most: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what a full disk does, without filling one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.slow

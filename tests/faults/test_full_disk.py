@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.command import QUICK, Command, files_in
+from support.disk import disk_for
 
 from unlearn.console.visible import LogFile
 from unlearn.evaluation.results import Evaluation
@@ -25,17 +24,6 @@ from unlearn.storage.files import NotWritten, whole_folder, write_text_atomic
 from unlearn.storage.weights import save_state
 
 WEIGHTS = {"weight": torch.arange(50_000.0)}
-
-
-@contextmanager
-def disk_for(most: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what a full disk does, without filling one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def picture(folder: Path) -> None:

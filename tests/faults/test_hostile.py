@@ -15,14 +15,14 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from support.command import Command, clean_hydra, files_in
+from support.command import Command, files_in
+from support.doors import door
 from support.hostile import (
     BOMB,
     DEEP,
@@ -84,23 +84,9 @@ def place(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def command(module: str, *words: str | Path) -> tuple[int, str]:
     """Run `unlearn-evaluate` or `unlearn-compare` in this process; returns status and output."""
-    from importlib import import_module
-
-    out, status = io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        clean_hydra(),
-        redirect_stdout(out),
-        redirect_stderr(out),
-    ):
-        patch.setattr(sys, "argv", [f"unlearn-{module}", *map(str, words)])
-        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unlearn.experiment.rescoring.Models.of", no_models)
-        try:
-            import_module(f"unlearn.commands.{module}").main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-    return status, out.getvalue()
+        return door(module, Path.cwd(), *map(str, words))
 
 
 def no_models(run: Any, cfg: Any, other_reference: bool) -> None:

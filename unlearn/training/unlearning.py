@@ -166,13 +166,14 @@ class Unlearning:
             return self.ended is not None
 
         def stoppable(step: int) -> bool:
-            # Both as they are before what follows, the lines of which are to come again.
-            state, progress = {**self.state(), "followed": False}, self.progress()
+            # As it is before what follows, the lines of which are to come again. After most steps
+            # nothing does, and the state need not be asked for unless the run stops there.
+            before = self.unfollowed() if self.is_followed(step) else None
             try:
                 with obeyed():
                     return follow(step)
             except Stopped:
-                self.checkpoints.save_at_stop(step, state, progress)
+                self.checkpoints.save_at_stop(step, *(before or self.unfollowed()))
                 raise
 
         try:
@@ -221,6 +222,15 @@ class Unlearning:
         """Return what a checkpoint knows of the files beside it."""
         best = None if self.best is None else self.best.best_step
         return {**self.record.known, "best": best}
+
+    def is_followed(self, step: int) -> bool:
+        """Return whether a check, an evaluation or the end may follow a step."""
+        looks = bool(self.every and step % self.every == 0)
+        return self.stop is not None or looks or step == self.steps
+
+    def unfollowed(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return state and progress after a step of which nothing that follows is done."""
+        return {**self.state(), "followed": False}, self.progress()
 
     def end_state(self) -> dict[str, Any]:
         """Return what a run needs that has no step to take: without the optimizer, which is two
