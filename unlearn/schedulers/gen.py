@@ -17,15 +17,16 @@ from unlearn.schedulers.probes import Line, Probing, direction_of
 MOST_PROBES = 16
 """Probes of the search at the first step."""
 AGREEMENT = 1.15
-"""The search ends when a probe moves the rate by less than this factor."""
+"""The search ends when the rate is known to within this factor."""
 FARTHEST = 10.0
 """Most that one probe of the search may move the rate, as a factor."""
 NOT_FINITE = "not finite: step taken back"
 PAYS = "retain rows would pay: fell"
 RECOVERS = "retain rows recover: kept"
 NEAR = "retain rows are near their bound: kept"
+DONE = "forget rows are done: kept"
 LEFT = 0.1
-"""Share of the first forget loss below which one that ends at zero counts as so much."""
+"""Share of the first forget loss, of one that ends at zero, below which the rate rises no more."""
 
 
 class Decay(Enum):
@@ -99,22 +100,24 @@ class Gen(Probing):
         return Rate(rate / decayed, None, reason, taken=reason is not NOT_FINITE)
 
     def _search(self, rate: float, line: Line, losses: Losses) -> tuple[float, str]:
-        """Return the rate of the first step, from wherever it starts, and why it is so."""
-        beyond = math.inf  # the lowest rate seen at which a step goes too far
+        """Return the rate of the first step, the same from wherever it starts, and why it is so.
+
+        The rate lies between the highest at which the step does too little and the lowest at which
+        it does too much; the losses along the line are curved, so that both have to be known.
+        """
+        low, high, why = 0.0, math.inf, NOT_FINITE
         for _ in range(MOST_PROBES):
             factor, reason = self._judged(rate, line, losses)
-            moved = min(max(factor, 1 / FARTHEST), FARTHEST)
-            settled = AGREEMENT > moved > 1 / AGREEMENT
-            too_far = reason in (NOT_FINITE, PAYS)
-            if too_far or (settled and self._past_the_floor(rate, line, losses)):
-                beyond, moved, settled = rate, 1 / FARTHEST, False
-            elif rate * moved >= beyond:  # half-way from what is borne to what is not
-                moved = math.sqrt(beyond / rate)
-                settled = moved < AGREEMENT
-            rate *= moved
-            if settled:
+            if factor >= 1 and not self._past_the_floor(rate, line, losses):
+                low, why = rate, reason
+            else:
+                high, why = rate, why if low else reason
+            if high < AGREEMENT * low or (low == rate and factor < AGREEMENT):
                 break
-        return rate, reason
+            rate *= min(max(factor, 1 / FARTHEST), FARTHEST)
+            if not low < rate < high:
+                rate = math.sqrt(low * high) if low else high / FARTHEST
+        return low or rate, why
 
     def _past_the_floor(self, rate: float, line: Line, losses: Losses) -> bool:
         """Return whether a loss with a floor has passed it: a step of half the length does more."""
@@ -149,6 +152,8 @@ class Gen(Probing):
             here = losses.forget_here()
             most, change = self._most(here, losses), abs(here - forget)
             factor = most / change if change else math.inf
+            if factor > 1 and self.first is not None and here < LEFT * self.first:
+                return 1.0, DONE
         if factor > 1 and excess is not None and excess > self.slack / 2:
             return 1.0, NEAR
         return factor, direction_of(factor, 1.0)
