@@ -1,4 +1,4 @@
-"""S = Σ ℓ of an answer under a model that does not change: scored once, and kept for other runs."""
+"""NLL of answers under a model that does not change: scored once, and kept for other runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
+from unlearn.metrics.table import LIKELIHOODS
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import sealed_folder
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever scoring changes its results, or entries hold something else."""
-SUMS = "sums.json"
+SCORES = "nll.json"
 
 
 def sums_once(
@@ -29,39 +30,65 @@ def sums_once(
     compute: Compute,
     title: str,
 ) -> Tensor:
-    """Return S of every example under the model that `load` returns, (N,) float32 on the CPU.
+    """Return S = Σ ℓ of every example under the model that `load` returns, (N,) float32, CPU.
 
     `model` names it by all that can change a number; None (a model on the hub) is never cached.
     """
+
+    def make() -> list[float]:
+        table = score(load(), _answers(examples, title), compute, title)
+        return list(table["nll_sum"].tolist())
+
+    return torch.tensor(_once("sums", make, model, examples, compute, title), dtype=torch.float32)
+
+
+def token_losses_once(
+    load: Callable[[], LanguageModel],
+    model: str | None,
+    examples: Sequence[Example],
+    compute: Compute,
+    title: str,
+) -> list[Tensor]:
+    """Return ℓ of every token of every example's answer, N tensors (T_i,) float32, CPU.
+
+    Parameters as those of :func:`sums_once`.
+    """
+
+    def make() -> list[list[float]]:
+        table = score(load(), _answers(examples, title), compute, title, likelihoods_of=[title])
+        return [[-float(value) for value in row] for row in table[LIKELIHOODS[0]]]
+
+    found = _once("token_losses", make, model, examples, compute, title)
+    return [torch.tensor(row, dtype=torch.float32) for row in found]
+
+
+def _once[T](
+    kind: str,
+    make: Callable[[], list[T]],
+    model: str | None,
+    examples: Sequence[Example],
+    compute: Compute,
+    title: str,
+) -> list[T]:
+    """Return one entry an example, from the cache where the same was made before."""
     if model is None:
-        return _score(load(), examples, compute, title)
+        return make()
 
-    def read(entry: Path) -> Tensor:
-        found = json.loads((entry / SUMS).read_text(encoding="utf-8"))
-        sums = torch.tensor(found, dtype=torch.float32)
-        if sums.shape != (len(examples),):
-            raise ValueError(f"{tuple(sums.shape)} sums for {len(examples)} rows")
-        return sums
+    def read(entry: Path) -> list[T]:
+        found: list[T] = json.loads((entry / SCORES).read_text(encoding="utf-8"))
+        if len(found) != len(examples):
+            raise ValueError(f"{len(found)} entries for {len(examples)} rows")
+        return found
 
-    def make(entry: Path) -> Tensor:
-        sums = _score(load(), examples, compute, title)
+    def write(entry: Path) -> list[T]:
+        made = make()
         with sealed_folder(entry) as unfinished:
-            write_json_atomic(unfinished / SUMS, sums.tolist())
-        return sums
+            write_json_atomic(unfinished / SCORES, made)
+        return made
 
-    made_of = repr((FORMAT, model, compute.where, list(examples)))
-    return once(
-        entry_of("sums", made_of),
-        f"{title}: its sums",
-        read,
-        make,
-        unkept=lambda: _score(load(), examples, compute, title),
-    )
+    made_of = repr((FORMAT, kind, model, compute.where, list(examples)))
+    return once(entry_of("sums", made_of), f"{title}: its sums", read, write, unkept=make)
 
 
-def _score(
-    model: LanguageModel, examples: Sequence[Example], compute: Compute, title: str
-) -> Tensor:
-    rows = [Scored(title, i, "answer", 0, example) for i, example in enumerate(examples)]
-    table = score(model, rows, compute, title)
-    return torch.tensor(table["nll_sum"].to_numpy(), dtype=torch.float32)
+def _answers(examples: Sequence[Example], title: str) -> list[Scored]:
+    return [Scored(title, i, "answer", 0, example) for i, example in enumerate(examples)]

@@ -185,7 +185,8 @@ def check_rows(
 def levels_of(method: Method | None, until: str | float | None) -> dict[str, str | float | None]:
     """Return the levels of forgetting that a run asks for, by the options that name them."""
     needed = None if method is None else method.forget.needs_level
-    return {"training.until": until, "method.forget.level": needed}
+    # `training.until=auto` asks for nothing: with no level there, the run takes all its steps.
+    return {"training.until": None if until == "auto" else until, "method.forget.level": needed}
 
 
 def refuse_level_of_reference(

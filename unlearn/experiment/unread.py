@@ -72,6 +72,11 @@ def rules(cfg: DictConfig, settings: Settings, splits: Splits) -> Iterator[Rule]
     yield not _share_is_read(cfg), ("method.retain_share",), "its weighting has no share"
     yield steps.steps is not None, ("training.epochs",), "training.steps goes before it"
     yield steps.until is None, ("training.until_every",), "training.until is null"
+    yield (
+        method is not None and steps.until == "auto" and not method.forget.endless,
+        ("training.until_every", "training.until_retain_slack"),
+        "training.until=auto, and the forget loss has an end of its own",
+    )
     yield every == 0, ("evaluation.unit",), "evaluation.every=0"
     yield (
         method is not None and method.weighting.fixed is None,

@@ -52,6 +52,13 @@ class Resources(Protocol):
         """
         ...
 
+    def token_levels(self, name: str) -> list[Tensor] | None:
+        """Return the same token by token, N tensors; None where it is known a row at a time only.
+
+        Only the reference gives it: what a model that never saw the row thinks of each token.
+        """
+        ...
+
 
 class Objective(Declared):
     """A loss to minimise, as a sum over tokens (default) or rows, and the count to divide it by."""
@@ -74,6 +81,11 @@ class Objective(Declared):
     another function than the one whose gradient is taken, and falls for steps of any length."""
     layer: int | None = None
     """The hidden layer (counted from 1) that the loss is taken at; None = the output."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether the loss falls for ever, however much is forgotten, as that of plain ascent."""
+        return self.trains and not (self.positive or self.vanishes)
 
     @property
     def at_hidden_layer(self) -> bool:

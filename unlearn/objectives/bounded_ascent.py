@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
+from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
+from unlearn.forward.answers import answer_losses
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
@@ -26,9 +28,13 @@ class BoundedAscent(Ascent):
     rows that are gone would be driven on while the rest pays for it. S (B,) is the NLL of a row's
     answer, |y| its tokens, B all rows of the batch, so that the rows left do not weigh more as
     others drop out; a row that falls back below its level returns. With no row left, loss and
-    gradient are zero and a step is the retain task's alone.
+    gradient are zero and a step is the retain task's alone. The record shows the NLL of the rows
+    left, divided by all: it rises, then falls to zero.
 
-    The record shows the NLL of the rows left, divided by all: it rises, then falls to zero.
+    With `fade` it is a distance instead, the mean over rows of h(S/|y| − level), h(x) being Huber's
+    function with slope 1 beyond `fade`; and where the level is the reference's, the mean over the
+    tokens of h(ℓ_t − level_t), level_t what the reference thinks of that token. A sentence then
+    stays one: its names become unlikely and "was born in" does not. The record shows the distance.
     """
 
     needs = "a retain-only model (trained where none is given), holdout rows, or a number"
@@ -40,8 +46,8 @@ class BoundedAscent(Ascent):
     nats a token."""
 
     fade: float = option(0.0, ZERO_OR_MORE)
-    """Nats below its level over which a row's pull fades, and beyond which it comes back; 0: it
-    switches off at the level."""
+    """Nats from its level over which the pull of a row, or token, fades, from below as from beyond;
+    0: a row is only raised, and switches off at its level."""
 
     vanishes = True
 
@@ -57,20 +63,31 @@ class BoundedAscent(Ascent):
 
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.levels: Tensor | None = None
+        self.token_levels: Tensor | None = None
         if self.needs_level is not None:
             self.levels = resources.level(self.needs_level)  # (N,)
+            if self.fade and (known := resources.token_levels(self.needs_level)) is not None:
+                self.token_levels = pad_sequence(known, batch_first=True)  # (N, longest answer)
 
     def count(self, batch: Batch) -> int:
         return batch.size
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        means = row_sums(model, batch) / batch.answer_mask.sum(dim=1)  # (B,)
-        levels = self.level if self.levels is None else self.levels[batch.rows]
+        lengths = batch.answer_mask.sum(dim=1)  # (B,)
+        if self.token_levels is not None:
+            losses, rows = answer_losses(model, batch)  # (tokens of all answers,) in order of rows
+            levels = self.token_levels[batch.rows]  # (B, longest answer)
+            known = torch.arange(levels.shape[1], device=levels.device) < lengths[:, None]
+            return (self._huber(losses - levels[known]) / lengths[rows]).sum()
+        means = row_sums(model, batch) / lengths
+        level = self.level if self.levels is None else self.levels[batch.rows]
         if self.fade:
-            distance = means - levels
-            zero = torch.zeros_like(distance)
-            return huber_loss(distance, zero, reduction="sum", delta=self.fade) / self.fade
-        return -torch.where(means.detach() < levels, means, 0.0).sum()
+            return self._huber(means - level).sum()
+        return -torch.where(means.detach() < level, means, 0.0).sum()
+
+    def _huber(self, distance: Tensor) -> Tensor:
+        zero = torch.zeros_like(distance)
+        return huber_loss(distance, zero, reduction="none", delta=self.fade) / self.fade
 
     def shown(self, loss: float) -> float:
         return loss if self.fade else super().shown(loss)

@@ -260,10 +260,11 @@ class TrainingConfig(Ranged):
     """Steps between those at which a method with fixed weights takes its two gradients apart, for
     norms, cosine and interval in the record: one gradient more in memory; 0 = never. Every other
     weighting knows both gradients at every step."""
-    until: Any = None
+    until: Any = "auto"
     """Stop early, once the mean NLL of the forget rows has reached a level: `reference` (theirs
-    under the retain-only model), `holdout` (that of the holdout rows under the target), `auto` (the
-    first that is there), or a number in nats a token; null = take every step."""
+    under the retain-only model), `holdout` (that of the holdout rows under the target), or a number
+    in nats a token; `auto` = the first of the two that is there, for a forget loss that has no end
+    of its own, and every step for the others; null = take every step."""
     until_every: int = option(10, Range("1 or more steps", ONE_OR_MORE.holds))
     """Steps between checks of `until`, each a forward pass over the forget rows."""
     until_retain_slack: float | None = option(None, _from_zero("0 or more nats a token, or null"))

@@ -24,6 +24,9 @@ NOT_FINITE = "not finite: step taken back"
 PAYS = "retain rows would pay: fell"
 RECOVERS = "retain rows recover: kept"
 NEAR = "retain rows are near their bound: kept"
+E_FOLDS = 8.0
+"""log V of a loss without a floor counts as so many e-folds: with the default pace, a steady rate
+carries a run to a guess."""
 DONE = "forget rows are done: kept"
 LEFT = 0.1
 """Share of the first forget loss, of one that ends at zero, below which the rate rises no more."""
@@ -49,9 +52,9 @@ class Gen(Probing):
         c(η) = |L_F(w − η·u) − L_F(w)|    and    e(η) = L_R(w − η·u) − L_R(target),
 
     L_F of the step's own forget rows, L_R the NLL of the *next* step's retain rows. The rate is the
-    one at which c is `pace` / steps of the forget loss (of log V, the NLL of a guess among V
-    tokens, where it has no floor), so that a run forgets in its own time: exp(−pace) is what a
-    steady rate would leave. Where e is above `slack` and the step raises it, the rate is halved.
+    one at which c is `pace` / steps of the forget loss, so that a run forgets in its own time:
+    exp(−pace) is what a steady rate would leave. Where the loss has no floor, an eighth of log V,
+    the NLL of a guess among V tokens, stands for it. Where e is above `slack` and the step raises it, the rate is halved.
 
     A probe costs two forward passes. The first step searches, the next ones follow with at most a
     factor of two a probe, and by default the rate falls linearly to zero over the run.
@@ -164,5 +167,5 @@ class Gen(Probing):
             self.first = here if self.first is None else self.first
             scale = max(here, LEFT * self.first)
         else:
-            scale = losses.guess
+            scale = losses.guess / E_FOLDS
         return self.pace * scale / self.steps

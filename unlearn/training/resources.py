@@ -23,7 +23,7 @@ from unlearn.console.once import say_once
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example, encode_rows
 from unlearn.errors import ConfigurationError
-from unlearn.evaluation.sums import sums_once
+from unlearn.evaluation.sums import sums_once, token_losses_once
 from unlearn.objectives.levels import ADVICE
 
 log = logging.getLogger(__name__)
@@ -63,24 +63,42 @@ class RunResources:
         """Return S of every example under the target, (N,) float32, on the device."""
         return self._sums(lambda: self.model, self.target_key, examples, "scoring the target")
 
+    @property
+    def has_level(self) -> bool:
+        """Whether this run knows a level of forgetting that is enough."""
+        return self.load_reference is not None or self.splits.unseen is not None
+
     def level(self, name: str) -> Tensor:
         """Return the NLL per token that each forget row should reach, (N,), on the device.
 
         Raises ConfigurationError where no reference is there.
         """
-        if name == "auto":
-            here = self.load_reference is None and self.splits.unseen is not None
-            name = "holdout" if here else "reference"
-            say_once(log, f"level: auto, which is {name} here")
+        name = self._name_of(name)
         if name not in self._levels:
             level = self._holdout_level() if name == "holdout" else self._reference_level()
             self._levels[name] = level
         return self._levels[name]
 
+    def token_levels(self, name: str) -> list[Tensor] | None:
+        """Return the NLL that each token of each forget row should reach, N tensors, on the device.
+
+        None where the level is not the reference's, which alone is known token by token.
+        """
+        self.level(name)
+        return self._of_reference if self._name_of(name) == "reference" else None
+
     def forget_loss(self) -> float:
         """Return the mean NLL per token over the forget rows under the model as it is now."""
         sums = self._sums(lambda: self.model, None, self.forget, "is it enough?")
         return (sums.cpu() / _answer_tokens(self.forget)).mean().item()
+
+    def _name_of(self, name: str) -> str:
+        if name != "auto":
+            return name
+        here = self.load_reference is None and self.splits.unseen is not None
+        found = "holdout" if here else "reference"
+        say_once(log, f"level: auto, which is {found} here")
+        return found
 
     def _holdout_level(self) -> Tensor:
         assert self.splits.unseen is not None  # checked before any model was loaded
@@ -89,11 +107,16 @@ class RunResources:
         return losses.mean().expand(len(self.forget))
 
     def _reference_level(self) -> Tensor:
+        return torch.stack([losses.mean() for losses in self._of_reference])
+
+    @cached_property
+    def _of_reference(self) -> list[Tensor]:
+        """NLL of every answer token of every forget row under the reference."""
         if self.load_reference is None:
             raise ConfigurationError(f"level: this run has no retain-only model; {ADVICE}")
-        title = "scoring the reference"
-        sums = self._sums(self.load_reference, self.reference_key, self.forget, title)
-        return sums / _answer_tokens(self.forget).to(self.model.device)
+        load, key, title = self.load_reference, self.reference_key, "scoring the reference"
+        losses = token_losses_once(load, key, self.forget, self.compute, title)
+        return [row.to(self.model.device) for row in losses]
 
     def of_task(self, rows: Sequence[Row]) -> TaskResources:
         """Return the resources of the task with these rows."""
@@ -119,7 +142,7 @@ class TaskResources:
         self.examples: Sequence[Example] = encode_rows(run.encoder, list(rows))
         self.target_sums = run.target_sums
         self.frozen_target = run.frozen_target
-        self.level = run.level
+        self.level, self.token_levels = run.level, run.token_levels
 
     def encode(self, answers: Sequence[str]) -> list[Example]:
         """Return the task's questions, each with another answer."""

@@ -54,7 +54,7 @@ class Unlearning:
         forget, retain = (resources.of_task(rows) for rows in (splits.forget, splits.retain))
         method.forget.prepare(forget, method.retain)
         method.retain.prepare(retain, method.forget)
-        self.stop = stop_rule(training, resources)
+        self.stop = stop_rule(plan, resources)
         batches = PairedBatches(
             forget.examples,
             retain.examples,
@@ -279,9 +279,17 @@ class Unlearning:
         return self.folder / FOLDER / f"best_{step}"
 
 
-def stop_rule(training: TrainingConfig, resources: RunResources) -> StopRule | None:
-    """Return the stop rule that the configuration names."""
-    if training.until is None:
+def stop_rule(plan: Plan, resources: RunResources) -> StopRule | None:
+    """Return the stop rule that the configuration names; None where the run takes every step."""
+    training, forget = plan.training, plan.method.forget
+    if training.until is None or (training.until == "auto" and not forget.endless):
+        return None
+    if training.until == "auto" and not resources.has_level:
+        log.info(
+            "training.until=auto: neither a reference nor holdout rows say when it is enough, so "
+            "all %d steps are taken",
+            training.steps,
+        )
         return None
     level = level_of(training.until)
     nats = level if isinstance(level, float) else resources.level(level).mean().item()
