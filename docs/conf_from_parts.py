@@ -155,18 +155,18 @@ def _leaves(options: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def composed(name: str) -> DictConfig:
-    """Return one file of conf/, such as method/npo, with what its own defaults add."""
+def composed(name: str, *overrides: str) -> DictConfig:
+    """Return a file of conf/, such as attack/relearning, with what its own defaults add."""
     register()
     with initialize_config_module("unlearn.conf", version_base="1.3"):
-        return compose(name)
+        return compose(name, overrides=list(overrides))
 
 
 def cell_of(heading: str, name: str) -> str:
     """Return the cell of options in the row `name` of a table that begins with `heading`."""
     group = heading.strip("`=")
     if group == "method":
-        method = composed(f"method/{name}").method
+        method = composed("config", f"method={name}").method
         told = [
             option
             for part in ("forget", "retain", "weighting")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from unlearn.storage.sealed import sealed_folder
 FORMAT = 5
 """Raised whenever scoring changes its results, or entries hold something else."""
 SCORES = "nll.json"
+T = TypeVar("T")
 
 
 def sums_once(
@@ -62,7 +64,7 @@ def token_losses_once(
     return [torch.tensor(row, dtype=torch.float32) for row in found]
 
 
-def _once[T](
+def _once(
     kind: str,
     make: Callable[[], list[T]],
     model: str | None,

@@ -54,7 +54,8 @@ class Gen(Probing):
     L_F of the step's own forget rows, L_R the NLL of the *next* step's retain rows. The rate is the
     one at which c is `pace` / steps of the forget loss, so that a run forgets in its own time:
     exp(−pace) is what a steady rate would leave. Where the loss has no floor, an eighth of log V,
-    the NLL of a guess among V tokens, stands for it. Where e is above `slack` and the step raises it, the rate is halved.
+    the NLL of a guess among V tokens, stands for it. Where e is above `slack` and the step raises
+    it, the rate is halved.
 
     A probe costs two forward passes. The first step searches, the next ones follow with at most a
     factor of two a probe, and by default the rate falls linearly to zero over the run.

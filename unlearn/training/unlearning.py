@@ -19,7 +19,6 @@ from unlearn.data.batches import PairedBatches
 from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
 from unlearn.models.load import load_weights
 from unlearn.objectives.levels import level_of
-from unlearn.options.schema import TrainingConfig
 from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_state
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
