@@ -26,7 +26,12 @@ from unlearn.compute.gradients import Gradient
 from unlearn.data.batches import Batch, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import ConfigurationError
-from unlearn.forward.answers import answer_logits, hidden_states, number_of_layers
+from unlearn.forward.answers import (
+    answer_logits,
+    answer_losses,
+    hidden_states,
+    number_of_layers,
+)
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent
@@ -656,6 +661,55 @@ def test_a_pull_that_fades_is_the_distance_to_the_level_by_row(fade: float) -> N
     pulls = (offsets / fade).clamp(-1, 1)
     expected = sum(pull * ascent_by_row(model, [row]) for row, pull in enumerate(pulls.tolist()))
     assert tiny.relative_error(tiny.flat(gradient), expected) < 1e-5
+
+
+def token_losses(model: Any) -> list[Tensor]:
+    """NLL of every answer token, row by row, each row by itself."""
+    with torch.no_grad():
+        return [answer_losses(model, tiny.batch([row]))[0] for row in ROWS]
+
+
+def test_known_token_by_token_every_token_has_its_own_level() -> None:
+    """Mean over rows of the mean over tokens of Huber's loss, whatever the batch looks like."""
+    model, fade = moved(), 0.5
+    losses = token_losses(model)
+    generator = torch.Generator().manual_seed(3)
+    offsets = [torch.randn(len(row), generator=generator) for row in losses]
+    levels = [row + offset for row, offset in zip(losses, offsets, strict=True)]
+    resources = resources_of(model)
+    resources._token_levels = levels
+    bounded = prepared(BoundedAscent("reference", fade), resources)
+    loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
+    rows = []
+    for offset in offsets:
+        u = offset.double().abs()
+        rows.append(torch.where(u <= fade, u**2 / 2, fade * (u - fade / 2)).mean() / fade)
+    assert loss == pytest.approx(torch.stack(rows).mean().item(), rel=1e-4)
+    batch = tiny.batch(list(reversed(ROWS)))
+    other, turned = gradient_and_loss(model, bounded, [batch])
+    assert other == pytest.approx(loss, rel=1e-5)
+    assert tiny.relative_error(tiny.flat(turned), tiny.flat(gradient)) < 1e-4
+
+
+def test_at_the_level_of_every_token_nothing_pulls() -> None:
+    model = moved()
+    resources = resources_of(model)
+    resources._token_levels = token_losses(model)
+    bounded = prepared(BoundedAscent("reference", 2.0), resources)
+    loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
+    assert loss < 1e-9
+    assert tiny.flat(gradient).abs().max() < 1e-4
+
+
+def test_without_a_fade_rows_are_bounded_by_their_mean() -> None:
+    """Plain bounded ascent does not ask for levels of tokens, which would be another objective."""
+    model = moved()
+    resources = resources_of(model, levels=1e9)
+    resources._token_levels = token_losses(model)
+    bounded = prepared(BoundedAscent("reference"), resources)
+    with torch.no_grad():
+        loss = bounded.sum(model, tiny.batch(ROWS)).item()
+    assert loss == pytest.approx(-row_means(model).sum().item(), rel=1e-5)
 
 
 def test_a_pull_that_fades_is_shown_as_the_distance_that_it_is() -> None:

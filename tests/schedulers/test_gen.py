@@ -64,10 +64,10 @@ STARTS = [10.0**exponent for exponent in range(-6, 7)]
 def test_ascent_is_paced_by_a_guess_from_starts_twelve_decades_apart(
     start: float, steepness: float
 ) -> None:
-    """pace·log V/steps nats in the first step, whatever a rate of 1 would do."""
+    """pace/8·log V/steps nats in the first step, whatever a rate of 1 would do."""
     scheduler = begun(Gen(pace=5.0), start, steps=50)
     rate = after(scheduler, lambda x: -steepness * x)
-    wanted = 5.0 * math.log(1000) / 50 / steepness
+    wanted = 5.0 * math.log(1000) / 8 / 50 / steepness
     assert wanted / AGREEMENT < rate.lr < wanted * AGREEMENT
 
 
@@ -85,6 +85,28 @@ def test_the_search_is_not_taken_in_by_a_loss_that_comes_back(start: float) -> N
     scheduler = begun(Gen(pace=5.0), start, steps=50)
     rate = after(scheduler, lambda x: abs(1 - x) * 4.0, floor=True)
     assert 0.1 / AGREEMENT < rate.lr < 0.1 * AGREEMENT
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("power", [1, 3, 6])
+def test_the_search_ends_at_one_rate_on_a_curved_line(start: float, power: int) -> None:
+    """A first step of Adam forgets little, then all at once: a rule of three overshoots there."""
+    rates = [
+        after(begun(Gen(pace=8.0), lr, 150), lambda x: 4 * (1 - min(x, 1) ** power), floor=True)
+        for lr in (start, 1.0)
+    ]
+    root = (8.0 / 150) ** (1 / power)
+    for rate in rates:
+        assert root / AGREEMENT < rate.lr <= root * 1.001
+
+
+def test_done_rows_raise_no_rate() -> None:
+    """What is left changes by little at any rate: a rate that grew for it ruined retain rows."""
+    scheduler = begun(Gen(decay=Decay.none), 0.1)
+    after(scheduler, lambda x: 4.0 - 0.001 * x, number=0, floor=True)
+    found = scheduler.lr
+    rate = after(scheduler, lambda x: 0.3 - 1e-6 * x, number=10, floor=True)
+    assert (rate.lr, rate.reason) == (found, "forget rows are done: kept")
 
 
 def test_a_steady_rate_leaves_a_floored_loss_its_share() -> None:

@@ -45,12 +45,13 @@ class FakeResources:
         target: Any = None,
         levels: float | Sequence[float] = 2.0,
         encoder: Encoder | None = None,
+        token_levels: Sequence[Tensor] | None = None,
     ) -> None:
         self.model, self.rows = model, list(rows)
         self.target = model if target is None else target
         self.encoder = Encoder(tiny.tokenizer()) if encoder is None else encoder
         self.examples: list[Example] = self.encode([row.answer for row in self.rows])
-        self.levels = levels
+        self.levels, self._token_levels = levels, token_levels
         self._frozen: Any = None
 
     def encode(self, answers: Sequence[str]) -> list[Example]:
@@ -64,6 +65,10 @@ class FakeResources:
         if self._frozen is None:
             self._frozen = copy.deepcopy(self.target).requires_grad_(False).eval()
         return self._frozen
+
+    def token_levels(self, name: str) -> list[Tensor] | None:
+        assert name in ("reference", "holdout")
+        return None if self._token_levels is None else list(self._token_levels)
 
     def level(self, name: str) -> Tensor:
         assert name in ("reference", "holdout")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import torch
 
 from unlearn.errors import ConfigurationError
+from unlearn.objectives import (
+    NPO,
+    WGA,
+    Ascent,
+    BoundedAscent,
+    NegativeLogLikelihood,
+    NoObjective,
+    Objective,
+)
 from unlearn.objectives.levels import level_of
+from unlearn.options.schema import TrainingConfig
 from unlearn.training.stopping import StopRule
+from unlearn.training.unlearning import stop_rule
 
 
 class Climbing:
@@ -74,3 +89,46 @@ def test_without_a_retain_task_there_is_nothing_to_wait_for() -> None:
     found = rule.check(1)
     assert found is not None
     assert found["until/enough"] is True
+
+
+def ruled(forget: Objective, until: object, has_level: bool = True) -> StopRule | None:
+    plan = SimpleNamespace(
+        training=TrainingConfig(until=until, steps=7), method=SimpleNamespace(forget=forget)
+    )
+    level = torch.tensor([2.0, 4.0])
+    resources = SimpleNamespace(
+        has_level=has_level, level=lambda name: level, forget_loss=Climbing()
+    )
+    return stop_rule(cast(Any, plan), cast(Any, resources))
+
+
+@pytest.mark.parametrize("forget", [Ascent(), WGA()])
+def test_auto_ends_a_loss_that_has_no_end_at_the_level_that_is_there(forget: Objective) -> None:
+    rule = ruled(forget, "auto")
+    assert rule is not None
+    assert rule.level == 3.0
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        NPO(),
+        NoObjective(),
+        BoundedAscent(1.0),
+        BoundedAscent(1.0, fade=2.0),
+        NegativeLogLikelihood(),
+    ],
+)
+def test_auto_takes_every_step_of_a_loss_that_ends_by_itself(forget: Objective) -> None:
+    assert ruled(forget, "auto") is None
+    assert ruled(forget, 3.0) is not None
+
+
+def test_auto_without_a_level_takes_every_step_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert ruled(Ascent(), "auto", has_level=False) is None
+    assert "neither a reference nor holdout rows" in caplog.text
+    assert "all 7 steps" in caplog.text
+    assert ruled(Ascent(), None) is None
