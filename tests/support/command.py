@@ -186,6 +186,7 @@ class Command:
                 patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
             if not figures:
                 patch.setattr("unlearn.report.figures.plane_figure", lambda _: Undrawn())
+                patch.setattr("unlearn.report.figures.evaluations_figure", lambda _: None)
                 patch.setattr("unlearn.report.figures.training_figure", lambda _: Undrawn())
                 patch.setattr("unlearn.report.figures.make_legible", lambda _: None)
             status = self._main(patch)

@@ -258,7 +258,7 @@ SUMMARY = fields(
         "notes": maybe(list_of(text)),
         "better": maybe(mapping_of(way)),
         "attacks": maybe(fields({"names": maybe(list_of(text)), "notes": maybe(mapping)})),
-        "training": maybe(mapping),
+        "training": maybe(fields({"best": maybe(fields({"step": maybe(whole)}))})),
     },
     needed=("status", "overrides", "metrics"),
 )

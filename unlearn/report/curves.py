@@ -19,9 +19,9 @@ from unlearn.report.drawing import (
     column,
     curve,
     dots,
-    explodes,
     legend,
     log_scale,
+    loss_scale,
     running_mean,
 )
 from unlearn.report.gradient_facts import kept_both_signs
@@ -37,10 +37,7 @@ PROBES = (("o", REFERENCE), ("s", RETAIN), ("^", FORGET), ("D", "#CC79A7"), ("v"
 def _losses(axis: Axes, lines: Lines) -> int:
     for task, colour in (("forget", FORGET), ("retain", RETAIN)):
         curve(axis, lines, f"train/{task}_loss", colour, task)
-    losses = [column(lines, f"train/{task}_loss") for task in ("forget", "retain")]
-    if any(explodes(values) for values in losses):
-        negative = any((values <= 0).any() for values in losses)
-        axis.set_yscale("symlog" if negative else "log")
+    loss_scale(axis, [column(lines, f"train/{task}_loss") for task in ("forget", "retain")])
     return legend(axis)
 
 

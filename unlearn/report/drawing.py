@@ -1,4 +1,4 @@
-"""What both figures share: colours, columns of the record, smoothing, scales and titles."""
+"""What the figures share: colours, columns of the record, smoothing, scales and titles."""
 
 from __future__ import annotations
 
@@ -90,6 +90,13 @@ def explodes(values: np.ndarray) -> bool:
     """Whether the largest value is more than 30 times the median: no linear axis shows both."""
     size = np.abs(values[np.isfinite(values)])
     return bool(size.size and size.max() > 30 * np.median(size))
+
+
+def loss_scale(axis: Axes, columns: Sequence[np.ndarray]) -> None:
+    """Leave the axis of losses linear, unless one of them explodes."""
+    if any(explodes(values) for values in columns):
+        negative = any((values <= 0).any() for values in columns)
+        axis.set_yscale("symlog" if negative else "log")
 
 
 def log_scale(axis: Axes, columns: Sequence[np.ndarray]) -> None:

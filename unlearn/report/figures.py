@@ -10,12 +10,13 @@ from typing import Any
 from unlearn.record.layout import read_run
 from unlearn.report.curves import training_figure
 from unlearn.report.drawing import STYLE, save_figure
+from unlearn.report.evaluations import evaluations_figure
 from unlearn.report.fonts import make_legible
 from unlearn.report.plane import plane_figure
 
 
 def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Path]:
-    """Draw ``figures/training.png`` and ``figures/plane.png``, each where the run has its numbers.
+    """Draw plane, evaluations and training into ``figures/``, each where the run has its numbers.
 
     Returns the files that were written. `summary`: what ``summary.json`` will hold; null reads it.
     """
@@ -26,7 +27,11 @@ def draw_figures(run: Path, summary: Mapping[str, Any] | None = None) -> list[Pa
     folder.mkdir(exist_ok=True)
     drawn = []
     with matplotlib.rc_context(STYLE):
-        for name, draw in (("plane", plane_figure), ("training", training_figure)):
+        for name, draw in (
+            ("plane", plane_figure),
+            ("evaluations", evaluations_figure),
+            ("training", training_figure),
+        ):
             figure = draw(record)
             if figure is not None:
                 drawn.append(folder / f"{name}.png")
