@@ -9,6 +9,7 @@ import yaml
 
 from unlearn.metrics.catalogue import BABBLES
 from unlearn.record.layout import ERASED, RunFolder, read_run
+from unlearn.report.advice import advice
 from unlearn.report.attacks import attacks_section
 from unlearn.report.figures import draw_figures
 from unlearn.report.gradient_facts import gradients_section
@@ -118,6 +119,8 @@ def _story(record: RunFolder) -> str:
             f"It babbles: {repeated:.0%} of the 4-grams of its answers to forget questions stood "
             "in the same answer before."
         )
+    if told := advice(record):
+        sentences.append(f"To try next: {told}.")
     quality = stages.get("after", {}).get("forget_quality")
     if quality is not None:
         sentences.append(

@@ -11,6 +11,7 @@ from rich.text import Text
 from unlearn.console import visible
 from unlearn.metrics.catalogue import HEADLINES
 from unlearn.record.layout import RunFolder, read_run
+from unlearn.report.advice import advice
 from unlearn.report.attacks import attack_names
 from unlearn.report.page import verdict_line
 from unlearn.report.wording import MISSING, bound_words, duration, number, way_words
@@ -79,6 +80,8 @@ def _facts(record: RunFolder) -> list[tuple[str, str]]:
         prepared, trained = duration(cost.get("prepare_s")), duration(cost.get("train_s"))
         spent = f"prepare {prepared}, train {trained} ({cost['steps']} steps), {spent}"
     facts.append(("time", spent))
+    if told := advice(record):
+        facts.append(("try next", told))
     here, away = os.path.relpath(record.path), str(record.path.absolute())
     facts.append(("folder", min(here, away, key=len)))
     plain = str.maketrans({MISSING: "-", "×": "x"})  # a log's encoding may know neither
