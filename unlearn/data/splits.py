@@ -148,7 +148,7 @@ class Splits:
     @property
     def sha256(self) -> str:
         """Hash of every row in order, so that a cached model or a score names its data."""
-        # These say how rows are measured and what they are for, not what they are.
-        how = ("judged", "words", "benchmark")
+        # These say how rows are measured, spelled and what they are for, not what they are.
+        how = ("judged", "words", "benchmark", "vocabulary")
         rows = {name: value for name, value in as_record(self).items() if name not in how}
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
