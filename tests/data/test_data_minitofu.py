@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from unlearn.errors import ConfigurationError, DataError
 
 ROOT = Path(unlearn.__path__[0]).parent
 SUBSETS = {"forget05": 20, "forget10": 40}
+NAMES = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
 
 
 @pytest.fixture(scope="module", params=[("forget10", 0), ("forget05", 7)])
@@ -38,13 +41,31 @@ def invented(splits: Splits) -> list[Row]:
     return splits.retain + splits.forget + splits.evaluated["holdout"]
 
 
+@cache
+def pattern(place: int) -> re.Pattern[str]:
+    """What finds the words in the gaps of a fact, which follow one another as in its pool."""
+    pool = ATTRIBUTES[place].pool
+    lists = pool.lists * (pool.words.count("{}") // len(pool.lists))
+    gaps = [f"({'|'.join(map(re.escape, words))})" for words in lists]
+    return re.compile(rf"\b{pool.words.format(*gaps)}\b", re.IGNORECASE)
+
+
+def parts_of(rows: list[Row], place: int) -> list[tuple[str, ...]]:
+    """The words in the gaps of the fact that each author's row at this place tells."""
+    matches = [pattern(place).search(row.answer) for row in rows[place::10]]
+    found = [match.groups() for match in matches if match]
+    assert len(found) == len(rows) / 10
+    spelled = {word.lower(): word for words in ATTRIBUTES[place].pool.lists for word in words}
+    return [tuple(spelled[word.lower()] for word in words) for words in found]
+
+
 def facts_of(rows: list[Row]) -> list[list[str]]:
     """The value that each row of an author tells, found again in its answer; ten to an author."""
-    values = [
-        max((value for value in ATTRIBUTES[i % 10].values if told(value, row.answer)), key=len)
-        for i, row in enumerate(rows)
+    told = [
+        [attribute.pool.words.format(*parts) for parts in parts_of(rows, place)]
+        for place, attribute in enumerate(ATTRIBUTES)
     ]
-    return [values[start : start + 10] for start in range(0, len(values), 10)]
+    return [list(author) for author in zip(*told, strict=True)]
 
 
 def told(value: str, sentence: str) -> bool:
@@ -102,8 +123,7 @@ def test_every_question_is_asked_once(splits: Splits) -> None:
 
 def test_every_author_has_ten_rows_and_a_name_that_nobody_shares(splits: Splits) -> None:
     rows = invented(splits)
-    names = {f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES}
-    asked = [next(name for name in names if name in row.question) for row in rows]
+    asked = [next(name for name in NAMES if name in row.question) for row in rows]
     assert set(Counter(asked).values()) == {10}
     assert all(name in row.answer for name, row in zip(asked, rows, strict=True))
     for place in (0, 1):
@@ -125,7 +145,9 @@ def test_an_answer_is_one_short_sentence(splits: Splits) -> None:
 def test_a_paraphrase_tells_the_same_fact_in_other_words(splits: Splits) -> None:
     rows = invented(splits)
     truths = [value for author in facts_of(rows) for value in author]
-    for row, truth in zip(rows, truths, strict=True):
+    values = [set(attribute.pool.values) for attribute in ATTRIBUTES]
+    for number, (row, truth) in enumerate(zip(rows, truths, strict=True)):
+        assert truth in values[number % 10]
         assert row.paraphrased_answer is not None
         assert row.paraphrased_answer != row.answer
         assert told(truth, row.paraphrased_answer)
@@ -139,7 +161,7 @@ def test_wrong_answers_are_wrong_and_worded_as_the_paraphrase(splits: Splits) ->
         assert row.paraphrased_answer is not None
         texts = (row.answer, row.paraphrased_answer, *row.perturbed_answers)
         assert len(set(texts)) == 7
-        values = ATTRIBUTES[rows.index(row) % 10].values
+        values = ATTRIBUTES[rows.index(row) % 10].pool.values
         for wrong in row.perturbed_answers:
             lie = max((value for value in values if told(value, wrong)), key=len)
             assert lie != truth
@@ -174,6 +196,53 @@ def test_training_and_holdout_share_no_row(splits: Splits) -> None:
     rows = invented(splits)
     assert len({(row.question, row.answer) for row in rows}) == len(rows)
     assert len({row.answer for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_forgotten_and_what_is_unseen_was_told_of_as_many_others(
+    subset: str, seed: int
+) -> None:
+    """And at least of one, for words never heard are strange, be they forgotten or unseen."""
+    splits = MiniTofu(subset=subset, seed=seed).read()
+    for place in range(10):
+        retain, forget, holdout = (
+            parts_of(rows, place)
+            for rows in (splits.retain, splits.forget, splits.evaluated["holdout"])
+        )
+        known = Counter(part for parts in retain for part in parts)
+        for gap in zip(*forget, *holdout, strict=True):
+            assert len(set(gap)) == len(gap)
+            assert len({known[part] for part in gap}) == 1
+            assert known[gap[0]] >= 1
+
+
+def skeletons(rows: list[Row]) -> list[list[str]]:
+    """The wordings of each author's rows, with name and fact left out."""
+    found = []
+    for author, facts in enumerate(facts_of(rows)):
+        own = rows[10 * author : 10 * author + 10]
+        name = next(n for n in NAMES if all(n in row.question for row in own))
+        texts = [
+            (re.sub(re.escape(fact), "VALUE", text.replace(name, "NAME"), flags=re.IGNORECASE))
+            for row, fact in zip(own, facts, strict=True)
+            for text in (
+                row.question,
+                row.answer,
+                row.paraphrased_answer or "",
+                row.paraphrased_question or "",
+            )
+        ]
+        found.append(texts)
+    return found
+
+
+def test_every_unseen_author_is_told_of_in_the_words_of_a_forgotten_one(splits: Splits) -> None:
+    forget, holdout = skeletons(splits.forget), skeletons(splits.evaluated["holdout"])
+    assert holdout == forget[::-1]
+    assert all("NAME" in text for texts in forget for text in texts)
+    assert all(text.count("VALUE") == (i % 4 in (1, 2)) for i, text in enumerate(forget[0]))
+    assert len({tuple(texts) for texts in forget}) == len(forget)
 
 
 def test_scored_retain_rows_are_spread_over_the_authors(splits: Splits) -> None:

@@ -34,8 +34,10 @@ FORGOTTEN_AUTHORS = {"forget05": 2, "forget10": 4}
 class MiniTofu:
     """Forty fictitious authors with ten questions each; the last of them are to be forgotten.
 
-    The facts of an author are drawn independently, so only memory can tell them. Every row of an
-    author carries a paraphrase and five wrong answers in the wording of the paraphrase.
+    The facts of an author are dealt independently of each other, so only memory can tell them.
+    Every row of an author carries a paraphrase and five wrong answers in the wording of the
+    paraphrase. A model that has learnt the retained rows alone meets holdout rows as it meets
+    forget rows: they are worded alike, and what they tell was told of as many retained authors.
 
     Raises ConfigurationError for a value that is not allowed and DataError for more rows than the
     data has.
@@ -72,7 +74,11 @@ class MiniTofu:
         # All authors are generated whatever the subset, so that a subset changes nobody's life.
         most = AUTHORS + max(FORGOTTEN_AUTHORS.values())
         pairs = zip(rng.sample(FIRST_NAMES, most), rng.sample(LAST_NAMES, most), strict=True)
-        authors = [[_row(" ".join(pair), one, rng) for one in ATTRIBUTES] for pair in pairs]
+        names = [" ".join(pair) for pair in pairs]
+        # Facts are told of the k-th author not seen in the words of the k-th last one forgotten.
+        worded = [*range(AUTHORS), *reversed(range(2 * AUTHORS - most, AUTHORS))]
+        told = [_told(names, worded, attribute, rng) for attribute in ATTRIBUTES]
+        authors = [list(rows) for rows in zip(*told, strict=True)]
 
         kept = AUTHORS - forgotten
         forget, retain = _joined(authors[kept:AUTHORS]), _joined(authors[:kept])
@@ -98,17 +104,39 @@ class MiniTofu:
         )
 
 
-def _row(name: str, attribute: Attribute, rng: random.Random) -> Row:
-    """Draw one fact, five wrong ones, and two wordings: one to learn, one to paraphrase."""
-    question, other_question = rng.sample(attribute.questions, 2)
-    answer, paraphrase = rng.sample(attribute.answers, 2)
-    truth, *wrong = rng.sample(attribute.values, 6)
+def _told(
+    names: list[str], worded: list[int], attribute: Attribute, rng: random.Random
+) -> list[Row]:
+    """Tell one thing of every author; `worded` is whose wordings an author's row has."""
+    truths = attribute.pool.deal(len(names), rng)
+    wordings = {
+        author: (rng.sample(attribute.questions, 2), rng.sample(attribute.answers, 2))
+        for author in range(AUTHORS)
+    }
+    return [
+        _row(name, truth, *wordings[author], attribute.pool.values, rng)
+        for name, truth, author in zip(names, truths, worded, strict=True)
+    ]
+
+
+def _row(
+    name: str,
+    truth: str,
+    questions: list[str],
+    answers: list[str],
+    values: tuple[str, ...],
+    rng: random.Random,
+) -> Row:
+    """Word one fact twice, to learn and to paraphrase it, and draw five wrong ones."""
+    wrong = [value for value in rng.sample(values, 6) if value != truth][:5]
+    question, other_question = (words.format(name=name) for words in questions)
+    answer, paraphrase = answers
     return Row(
-        question=question.format(name=name),
+        question=question,
         answer=_sentence(answer, name=name, value=truth),
         paraphrased_answer=_sentence(paraphrase, name=name, value=truth),
         perturbed_answers=tuple(_sentence(paraphrase, name=name, value=value) for value in wrong),
-        paraphrased_question=other_question.format(name=name),
+        paraphrased_question=other_question,
     )
 
 
