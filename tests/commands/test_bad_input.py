@@ -66,7 +66,7 @@ REFUSED = {
     "option": (["training.step=5"], ["training.step:", "allowed", " steps, "]),
     "group": (["metod=ngdiff"], ["metod:", "allowed", " method,"]),
     "option added": (["+training.step=5"], ["training.step:", "allowed", " steps, "]),
-    "option added to a part": (["+scheduler.pace=5"], ["scheduler.pace:", "interval, "]),
+    "option added to a part": (["+scheduler.speed=5"], ["scheduler.speed:", "interval, "]),
     "type of the seed": (["seed=abc"], ["seed=abc", "Integer"]),
     "type of a number": (["training.steps=abc"], ["training.steps=abc", "Integer"]),
     "type in data": (["data.forget_rows=abc"], ["data.forget_rows: ", "'abc'", "Integer"]),
@@ -92,7 +92,10 @@ REFUSED = {
     "no rate": (["optimizer.lr=null"], ["optimizer.lr: not set", "a number above 0"]),
     "rate deleted": (["~optimizer.lr"], ["optimizer.lr: not set", "a number above 0"]),
     "betas": (["optimizer.betas=[2,3]"], ["optimizer: Invalid beta", "index 0: 2"]),
-    "smoothing": (["scheduler.smooth=1.5"], ["scheduler.smooth: 1.5", "not including, 1"]),
+    "smoothing": (
+        ["scheduler=gen_authors", "scheduler.smooth=1.5"],
+        ["scheduler.smooth: 1.5", "not including, 1"],
+    ),
     "decay": (["scheduler.decay=median"], ["scheduler.decay: ", "'median'", "cosine"]),
     "warm-up": (
         ["scheduler=cosine", "scheduler.warmup=2"],

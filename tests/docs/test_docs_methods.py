@@ -47,7 +47,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "any finite number, or null": ([-4.5, 0.0, None], [math.inf, math.nan]),
     "any whole number": ([-7, 0, 12], [0.5, "some"]),
     "null, or 1 to the model's depth": ([1, 40, None], [0, -1, 1.5]),
-    "reference, holdout, or a number above 0 (nats a token)": (
+    "auto, reference, holdout, or a number above 0 (nats a token)": (
         ["reference", "holdout", 3.5],
         ["target", 0, -1.0, None],
     ),

@@ -37,7 +37,7 @@ ATTACKED = (
 )
 RUNS = {
     "ngdiff_bounded": ("method=ngdiff_bounded", *DESCENT, *ATTACKED),
-    "ngdiff": ("method=ngdiff", *DESCENT, *ATTACKED),
+    "ngdiff": ("method=ngdiff", "training.until=null", *DESCENT, *ATTACKED),
     # GradDiff's step grows with what it raises: where it ends is a matter of a few steps, unless
     # the forget loss itself ends it.
     "graddiff": (
@@ -49,7 +49,7 @@ RUNS = {
         "training.until_every=1",
         *ATTACKED,
     ),
-    "graddiff_as_ngdiff": ("method=graddiff", *DESCENT),
+    "graddiff_as_ngdiff": ("method=graddiff", "training.until=null", *DESCENT),
 }
 Flat = dict[str, float]
 

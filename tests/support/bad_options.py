@@ -93,9 +93,9 @@ SIGNED = {"method.forget.delta", "method.weighting.bound"}
 ZERO = {
     *("evaluation.every", "training.checkpoint_every", "training.diagnose_every"),
     *("model.fine_tuning.warmup", "model.fine_tuning.accuracy", "model.fine_tuning.floor"),
-    *("model.fine_tuning.weight_decay", "scheduler.smooth", "scheduler.signal"),
+    *("model.fine_tuning.weight_decay", "scheduler.smooth"),
     *("scheduler.warmup", "method.weighting.retain_share", "method.weighting.slack"),
-    "method.weighting.start",
+    *("method.weighting.start", "method.weighting.fade", "method.forget.fade"),
     *SIGNED,
 }
 """Numbers of which 0 means something; so it does of every seed."""

@@ -119,8 +119,8 @@ def _story(record: RunFolder) -> str:
             f"It babbles: {repeated:.0%} of the 4-grams of its answers to forget questions stood "
             "in the same answer before."
         )
-    if told := advice(record):
-        sentences.append(f"To try next: {told}.")
+    if better := advice(record):
+        sentences.append(f"To try next: {better}.")
     quality = stages.get("after", {}).get("forget_quality")
     if quality is not None:
         sentences.append(

@@ -13,15 +13,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SMALLEST_LOSS = 1e-3
-"""Nats a token; changes of a smaller loss count as changes of this one."""
-
 
 @dataclass(frozen=True)
 class Parabola:
-    """The fit at one probe: three losses, slope b and curvature A."""
+    """The fit at one probe: the loss ahead, slope b and curvature A."""
 
-    here: float
     ahead: float
     slope: float
     curvature: float
@@ -40,22 +36,8 @@ class Parabola:
         """η* = b/A, or None where there is none."""
         return self.slope / self.curvature if self.usable else None
 
-    @property
-    def scale(self) -> float:
-        """The loss that a change of it is compared with."""
-        return max(abs(self.here), SMALLEST_LOSS)
-
-    @property
-    def rise(self) -> float:
-        """L₋ − L₀ relative to the loss."""
-        return (self.ahead - self.here) / self.scale
-
-    def clear(self, probed: float, signal: float) -> bool:
-        """Whether the bend |L₊ − 2L₀ + L₋| at the rate `probed` is more than rounding."""
-        return self.finite and abs(self.curvature) * probed**2 >= signal * self.scale
-
 
 def fit(before: float, here: float, ahead: float, rate: float) -> Parabola:
     """Fit through L₊ = `before`, L₀ = `here`, L₋ = `ahead`, probed at −`rate`, 0 and `rate`."""
     slope = (before - ahead) / (2 * rate)
-    return Parabola(here, ahead, slope, (before - 2 * here + ahead) / rate**2)
+    return Parabola(ahead, slope, (before - 2 * here + ahead) / rate**2)
