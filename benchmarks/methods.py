@@ -110,7 +110,9 @@ class Workbench:
         method.retain.prepare(retain, method.forget)
         batches = PairedBatches(forget.examples, retain.examples, self.rows, None, seed=0)
         plan = plan_of(method, scheduler, partial(AdamW, lr=RATE))
-        return Trainer(self.model, plan, batches, self.compute)
+        reads = scheduler.reads_target or method.weighting.reads_target
+        start = retain.target_sums(retain.examples) if reads else None
+        return Trainer(self.model, plan, batches, self.compute, start=start)
 
     def counted(self, trainer: Trainer, steps: int = 1) -> Calls:
         """Return what one step runs, in F, the mean over `steps` steps."""

@@ -254,7 +254,7 @@ def test_a_run_whose_evaluation_does_not_fit_gives_the_same_numbers(
     @wraps(forward)  # or the model is taken for one without a memory of columns
     def limited(self: Any, *args: Any, **kwargs: Any) -> Any:
         ids = kwargs["input_ids"]
-        if ids.numel() > 400:  # and the batches of four rows are less
+        if ids.numel() > 600:  # and the batches of four rows are less
             failed.append(ids.numel())
             raise torch.OutOfMemoryError(FULL)
         return forward(self, *args, **kwargs)

@@ -101,7 +101,7 @@ def test_broken_sums_are_made_anew(
 ) -> None:
     kept = scored(Loads())
     (entry,) = (path for path in (cache / "sums").iterdir() if path.is_dir())
-    (entry / "sums.json").write_text(text, encoding="utf-8")
+    (entry / "nll.json").write_text(text, encoding="utf-8")
     if sealed:
         seal(entry, entry.name)
     loads = Loads()

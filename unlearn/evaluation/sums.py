@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def sums_once(
         table = score(load(), _answers(examples, title), compute, title)
         return list(table["nll_sum"].tolist())
 
-    return torch.tensor(_once("sums", make, model, examples, compute, title), dtype=torch.float32)
+    return _once("sums", make, _numbers, model, examples, compute, title)
 
 
 def token_losses_once(
@@ -60,36 +60,45 @@ def token_losses_once(
         table = score(load(), _answers(examples, title), compute, title, likelihoods_of=[title])
         return [[-float(value) for value in row] for row in table[LIKELIHOODS[0]]]
 
-    found = _once("token_losses", make, model, examples, compute, title)
-    return [torch.tensor(row, dtype=torch.float32) for row in found]
+    def rows(found: list[Any]) -> list[Tensor]:
+        return [_numbers(row) for row in found]
+
+    return _once("token_losses", make, rows, model, examples, compute, title)
+
+
+def _numbers(found: list[Any]) -> Tensor:
+    return torch.tensor(found, dtype=torch.float32)
 
 
 def _once(
     kind: str,
-    make: Callable[[], list[T]],
+    make: Callable[[], list[Any]],
+    read_as: Callable[[list[Any]], T],
     model: str | None,
     examples: Sequence[Example],
     compute: Compute,
     title: str,
-) -> list[T]:
+) -> T:
     """Return one entry an example, from the cache where the same was made before."""
     if model is None:
-        return make()
+        return read_as(make())
 
-    def read(entry: Path) -> list[T]:
-        found: list[T] = json.loads((entry / SCORES).read_text(encoding="utf-8"))
-        if len(found) != len(examples):
-            raise ValueError(f"{len(found)} entries for {len(examples)} rows")
-        return found
+    def read(entry: Path) -> T:
+        found = json.loads((entry / SCORES).read_text(encoding="utf-8"))
+        if not isinstance(found, list) or len(found) != len(examples):
+            raise ValueError(f"not an entry for each of {len(examples)} rows")
+        return read_as(found)
 
-    def write(entry: Path) -> list[T]:
+    def write(entry: Path) -> T:
         made = make()
         with sealed_folder(entry) as unfinished:
             write_json_atomic(unfinished / SCORES, made)
-        return made
+        return read_as(made)
 
     made_of = repr((FORMAT, kind, model, compute.where, list(examples)))
-    return once(entry_of("sums", made_of), f"{title}: its sums", read, write, unkept=make)
+    return once(
+        entry_of("sums", made_of), f"{title}: its sums", read, write, unkept=lambda: read_as(make())
+    )
 
 
 def _answers(examples: Sequence[Example], title: str) -> list[Scored]:
