@@ -179,7 +179,7 @@ def scores_by_hand(model: Any, unit: Unit) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "scheduler", [Constant(), Gen(first_probes=2, slack=1e3)], ids=["constant", "gen"]
+    "scheduler", [Constant(), Gen(first_probes=2, pace=1e9)], ids=["constant", "gen"]
 )
 @pytest.mark.parametrize("unit", Unit)
 def test_only_the_most_salient_units_move(unit: Unit, scheduler: Scheduler) -> None:
