@@ -669,8 +669,8 @@ def token_losses(model: Any) -> list[Tensor]:
         return [answer_losses(model, tiny.batch([row]))[0] for row in ROWS]
 
 
-def test_known_token_by_token_every_token_has_its_own_level() -> None:
-    """Mean over rows of the mean over tokens of Huber's loss, whatever the batch looks like."""
+def test_known_token_by_token_half_is_the_rows_and_half_its_tokens() -> None:
+    """Mean over rows of Huber's loss of the mean distance and the mean of Huber's of each."""
     model, fade = moved(), 0.5
     losses = token_losses(model)
     generator = torch.Generator().manual_seed(3)
@@ -682,8 +682,10 @@ def test_known_token_by_token_every_token_has_its_own_level() -> None:
     loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
     rows = []
     for offset in offsets:
-        u = offset.double().abs()
-        rows.append(torch.where(u <= fade, u**2 / 2, fade * (u - fade / 2)).mean() / fade)
+        by_token, of_row = offset.double().abs(), offset.double().mean().abs()
+        u = torch.cat([by_token, of_row[None]])
+        huber = torch.where(u <= fade, u**2 / 2, fade * (u - fade / 2)) / fade
+        rows.append((huber[:-1].mean() + huber[-1]) / 2)
     assert loss == pytest.approx(torch.stack(rows).mean().item(), rel=1e-4)
     batch = tiny.batch(list(reversed(ROWS)))
     other, turned = gradient_and_loss(model, bounded, [batch])

@@ -52,7 +52,7 @@ def test_the_forget_loss_falls_where_the_guard_lets_it() -> None:
         matrix = gramian(retain, forget, angle)
         w = torch.tensor(begun()(matrix, torch.tensor([1.0 + excess, loss])), dtype=torch.float64)
         safe = min(max((0.05 - excess) / 0.05, 0.0), 1.0)
-        left = 1.0 if loss < 0 else min(loss / 2.0, 1.0)
+        left = 1.0 if loss < 0 else math.sqrt(min(loss / 2.0, 1.0))
         if safe * left > -max(left, 1 - safe) * math.cos(angle) + 1e-9:
             assert (w @ matrix)[1] > 0
             seen += 1
@@ -82,7 +82,7 @@ def test_the_forget_part_shrinks_linearly_on_the_way_to_the_bound() -> None:
 
 def test_the_step_shrinks_with_what_is_left_to_forget() -> None:
     for left in (0.75, 0.5, 0.25, 0.0):
-        losses = torch.tensor([1.0, 2.0 * left], dtype=torch.float64)
+        losses = torch.tensor([1.0, 2.0 * left**2], dtype=torch.float64)
         assert begun()(gramian(1.0, 1.0, 2.0), losses) == pytest.approx((left, left))
     losses = torch.tensor([1.0, 0.0], dtype=torch.float64)
     assert begun(fade=0.0)(gramian(1.0, 1.0, 2.0), losses) == (1.0, 1.0)

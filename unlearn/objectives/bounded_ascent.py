@@ -32,9 +32,10 @@ class BoundedAscent(Ascent):
     left, divided by all: it rises, then falls to zero.
 
     With `fade` it is a distance instead, the mean over rows of h(S/|y| − level), h(x) being Huber's
-    function with slope 1 beyond `fade`; and where the level is the reference's, the mean over the
-    tokens of h(ℓ_t − level_t), level_t what the reference thinks of that token. A sentence then
-    stays one: its names become unlikely and "was born in" does not. The record shows the distance.
+    function with slope 1 beyond `fade`. Where the level is the reference's, half of it is the mean
+    over the row's tokens of h(ℓ_t − level_t), level_t what the reference thinks of that token: a
+    sentence then stays one, its names become unlikely and "was born in" does not, while the row as
+    a whole arrives at its level, too. The record shows the distance.
     """
 
     needs = "a retain-only model (trained where none is given), holdout rows, or a number"
@@ -78,7 +79,11 @@ class BoundedAscent(Ascent):
             losses, rows = answer_losses(model, batch)  # (tokens of all answers,) in order of rows
             levels = self.token_levels[batch.rows]  # (B, longest answer)
             known = torch.arange(levels.shape[1], device=levels.device) < lengths[:, None]
-            return (self._huber(losses - levels[known]) / lengths[rows]).sum()
+            distances, counts = losses - levels[known], lengths[rows]
+            of_rows = torch.zeros_like(lengths, dtype=losses.dtype)
+            of_rows = of_rows.index_add(0, rows, distances / counts)
+            by_token = (self._huber(distances) / counts).sum()
+            return (self._huber(of_rows).sum() + by_token) / 2
         means = row_sums(model, batch) / lengths
         level = self.level if self.levels is None else self.levels[batch.rows]
         if self.fade:

@@ -18,14 +18,15 @@ class Guarded(NGDiff):
     Our own (METHODS.md 6), an interior-point view of: minimise L_F subject to L_R ≤ b. With b the
     retain loss of the target on the same rows plus `slack`, and L_F⁰ the first forget loss,
 
-        s = clip((b − L_R) / slack, 0, 1),     φ = min(1, L_F / (fade · L_F⁰)),
+        s = clip((b − L_R) / slack, 0, 1),     φ = min(1, √(L_F / (fade · L_F⁰))),
         w_R = max(φ, 1 − s) / ‖g_R‖,           w_F = s · φ / ‖g_F‖.
 
     s is 1 where the retain rows are as the target had them and 0 at the bound, so the direction is
     NGDiff's far from it and repair alone at it. Because max(φ, 1 − s) ≥ s·φ·cos θ, d·g_R ≥ 0 at
     every step, θ the angle of the two gradients, and the forget loss falls wherever
     s·φ > max(φ, 1 − s)·cos θ with g_F its gradient. φ is 1 for a loss without a floor; for one that
-    ends at zero it lets the step shrink with what is left, since a normalised gradient does not.
+    ends at zero it lets the step shrink with the distance that is left, of which such a loss is the
+    square near its end, since a normalised gradient does not shrink.
     """
 
     reads_target = True
@@ -50,7 +51,7 @@ class Guarded(NGDiff):
         start = self.first[0] if self.expected is None else self.expected
         safe = min(max((start + self.slack - retain_loss) / self.slack, 0.0), 1.0)
         end = self.fade * self.first[1]
-        left = min(forget_loss / end, 1.0) if end > 0 and forget_loss >= 0 else 1.0
+        left = min(forget_loss / end, 1.0) ** 0.5 if end > 0 and forget_loss >= 0 else 1.0
         w_retain, w_forget = super().__call__(gramian, losses)
         return max(left, 1 - safe) * w_retain, safe * left * w_forget
 
