@@ -74,12 +74,17 @@ def test_what_ends_is_not_ended_again_by_its_own_cleaning_up() -> None:
 def test_the_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    with pytest.raises(KeyboardInterrupt), stoppable():
-        try:
-            send_to_self(signal.SIGINT)
-        except KeyboardInterrupt:
-            send_to_self(signal.SIGTERM)
-            raise
+    # A shell that starts the tests in the background has them ignore it, and it stays so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stoppable():
+            try:
+                send_to_self(signal.SIGINT)
+            except KeyboardInterrupt:
+                send_to_self(signal.SIGTERM)
+                raise
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended == [143]
 
 

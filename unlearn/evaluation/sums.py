@@ -79,7 +79,11 @@ def _once(
     compute: Compute,
     title: str,
 ) -> T:
-    """Return one entry an example, from the cache where the same was made before."""
+    """Return one entry an example, from the cache where the same was made before.
+
+    Seven parameters: the five of the functions above that name what is scored, and how this kind is
+    made and read.
+    """
     if model is None:
         return read_as(make())
 
