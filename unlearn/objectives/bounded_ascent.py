@@ -16,7 +16,7 @@ from unlearn.forward.answers import answer_losses
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
-from unlearn.objectives.row_sums import row_sums
+from unlearn.objectives.row_sums import row_sums, summed_by_row
 from unlearn.options.declared import ZERO_OR_MORE, option
 
 
@@ -79,11 +79,10 @@ class BoundedAscent(Ascent):
             losses, rows = answer_losses(model, batch)  # (tokens of all answers,) in order of rows
             levels = self.token_levels[batch.rows]  # (B, longest answer)
             known = torch.arange(levels.shape[1], device=levels.device) < lengths[:, None]
-            distances, counts = losses - levels[known], lengths[rows]
-            of_rows = torch.zeros_like(lengths, dtype=losses.dtype)
-            of_rows = of_rows.index_add(0, rows, distances / counts)
-            by_token = (self._huber(distances) / counts).sum()
-            return (self._huber(of_rows).sum() + by_token) / 2
+            distances = losses - levels[known]
+            by_row = self._huber(summed_by_row(distances, batch) / lengths)
+            by_token = self._huber(distances) / lengths[rows]
+            return (by_row.sum() + by_token.sum()) / 2
         means = row_sums(model, batch) / lengths
         level = self.level if self.levels is None else self.levels[batch.rows]
         if self.fade:
