@@ -198,6 +198,10 @@ def test_a_level_may_be_that_of_another_model_or_of_holdout_rows(
         (("scheduler.pace=nan",), "scheduler.pace: nan; allowed: above 0"),
         (("method=rmu", "method.forget.layer=0"), "method.forget.layer: 0; allowed: null"),
         (("method=dpo",), "method.forget.alternatives"),
+        (
+            ("method=ngdiff_bounded", "method.forget.distil=0.5", "reference=train"),
+            "method.forget.distil: 0.5; needs fade above 0",
+        ),
         (("method=npo", "method.forget.beta=-0.1"), "method.forget.beta: -0.1; allowed: above 0"),
         (("method=linear", "method.weighting.retain_share=1.5"), "retain_share: 1.5"),
         (("method/forget=idk", "method.forget.seed=x"), "method.forget.seed"),

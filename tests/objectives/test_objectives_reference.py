@@ -669,8 +669,8 @@ def token_losses(model: Any) -> list[Tensor]:
         return [answer_losses(model, tiny.batch([row]))[0] for row in ROWS]
 
 
-def test_known_token_by_token_half_is_the_rows_and_half_its_tokens() -> None:
-    """Mean over rows of Huber's loss of the mean distance and the mean of Huber's of each."""
+def test_known_token_by_token_it_is_the_distance_of_every_token() -> None:
+    """Mean over rows of the mean of Huber's loss of each token."""
     model, fade = moved(), 0.5
     losses = token_losses(model)
     generator = torch.Generator().manual_seed(3)
@@ -682,10 +682,8 @@ def test_known_token_by_token_half_is_the_rows_and_half_its_tokens() -> None:
     loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
     rows = []
     for offset in offsets:
-        by_token, of_row = offset.double().abs(), offset.double().mean().abs()
-        u = torch.cat([by_token, of_row[None]])
-        huber = torch.where(u <= fade, u**2 / 2, fade * (u - fade / 2)) / fade
-        rows.append((huber[:-1].mean() + huber[-1]) / 2)
+        u = offset.double().abs()
+        rows.append((torch.where(u <= fade, u**2 / 2, fade * (u - fade / 2)) / fade).mean())
     assert loss == pytest.approx(torch.stack(rows).mean().item(), rel=1e-4)
     batch = tiny.batch(list(reversed(ROWS)))
     other, turned = gradient_and_loss(model, bounded, [batch])
@@ -693,11 +691,83 @@ def test_known_token_by_token_half_is_the_rows_and_half_its_tokens() -> None:
     assert tiny.relative_error(tiny.flat(turned), tiny.flat(gradient)) < 1e-4
 
 
-def test_at_the_level_of_every_token_nothing_pulls() -> None:
+def distilled_loss(model: Any, resources: FakeResources, levels: Sequence[Tensor]) -> Tensor:
+    """Mean over rows of the mean over tokens of KL(q ‖ p), written out in float64.
+
+    q: the target's probabilities, the right one replaced by exp(−level) and all others scaled to
+    what that leaves.
+    """
+    rows = []
+    for example, level in zip(resources.examples, levels, strict=True):
+        log_p, labels = output(model, example)
+        with torch.no_grad():
+            of_target = output(resources.target, example)[0].double().exp()
+        distances = []
+        for t, label in enumerate(labels.tolist()):
+            q = of_target[t].clone()
+            right = math.exp(-level[t].item())
+            q[label] = 0
+            q = q / q.sum() * (1 - right)
+            q[label] = right
+            distances.append((q * (q.log() - log_p[t].double())).sum())
+        rows.append(torch.stack(distances).mean())
+    return torch.stack(rows).mean()
+
+
+@every_architecture
+def test_what_is_distilled_is_the_target_with_every_token_at_its_level(architecture: str) -> None:
+    model = moved(architecture)
+    resources = resources_of(model, architecture)
+    levels = [torch.linspace(0.2, 6, len(example.answer)) for example in resources.examples]
+    resources._token_levels = levels
+    whole = prepared(BoundedAscent("reference", 2.0, distil=1.0), resources)
+    loss, gradient = gradient_and_loss(model, whole, [tiny.batch(ROWS)])
+    expected = distilled_loss(model, resources, levels)
+    parts = torch.autograd.grad(expected, tiny.parameters(model), allow_unused=True)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert tiny.relative_error(tiny.flat(gradient), tiny.flat(list(parts))) < 1e-4
+
+    none = prepared(BoundedAscent("reference", 2.0), resources)
+    half = prepared(BoundedAscent("reference", 2.0, distil=0.5), resources)
+    without, _ = gradient_and_loss(model, none, [tiny.batch(ROWS)])
+    assert gradient_and_loss(model, half, [tiny.batch(ROWS)])[0] == pytest.approx(
+        (loss + without) / 2, rel=1e-6
+    )
+
+
+def test_a_token_that_is_certain_is_distilled_without_a_fault() -> None:
+    """A level of zero leaves the others nothing, of which a logarithm is to be taken."""
     model = moved()
     resources = resources_of(model)
+    resources._token_levels = [torch.zeros(len(example.answer)) for example in resources.examples]
+    bounded = prepared(BoundedAscent("reference", 2.0, distil=0.5), resources)
+    loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
+    assert math.isfinite(loss)
+    assert tiny.flat(gradient).isfinite().all()
+
+
+def test_nothing_is_distilled_where_a_level_is_known_by_row(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No second model is held for it, and one line says so."""
+    model = moved()
+    resources = resources_of(model)
+    with caplog.at_level("INFO"):
+        bounded = prepared(BoundedAscent("holdout", 2.0, distil=0.5), resources)
+    assert "method.forget.distil: left out" in caplog.text
+    assert resources._frozen is None
+    plain = prepared(BoundedAscent("holdout", 2.0), resources)
+    batch = [tiny.batch(ROWS)]
+    assert gradient_and_loss(model, bounded, batch)[0] == gradient_and_loss(model, plain, batch)[0]
+
+
+@pytest.mark.parametrize("distil", [0.0, 0.5])
+def test_at_the_level_of_every_token_nothing_pulls(distil: float) -> None:
+    """The target at its own levels is where it should be, its whole prediction included."""
+    model = tiny.model("gpt2")
+    resources = resources_of(model, "gpt2")
     resources._token_levels = token_losses(model)
-    bounded = prepared(BoundedAscent("reference", 2.0), resources)
+    bounded = prepared(BoundedAscent("reference", 2.0, distil=distil), resources)
     loss, gradient = gradient_and_loss(model, bounded, [tiny.batch(ROWS)])
     assert loss < 1e-9
     assert tiny.flat(gradient).abs().max() < 1e-4

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import huber_loss
+from torch.nn.functional import huber_loss, kl_div
 from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_losses
+from unlearn.forward.answers import answer_logits, answer_losses
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
-from unlearn.objectives.row_sums import row_sums, summed_by_row
-from unlearn.options.declared import ZERO_OR_MORE, option
+from unlearn.objectives.row_sums import row_sums
+from unlearn.options.beside import Beside
+from unlearn.options.declared import SHARE, ZERO_OR_MORE, option
+
+log = logging.getLogger(__name__)
+
+LEAST_LEVEL = 1e-6
+"""Nats of a token that is certain; all others share what it leaves."""
 
 
 @dataclass
@@ -32,13 +40,19 @@ class BoundedAscent(Ascent):
     left, divided by all: it rises, then falls to zero.
 
     With `fade` it is a distance instead, the mean over rows of h(S/|y| − level), h(x) being Huber's
-    function with slope 1 beyond `fade`. Where the level is the reference's, half of it is the mean
-    over the row's tokens of h(ℓ_t − level_t), level_t what the reference thinks of that token: a
-    sentence then stays one, its names become unlikely and "was born in" does not, while the row as
-    a whole arrives at its level, too. The record shows the distance.
+    function with slope 1 beyond `fade`. Where the level is the reference's, it is the mean over the
+    row's tokens of h(ℓ_t − level_t), level_t what the reference thinks of that token: a sentence
+    then stays one, its names become unlikely and "was born in" does not. `distil` is the share of
+    KL(q_t ‖ p_t) in it, p_t the model's prediction and q_t the target's, in which the right token
+    has the probability exp(−level_t) and all others keep their proportions: what UNDIAL (arXiv
+    2402.10052) distils, with a lowering that ends where the reference stands. Without it, a name
+    takes all other names down with it. The record shows the distance.
     """
 
-    needs = "a retain-only model (trained where none is given), holdout rows, or a number"
+    needs = (
+        "a retain-only model (trained where none is given), holdout rows, or a number; with "
+        "distil, memory for a second copy of the model"
+    )
     examples = ("method.forget.level=3.5",)
 
     level: Any = option("reference", LEVEL)
@@ -49,6 +63,9 @@ class BoundedAscent(Ascent):
     fade: float = option(0.0, ZERO_OR_MORE)
     """Nats from its level over which the pull of a row, or token, fades, from below as from beyond;
     0: a row is only raised, and switches off at its level."""
+    distil: float = option(0.0, SHARE)
+    """Share of the distance that is the whole prediction's, so that other tokens keep their
+    proportions; needs fade, and is left out where the level is known a row at a time only."""
 
     vanishes = True
 
@@ -62,6 +79,12 @@ class BoundedAscent(Ascent):
         self.level = level_of(self.level)
         self.needs_level = self.level if isinstance(self.level, str) else None
 
+    def problems_beside(self, method: Beside) -> list[str]:
+        problems = super().problems_beside(method)
+        if self.distil and not self.fade:
+            problems.append(f"distil: {self.distil}; needs fade above 0, the loss as a distance")
+        return problems
+
     def prepare(self, resources: Resources, other: Objective) -> None:
         self.levels: Tensor | None = None
         self.token_levels: Tensor | None = None
@@ -69,6 +92,11 @@ class BoundedAscent(Ascent):
             self.levels = resources.level(self.needs_level)  # (N,)
             if self.fade and (known := resources.token_levels(self.needs_level)) is not None:
                 self.token_levels = pad_sequence(known, batch_first=True)  # (N, longest answer)
+        self.target: Any = None
+        if self.distil and self.token_levels is not None:
+            self.target = resources.frozen_target()
+        elif self.distil:
+            log.info("method.forget.distil: left out, this level is known a row at a time only")
 
     def count(self, batch: Batch) -> int:
         return batch.size
@@ -76,18 +104,38 @@ class BoundedAscent(Ascent):
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         lengths = batch.answer_mask.sum(dim=1)  # (B,)
         if self.token_levels is not None:
-            losses, rows = answer_losses(model, batch)  # (tokens of all answers,) in order of rows
             levels = self.token_levels[batch.rows]  # (B, longest answer)
             known = torch.arange(levels.shape[1], device=levels.device) < lengths[:, None]
-            distances = losses - levels[known]
-            by_row = self._huber(summed_by_row(distances, batch) / lengths)
-            by_token = self._huber(distances) / lengths[rows]
-            return (by_row.sum() + by_token.sum()) / 2
+            by_token, rows = self._distances(model, batch, levels[known])
+            return (by_token / lengths[rows]).sum()
         means = row_sums(model, batch) / lengths
         level = self.level if self.levels is None else self.levels[batch.rows]
         if self.fade:
             return self._huber(means - level).sum()
         return -torch.where(means.detach() < level, means, 0.0).sum()
+
+    def _distances(
+        self, model: LanguageModel, batch: Batch, levels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the distance of every answer token from its level (N,), and its row (N,)."""
+        if self.target is None:
+            losses, rows = answer_losses(model, batch)
+            return self._huber(losses - levels), rows
+        logits, labels, rows = answer_logits(model, batch)
+        predicted = logits.log_softmax(dim=1)  # (N, V)
+        losses = -predicted.gather(1, labels[:, None]).squeeze(1)
+        wanted = self._without(batch, levels)
+        others = kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=1)
+        return torch.lerp(self._huber(losses - levels), others, self.distil), rows
+
+    @torch.no_grad()
+    def _without(self, batch: Batch, levels: Tensor) -> Tensor:
+        """Return log q (N, V): the target's prediction with the right token at its level."""
+        logits, labels, _ = answer_logits(self.target, batch)
+        levels = levels.to(logits.dtype).clamp(min=LEAST_LEVEL)[:, None]
+        labels = labels[:, None]
+        others = logits.scatter(1, labels, -math.inf).log_softmax(dim=1)
+        return (others + (-torch.expm1(-levels)).log()).scatter(1, labels, -levels)
 
     def _huber(self, distance: Tensor) -> Tensor:
         zero = torch.zeros_like(distance)
