@@ -78,7 +78,8 @@ def configurations_are_parsed_once() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
-        patch.setattr("omegaconf.base.parse", cache(omegaconf.base.parse))
+        for module in ("omegaconf.base", "omegaconf._utils"):
+            patch.setattr(f"{module}.parse", cache(omegaconf.base.parse))
         yield
 
 
