@@ -13,13 +13,14 @@ import json
 import statistics
 import tempfile
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib import resources as package_files
 from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 from rich.table import Table
 from torch.optim import AdamW
 
@@ -59,18 +60,22 @@ def method_names() -> list[str]:
 
 def build_method(name: str, alternatives: Path, *overrides: str) -> Method:
     """Return the method of this name as the command line would build it."""
-    register()
-    GlobalHydra.instance().clear()
     given = [f"method={name}", *overrides]
     if name == "dpo":
         given.append(f"method.forget.alternatives={alternatives}")
-    with initialize_config_module("unlearn.conf", version_base="1.3"):
-        cfg = compose("config", overrides=given)
     problems = Problems()
-    method = method_of(cfg, problems)
+    method = method_of(_composed(*given), problems)
     if method is None:
         raise ConfigurationError(problems.found)
     return method
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_module("unlearn.conf", version_base="1.3"):
+        return compose("config", overrides=list(overrides))
 
 
 def write_alternatives(splits: Splits, path: Path) -> Path:

@@ -236,10 +236,10 @@ def worse(found: Sequence[Found]) -> Found:
     return max(found, key=lambda f: (not f.exact, bool(f.refused), f.loss))
 
 
-def examined(name: str) -> Found:
-    """Return what is found of an architecture under both templates."""
+def examined(name: str, templates: Sequence[str] = tuple(TEMPLATES)) -> Found:
+    """Return what is found of an architecture, under both templates unless one is named."""
     found = []
-    for template in TEMPLATES.values():
+    for template in (TEMPLATES[each] for each in templates):
         with tempfile.TemporaryDirectory() as folder:
             found.append(examine(name, template, Path(folder)))
     return worse(found)

@@ -202,10 +202,15 @@ def page(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@cache
-def written() -> dict[Path, str]:
-    """Return everything that is written here, by its path."""
-    return files() | {ROOT / name: page(ROOT / name) for name in PAGES}
+def paths() -> list[Path]:
+    """Return everything that is written here."""
+    return [*files(), *(ROOT / name for name in PAGES)]
+
+
+def text_of(path: Path) -> str:
+    """Return what one of :func:`paths` has to hold."""
+    written = files()
+    return written[path] if path in written else page(path)
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import omegaconf.base
 import pytest
 import torch
 from support import forked
@@ -69,10 +71,15 @@ def own_cache(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def yaml_is_parsed_once() -> Iterator[None]:
-    """Hydra reads thirty files each time that it composes."""
+def configurations_are_parsed_once() -> Iterator[None]:
+    """Hydra reads thirty files each time that it composes, and their interpolations again.
+
+    What OmegaConf's grammar makes of a text is a tree that is only read.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
+        for module in ("omegaconf.base", "omegaconf._utils"):
+            patch.setattr(f"{module}.parse", cache(omegaconf.base.parse))
         yield
 
 

@@ -15,6 +15,8 @@ import pytest
 import torch
 import transformers.utils.chat_template_utils as rendering
 from support import tiny
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from unlearn.data.splits import Row, Splits, Turn, as_record
@@ -253,20 +255,23 @@ def taught(name: str) -> tuple[Any, Any, float]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = [rendered(tokenizer, row.question, row.answer, end) for row in tiny.ROWS]
 
-    def losses() -> list[torch.Tensor]:
-        found = []
-        for whole, asked in rows:
-            labels = torch.tensor([[-100] * asked + whole[asked:]])
-            found.append(model(input_ids=torch.tensor([whole]), labels=labels).loss)
-        return found
-
+    whole = [torch.tensor(ids) for ids, _ in rows]
+    answers = [torch.tensor([-100] * asked + ids[asked:]) for ids, asked in rows]
+    # The model is causal: what stands behind a row changes nothing in it.
+    inputs, labels = pad_sequence(whole, True, 0), pad_sequence(answers, True, -100)[:, 1:]
     for _ in range(100):
         optimizer.zero_grad()
-        torch.stack(losses()).mean().backward()
+        logits = model(input_ids=inputs).logits[:, :-1].transpose(1, 2)
+        nll = cross_entropy(logits, labels, reduction="none")
+        (nll.sum(1) / (labels != -100).sum(1)).mean().backward()
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        return model, tokenizer, float(torch.stack(losses()).mean())
+        losses = [
+            model(input_ids=ids[None], labels=answer[None]).loss
+            for ids, answer in zip(whole, answers, strict=True)
+        ]
+        return model, tokenizer, float(torch.stack(losses).mean())
 
 
 PERFECT = ["its own end", "an empty thought", "its own end, then the tokenizer's"]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from docs.conf_from_parts import ROOT, default_of, meanings, parts, range_of, written
+from docs.conf_from_parts import ROOT, default_of, meanings, parts, paths, range_of, text_of
 from unlearn.weightings import TorchJDWeighting
 
 OURS = [(group, path, kind) for group, path, kind in parts() if kind is not TorchJDWeighting]
 
 
-@pytest.mark.parametrize("path", written(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", paths(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_differs_from_what_the_parts_declare(path: Path) -> None:
-    assert path.read_text("utf-8") == written()[path], "run `make conf`"
+    assert path.read_text("utf-8") == text_of(path), "run `make conf`"
 
 
 def test_every_option_of_ours_has_a_meaning_and_a_range() -> None:

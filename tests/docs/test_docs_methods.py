@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import re
@@ -282,10 +283,16 @@ def interventions() -> dict[str, Row]:
     return rows_of("`method/interventions=`")
 
 
+@cache
+def intervened(name: str) -> DictConfig:
+    return composed(f"method/interventions=[{name}]")
+
+
 def chosen(name: str, **options: Any) -> tuple[DictConfig, list[str]]:
     """Return the configuration of an intervention with these options, and what is wrong with it."""
-    words = [f"method.interventions.{name}.{key}={value}" for key, value in options.items()]
-    cfg, problems = composed(f"method/interventions=[{name}]", *words), Problems()
+    cfg, problems = copy.deepcopy(intervened(name)), Problems()
+    for key, value in options.items():
+        OmegaConf.update(cfg, f"method.interventions.{name}.{key}", value)
     method_of(cfg, problems)
     return cfg.method.interventions[name], problems.found
 
@@ -390,12 +397,19 @@ def test_an_example_builds_its_method(command: str) -> None:
     assert problems.found == []
 
 
+@cache
+def mixed(preset: str, weighting: str) -> DictConfig:
+    return composed(f"method={preset}", f"method/weighting={weighting}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("weighting", sorted(parts("weighting")))
 def test_any_preset_takes_any_weighting(weighting: str) -> None:
+    """Each weighting is chosen once, and put into presets of which each takes another."""
+    node = mixed("ngdiff", weighting).method.weighting
     for preset in ("npo", "simnpo", "undial", "rmu", "linear", "ngdiff"):
-        problems = Problems()
-        cfg = composed(f"method={preset}", f"method/weighting={weighting}")
+        problems, cfg = Problems(), copy.deepcopy(mixed(preset, "pcgrad"))
+        cfg.method.weighting = node
         assert method_of(cfg, problems) is not None, (preset, problems.found)
 
 

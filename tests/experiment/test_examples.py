@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^    ((?:export|unlearn)\b.*)$", re.MULTILINE)
+MODULES = {"unlearn": "unlearn.commands.run", "unlearn-evaluate": "unlearn.commands.evaluate"}
+"""What the installed commands call (docs/test_packaging.py)."""
 
 
 def commands(page: Path) -> list[str]:
@@ -21,23 +22,25 @@ def commands(page: Path) -> list[str]:
     return COMMAND.findall(page.read_text(encoding="utf-8"))
 
 
+def expanded(word: str, cwd: Path) -> list[str]:
+    """Return the paths for which a word with stars stands, as a shell gives them to a command."""
+    return sorted(str(path.relative_to(cwd)) for path in cwd.glob(word)) if "*" in word else [word]
+
+
 @pytest.mark.slow
 def test_own_data(tmp_path: Path) -> None:
     """From a folder that holds nothing but `examples/`, as the root of the repository does."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     told = commands(ROOT / "examples" / "own_data" / "README.md")
-    assert [line.split()[0] for line in told] == ["export", "unlearn", "unlearn-evaluate"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-e", "-c", "\n".join(told)],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Accepted: 3 of 3 conditions met." in done.stdout
-    assert "Accepted: 2 of 2 conditions met." in done.stdout
+    (_, exported), *typed = map(shlex.split, told)
+    assert [name for name, *_ in typed] == ["unlearn", "unlearn-evaluate"]
+    place = dict([exported.split("=", 1)])
+    for (name, *words), verdict in zip(typed, ("3 of 3", "2 of 2"), strict=True):
+        words = [one for word in words for one in expanded(word, tmp_path)]
+        command, said = MODULES[name], tmp_path / "said"
+        done = Forked(*words, cwd=tmp_path, said=said, command=command, **place).finish(tmp_path)
+        assert done.status == 0, done.said
+        assert f"Accepted: {verdict} conditions met." in done.out
     (run,) = (tmp_path / "runs").glob("*/*-ngdiff-files-tiny")
     summary = json.loads((run / "summary.json").read_text())
     before, after = (summary["metrics"][stage] for stage in ("before", "after"))

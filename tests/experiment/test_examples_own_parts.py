@@ -15,7 +15,6 @@ import pytest
 import torch
 from support import tiny
 from support.command import QUICK, SMALL, Command
-from support.forked import Forked
 from support.lookup import ORIGINAL, TABLE, Lookup
 from support.taught import half_taught
 
@@ -60,14 +59,17 @@ def test_a_readme_has_ten_lines_or_so(name: str) -> None:
     ("name", "number"),
     [(name, number) for name in OURS for number in range(len(commands(name)[1]))],
 )
-def test_the_command_runs_as_written(name: str, number: int, tmp_path: Path) -> None:
+def test_the_command_runs_as_written(
+    name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exported, found = commands(name)
     # What makes it small comes last, and changes neither example nor method.
     name_of_it, *words = found[number]
     assert name_of_it == "unlearn"
     run = tmp_path / "run"
-    words += [*SHRUNK, f"hydra.run.dir={run}"]
-    done = Forked(*words, cwd=ROOT, said=tmp_path / "said", **exported).finish(run)
+    monkeypatch.syspath_prepend(str(ROOT / exported.pop("PYTHONPATH")))
+    assert not exported, "nothing else is asked of a reader"
+    done = Command(ROOT)(*words, *SHRUNK, run=run)
     assert done.status == 0, done.said
     summary = done.summary
     assert summary["status"] == "completed"

@@ -21,9 +21,10 @@ FIVE_STEPS = (*QUICK, "training.steps=5")
 NEEDS_REFERENCE = {"ngdiff_bounded"}
 GRID = {
     "method/weighting": ("linear", "pcgrad"),
-    "method/forget": ("ascent", "npo", "simnpo", "idk"),
+    "method/forget": ("npo", "idk"),
     "method/retain": ("nll", "kl"),
 }
+"""Parts of every kind: rows as they are and others, with and without the target's outputs."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_a_grid_of_parts_runs_from_overrides_alone(unlearn: Command) -> None:
     done = unlearn("-m", *QUICK, "training.steps=2", "method=ngdiff", *swept)
     assert done.status == 0, done.said
     jobs = [job for job in done.folder.iterdir() if (job / "summary.json").exists()]
-    assert len(jobs) == len(list(product(*GRID.values()))) == 16
+    assert len(jobs) == len(list(product(*GRID.values()))) == 8
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import SMALL, finish, row, start, write_rows
+from support.command import SMALL, row, write_rows
+from support.forked import Forked
 
 from unlearn.metrics.catalogue import HEADLINES
 
@@ -32,8 +33,9 @@ def test_an_offline_run_read_back_has_every_headline_number_table_and_group(
     sweep, home = tmp_path / "2026-11-25" / "12-00-00-sweep", tmp_path / "home"
     words = [*SMALL, "tracker=wandb", "tracker.mode=offline", "tracker.log_model=true", CONDITION]
     words += ["tracker.tags=[mine]", "training.steps=2", f"hydra.sweep.dir={sweep}"]
-    process = start("-m", *words, cwd=tmp_path, WANDB_MODE="offline", WANDB_DATA_DIR=str(home))
-    done = finish(process, sweep / "0-ngdiff-minitofu-tiny")
+    place = {"WANDB_MODE": "offline", "WANDB_DATA_DIR": str(home)}
+    process = Forked("-m", *words, cwd=tmp_path, said=tmp_path / "said", **place)
+    done = process.finish(sweep / "0-ngdiff-minitofu-tiny")
     assert done.status == 0, done.said
     (folder,) = (done.folder / "wandb").glob("offline-run-*")
     assert f"wandb sync {folder}" in done.log
@@ -96,10 +98,9 @@ def test_no_text_of_rows_of_ones_own_is_among_what_would_be_sent(tmp_path: Path)
     words += ["data=files", "data.forget=forget.jsonl", "data.retain=retain.jsonl"]
     words += ["tracker=wandb", "tracker.mode=offline", "reference=none", "training.steps=2"]
     folder = tmp_path / "run"
-    process = start(
-        *words, f"hydra.run.dir={folder}", cwd=work, WANDB_MODE="offline", WANDB_DATA_DIR=str(home)
-    )
-    done = finish(process, folder)
+    words.append(f"hydra.run.dir={folder}")
+    place = {"WANDB_MODE": "offline", "WANDB_DATA_DIR": str(home)}
+    done = Forked(*words, cwd=work, said=tmp_path / "said", **place).finish(folder)
     assert done.status == 0, done.said
     assert "questions and answers stay on this machine" in done.log
     (offline,) = (folder / "wandb").glob("offline-run-*")

@@ -9,12 +9,23 @@ import pytest
 import transformers
 
 from benchmarks.architectures import ARCHITECTURES
-from benchmarks.models import BEGIN, FINISH, PAGE, Found, changed_files, examined, table_of, worse
+from benchmarks.models import (
+    BEGIN,
+    FINISH,
+    PAGE,
+    TEMPLATES,
+    Found,
+    changed_files,
+    examined,
+    table_of,
+    worse,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, of some architectures
 
 QUICK = ("MPT", "Mixtral", "Mamba", "RWKV", "RecurrentGemma", "Jamba")
 """Each takes a way of its own: by column, with a router, by state, in itself, by both."""
+OTHERS = [name for name in ARCHITECTURES if name not in QUICK]
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +36,8 @@ def quiet() -> Iterator[None]:
     transformers.logging.set_verbosity(level)
 
 
-def check(name: str) -> None:
-    found = examined(name)
+def check(name: str, *templates: str) -> None:
+    found = examined(name, templates)
     assert found.exact, found
     assert not found.refused
     assert found.distinct > 1
@@ -35,13 +46,14 @@ def check(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_a_few_architectures_are_exact(name: str) -> None:
-    check(name)
+    check(name, *TEMPLATES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in QUICK])
+@pytest.mark.parametrize("name", OTHERS)
 def test_every_architecture_is_exact(name: str) -> None:
-    check(name)
+    """Under the templates in turn: what a template ends a turn with, no model knows of."""
+    check(name, list(TEMPLATES)[OTHERS.index(name) % len(TEMPLATES)])
 
 
 def test_the_page_is_the_table() -> None:

@@ -67,24 +67,33 @@ def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
 
 CHOICES = {
     "gen": [],
-    "sgd, the authors' rules": ["optimizer=sgd", "scheduler=gen_authors", "scheduler.interval=2"],
-    "cosine with warm-up": ["scheduler=cosine", "scheduler.warmup=0.3", "optimizer.lr=1e-3"],
-    "random weights": ["method=rlw"],
-    "a dual variable": ["method=primal_dual"],
-    "npo and kl": ["method/forget=npo", "method/retain=kl"],
-    "a frozen hidden layer": ["method=rmu", "method.forget.layer=1"],
+    "sgd, the authors' rules, npo and kl": [
+        "optimizer=sgd",
+        "scheduler=gen_authors",
+        "scheduler.interval=2",
+        "method/forget=npo",
+        "method/retain=kl",
+    ],
+    "cosine with warm-up, random weights": [
+        "scheduler=cosine",
+        "scheduler.warmup=0.3",
+        "optimizer.lr=1e-3",
+        "method=rlw",
+    ],
+    "nadam, a dual variable": ["optimizer._target_=torch.optim.NAdam", "method=primal_dual"],
+    "radam, betas of one's own, a frozen hidden layer": [
+        "optimizer._target_=torch.optim.RAdam",
+        "optimizer.betas=[0.8,0.99]",
+        "scheduler=constant",
+        "method=rmu",
+        "method.forget.layer=1",
+    ],
     "a level and a stop rule": [
         "method=ngdiff_bounded",
         "method.forget.level=3.0",
         "training.until=20",
         "training.until_every=2",
         "training.until_retain_slack=0.1",
-    ],
-    "nadam": ["optimizer._target_=torch.optim.NAdam"],
-    "radam, betas of one's own": [
-        "optimizer._target_=torch.optim.RAdam",
-        "optimizer.betas=[0.8,0.99]",
-        "scheduler=constant",
     ],
     "a rate that is a tensor": [
         "optimizer._target_=test_resume.TensorRate",
@@ -93,7 +102,11 @@ CHOICES = {
         "~optimizer.weight_decay",
     ],
     "torchao's 8 bits": ["optimizer._target_=torchao.optim.AdamW8bit"],
-    "sam": ["method/interventions=[sam]"],
+    "sam, the best state": [
+        "method/interventions=[sam]",
+        "evaluation.best=retain/rougeL_recall",
+        "evaluation.patience=5",
+    ],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
     "a mask by weight, and sago": [
         "method=graddiff",
@@ -101,8 +114,8 @@ CHOICES = {
         "method.interventions.saliency_mask.unit=weight",
         "scheduler=constant",
     ],
-    "the best state": ["evaluation.best=retain/rougeL_recall", "evaluation.patience=5"],
 }
+"""Every kind of state that a run has to keep, several in one run where they are apart."""
 
 
 MARKS = {

@@ -1,7 +1,7 @@
 """The command in processes of their own that need no ten seconds of imports each.
 
-One server imports the libraries once; every process is forked from it, with a folder, an
-environment and a process group of its own, and can be killed like any other.
+One server imports the libraries once (preloaded.py); every process is forked from it, with a
+folder, an environment and a process group of its own, and can be killed like any other.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.command import Done
 
-LIBRARIES = ["unlearn.commands.run", "unlearn.experiment.run", "unlearn.report", "torch._dynamo"]
+TESTS = Path(__file__).parents[1]
 
 
 def stop() -> None:
@@ -30,7 +32,10 @@ def stop() -> None:
 @cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context.set_forkserver_preload(["support.preloaded"])
+    with pytest.MonkeyPatch.context() as patch:  # the server takes its path from here alone
+        patch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+        forkserver.ensure_running()
     return context
 
 

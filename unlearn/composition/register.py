@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,9 @@ def run_name(_root_: Any) -> str:
     return "-".join(str(name).replace("/", "_") for name in names)
 
 
-def register() -> None:
-    """Tell Hydra the schemas and the resolvers; safe to call more than once.
+@cache
+def _store_schemas() -> None:
+    """Put the schemas and our defaults of launchers into Hydra's store, once a process.
 
     The schemas live in a group of their own: as choices of their groups they would be swept over.
     """
@@ -98,6 +100,11 @@ def register() -> None:
                 OmegaConf.set_struct(node[free], False)
         store.store(group=f"schema/{group}", name="base", node=node)
     register_launchers()
+
+
+def register() -> None:
+    """Tell Hydra the schemas and the resolvers; safe to call more than once."""
+    _store_schemas()
     choose_neutral_preset()
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -25,16 +25,15 @@ LIKELIHOODS = ("token_log_p", "token_mean_log_p", "token_variance_log_p")
 """The columns that hold lists."""
 
 
-_sorted: ContextVar[dict[tuple[int, str], tuple[pd.DataFrame, pd.DataFrame]] | None] = ContextVar(
-    "sorted", default=None
-)
+Known = dict[tuple[int, str], tuple[pd.DataFrame, pd.DataFrame, pd.Series]]
+_sorted: ContextVar[Known | None] = ContextVar("sorted", default=None)
 
 
 @contextmanager
 def sorted_once() -> Iterator[None]:
     """Sort the answers of a table once for all metrics that are computed in this context.
 
-    Nobody may change a table meanwhile, nor what :func:`answers_of` returns.
+    Nobody may change a table meanwhile, nor what :func:`answers_of` and :func:`mean_nll` return.
     """
     token = _sorted.set({})
     try:
@@ -52,12 +51,19 @@ def answers_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     Raises UnlearnError where the table holds several splits, no row of this kind, an answer that
     was scored twice, or an answer without tokens.
     """
+    return _read(table, kind)[1]
+
+
+def _read(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return the table, its rows of one kind, and their mean NLL; read once where that is asked."""
     known = _sorted.get()
-    if known is None:
-        return _answers_of(table, kind)
-    if (id(table), kind) not in known:  # the table is kept beside it, so that its id stays its own
-        known[id(table), kind] = table, _answers_of(table, kind)
-    return known[id(table), kind][1]
+    if known is not None and (id(table), kind) in known:
+        return known[id(table), kind]
+    rows = _answers_of(table, kind)
+    nll = (rows["nll_sum"] / rows["tokens"]).where(np.isfinite(rows["nll_sum"]))
+    if known is not None:  # the table is kept beside it, so that its id stays its own
+        known[id(table), kind] = table, rows, nll
+    return table, rows, nll
 
 
 def _answers_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -84,8 +90,7 @@ def mean_nll(table: pd.DataFrame, kind: str) -> pd.Series:
     An infinite S is what a broken forward pass leaves, not a likelihood of zero: it becomes NaN
     here, and every mean over it is NaN too.
     """
-    rows = answers_of(table, kind)
-    return (rows["nll_sum"] / rows["tokens"]).where(np.isfinite(rows["nll_sum"]))
+    return _read(table, kind)[2]
 
 
 def token_lists(rows: pd.DataFrame, column: str) -> list[np.ndarray]:

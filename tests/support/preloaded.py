@@ -1,0 +1,34 @@
+"""What the server of processes (forked.py) has ready: imported modules, and parsed configurations.
+
+A process that is forked from it imports nothing, and parses no file of conf/ that is parsed here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import omegaconf.omegaconf
+from hydra import compose, initialize_config_module
+
+from support.command import QUICK_YAML
+from unlearn.composition.register import register
+
+LIBRARIES = (
+    "unlearn.commands.run",
+    "unlearn.experiment.run",
+    "unlearn.report",
+    "unlearn.data.minitofu",
+    "torch._dynamo",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "tokenizers.trainers",
+    "pyarrow.dataset",
+    "matplotlib.backends.backend_agg",
+)
+
+for library in LIBRARIES:
+    import_module(library)
+omegaconf.omegaconf.yaml = QUICK_YAML  # type: ignore[attr-defined]
+register()
+with initialize_config_module("unlearn.conf", version_base="1.3"):
+    compose("config", return_hydra_config=True)
