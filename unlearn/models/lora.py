@@ -59,9 +59,9 @@ class Adapter:
         every = sum(parameter.numel() for parameter in model.parameters())
         count = sum(parameter.numel() for parameter in trained.values())
         log.info(
-            "LoRA: rank %d on %d layers; %s of %s weights are trained (%.2g %%)",
-            *(options.rank, len(self.layers), f"{count:,}", f"{every - count:,}"),
-            100 * count / (every - count),
+            "LoRA: rank %d on %d layers; %s numbers are trained, %.2g %% of the model's %s",
+            *(options.rank, len(self.layers), f"{count:,}"),
+            *(100 * count / (every - count), f"{every - count:,}"),
         )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -186,7 +186,7 @@ def adapter_problems_of(config: ModelConfig) -> list[str]:
 
 
 def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[Any]]:
-    """Put an adapter into a model, in place; returns peft's view of it, and the layers that have it.
+    """Put an adapter into a model, in place; returns peft's view of it and the layers with one.
 
     Raises ConfigurationError where it finds no layer, or one whose weights another layer shares.
     """
@@ -194,6 +194,7 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     asked = options.target_modules
+    inside: Any = model  # a module of torch, which is all that peft asks for
     field = f"model.adapter.target_modules: {asked if isinstance(asked, str) else list(asked)}"
 
     def told(error: BaseException) -> ConfigurationError:
@@ -202,7 +203,7 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
         )
 
     counts: dict[int, int] = {}
-    for _, weight in model.named_parameters(remove_duplicate=False):
+    for _, weight in inside.named_parameters(remove_duplicate=False):
         counts[id(weight)] = counts.get(id(weight), 0) + 1
     with translating(told), _quiet():
         config = LoraConfig(
@@ -212,7 +213,7 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
             target_modules=asked if isinstance(asked, str) else list(asked),
             task_type="CAUSAL_LM",
         )
-        adapted = get_peft_model(model, config, adapter_name=NAME)
+        adapted = get_peft_model(inside, config, adapter_name=NAME)
     named = {n: part for n, part in model.named_modules() if isinstance(part, BaseTunerLayer)}
     for name, layer in named.items():
         layer.eval()  # peft makes layers in training mode
@@ -231,8 +232,10 @@ def _in_peft(name: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what peft says of names of transformers' last version, and of what it mends."""
+    """Leave out what peft says of names of transformers' last version, of what it mends itself, and
+    of tied layers, which are refused here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings", UserWarning)
         yield

@@ -184,9 +184,11 @@ class AdapterConfig(Ranged):
 
     rank: int = option(16, _up_to(65_536))
     """r: columns of B, rows of A. The product B·A is zero where training starts."""
-    alpha: float = option(32.0, ABOVE_ZERO)
+    alpha: int = option(32, ONE_OR_MORE)
     """The product is scaled by alpha/rank."""
-    target_modules: Any = option(ALL_LINEAR, Range("all-linear, or a list of names", _names_modules))
+    target_modules: Any = option(
+        ALL_LINEAR, Range("all-linear, or a list of names", _names_modules)
+    )
     """Layers that get an adapter: `all-linear` (the output layer apart), or a list of the last
     parts of their names, such as [q_proj, v_proj]."""
     save: bool = False

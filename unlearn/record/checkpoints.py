@@ -1,9 +1,10 @@
 """What a run needs to go on where it was cut: whole or absent, and only the newest of it.
 
-`checkpoints/step_N` is a folder that loads with `from_pretrained` (where an adapter is trained, with
-peft's: its weights alone), with `state.pt` beside the weights: optimizer, scheduler, weighting, counters, random generators. A run that goes on from it
-takes the same steps, bit for bit, as one that was never cut. Every file is known by its hash; a
-checkpoint with one that is not as it was written is named and never gone on from.
+`checkpoints/step_N` is a folder that loads with `from_pretrained` (peft's, where an adapter is all
+that is trained), with `state.pt` beside the weights: optimizer, scheduler, weighting, counters,
+random generators. A run that goes on from it takes the same steps, bit for bit, as one that was
+never cut. Every file is known by its hash; a checkpoint with one that is not as it was written is
+named and never gone on from.
 """
 
 from __future__ import annotations

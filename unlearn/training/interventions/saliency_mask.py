@@ -55,8 +55,8 @@ class SaliencyMask(Intervention):
     def problems_beside(self, method: Beside) -> list[str]:
         if method.adapter:
             return [
-                "chooses among the model's own neurons and weights, which an adapter leaves as they "
-                "are; use it without model/adapter=lora"
+                "chooses among the weights of the model itself, which an adapter leaves as "
+                "they are; use it without model/adapter=lora"
             ]
         if method.forget.trains:
             return []
