@@ -17,6 +17,7 @@ from support.tiny import COMPUTE, batch, every_architecture, flat, relative_erro
 from torch import Tensor
 from torch.func import functional_call
 
+from benchmarks.architectures import ARCHITECTURES, random_model
 from benchmarks.methods import INTERVENTIONS, build_method, method_names, write_alternatives
 from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.gradients import gramian
@@ -206,6 +207,38 @@ def test_bfloat16_below_leaves_the_adapter_in_float32() -> None:
     assert relative_error(flat(gradient), flat(expected)) < 0.1  # of bfloat16's 8 bits
 
 
+REFUSED = ("Mamba", "Mamba-2", "FalconMamba", "Falcon-H1")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # transformers' own, of some architectures
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_trained_and_merged_or_refused(name: str, tmp_path: Path) -> None:
+    """Layers of experts, recurrent ones, and those whose weights are read past their adapter."""
+    model = random_model(name, tiny.tokenizer()).eval()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    if name in REFUSED:
+        model.config.save_pretrained(tmp_path)
+        assert "cannot have this adapter" in problem(SMALL, path=str(tmp_path))
+        return
+    adapter = Adapter(model, SMALL, seed=0)
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    trainer = trainer_of(adapter, NGDIFF, Constant(), sgd)
+    for _ in range(3):
+        trainer.step()
+    with torch.no_grad():
+        trained = answer_logits(model, batch(RETAIN))[0]
+        alone = answer_logits(adapter.base, batch(RETAIN))[0]
+        adapter.merge()
+        merged = answer_logits(model, batch(RETAIN))[0]
+    assert relative_error(merged, trained) < 2e-6
+    assert relative_error(trained, alone) > 1e-4
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    assert 0 < len(moved) <= len(adapter.layers)
+
+
 # The frozen target
 
 
@@ -286,6 +319,22 @@ def test_what_is_written_is_an_adapter_of_peft(architecture: str, tmp_path: Path
     adapter.merge()
     again = _written(adapter, tmp_path / "again") / lora.WEIGHTS
     assert again.read_bytes() == (tmp_path / "lora" / lora.WEIGHTS).read_bytes()
+
+
+def test_the_adapter_of_experts_is_read_back(tmp_path: Path) -> None:
+    """One of a layer whose experts are one tensor (E, out, in) lies in another form."""
+    base = tmp_path / "base"
+    model = random_model("Mixtral", tiny.tokenizer())
+    model.save_pretrained(base)
+    adapter = Adapter(model.eval(), SMALL, seed=0, base=str(base))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in adapter.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+        expected = answer_logits(adapter.model, batch(RETAIN))[0]
+        folder = _written(adapter, tmp_path / "lora")
+        merged = load_weights(ModelConfig(path=str(folder)), str(folder)).eval()
+        assert relative_error(answer_logits(merged, batch(RETAIN))[0], expected) < 1e-6
 
 
 def _written(adapter: Adapter, folder: Path) -> Path:
@@ -389,6 +438,7 @@ def two_steps(method: Method, splits: Splits) -> list[dict[str, Any]]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_takes_steps_with_it(name: str, data: tuple[Splits, Path]) -> None:
     splits, alternatives = data

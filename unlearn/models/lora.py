@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from torch.nn import Parameter
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import generators_kept
 from unlearn.errors import ConfigurationError, UnlearnError, said_by, to_install, translating
-from unlearn.models.adapter import is_adapter
+from unlearn.models.adapter import is_adapter, quiet
 from unlearn.models.load import configuration_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.tiny import tiny_shape
@@ -101,7 +100,7 @@ class Adapter:
 
         It is then a model as any other, every weight of which may be trained.
         """
-        with _quiet():
+        with quiet():
             self.peft.merge_and_unload()
         self.model.requires_grad_(True)  # peft froze the base
         log.info("LoRA: merged into %d layers", len(self.layers))
@@ -205,7 +204,7 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
     counts: dict[int, int] = {}
     for _, weight in inside.named_parameters(remove_duplicate=False):
         counts[id(weight)] = counts.get(id(weight), 0) + 1
-    with translating(told), _quiet():
+    with translating(told), quiet():
         config = LoraConfig(
             r=options.rank,
             lora_alpha=options.alpha,
@@ -217,7 +216,8 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
     named = {n: part for n, part in model.named_modules() if isinstance(part, BaseTunerLayer)}
     for name, layer in named.items():
         layer.eval()  # peft makes layers in training mode
-        if counts.get(id(layer.get_base_layer().weight), 1) > 1:
+        own = layer.get_base_layer().parameters(recurse=False)
+        if any(counts.get(id(weight), 1) > 1 for weight in own):
             raise ConfigurationError(
                 f"{field}: the weights of {name} are another layer's too (tied), which merging "
                 "would change with them; leave it out"
@@ -228,14 +228,3 @@ def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[A
 def _in_peft(name: str) -> str:
     """Return what peft calls a weight of an adapter in a file."""
     return "base_model.model." + "".join(name.rsplit(f".{NAME}", 1))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out what peft says of names of transformers' last version, of what it mends itself, and
-    of tied layers, which are refused here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
-        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings", UserWarning)
-        yield
