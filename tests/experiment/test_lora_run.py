@@ -114,6 +114,10 @@ REFUSED = {
         "model.adapter.target_modules: 'q_proj'; allowed: all-linear, or a list of names",
     ),
     "no rank": ([*LORA, "model.adapter.rank=0"], "model.adapter.rank: 0; allowed: 1 or more"),
+    "an option of none": (
+        ["method.forget._target_=unlearn.objectives.Ascent", "model.adapter.rank=2"],
+        "model.adapter.rank: no adapter is chosen; choose with model/adapter=lora",
+    ),
     "dropout": ([*LORA, "+model.adapter.dropout=0.1"], "dropout"),
 }
 

@@ -51,20 +51,25 @@ class Adapter:
         self.record = copy.copy(self.peft.peft_config[NAME])
         self.record.base_model_name_or_path = base
         self.record.inference_mode = True  # as peft writes it: who loads it trains it on request
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.weights = {_in_peft(name): parameter for name, parameter in trained.items()}
+        self._merged: dict[str, Parameter] = {}
         self.base = WithoutAdapter(model, self._switched_off)
         """The model without its adapter, the frozen target: no weight of it is kept twice."""
         every = sum(parameter.numel() for parameter in model.parameters())
-        count = sum(parameter.numel() for parameter in trained.values())
+        count = sum(parameter.numel() for parameter in self.parameters())
         log.info(
             "LoRA: rank %d on %d layers; %s numbers are trained, %.2g %% of the model's %s",
             *(options.rank, len(self.layers), f"{count:,}"),
             *(100 * count / (every - count), f"{every - count:,}"),
         )
 
+    @property
+    def weights(self) -> dict[str, Parameter]:
+        """Every A and B by peft's name, as the model has them now, or had when it was merged."""
+        named = self.model.named_parameters()
+        return self._merged or {_in_peft(name): p for name, p in named if ".lora_" in name}
+
     def parameters(self) -> Iterator[Parameter]:
-        """Yield every A and B, also once they are merged."""
+        """Yield every A and B."""
         yield from self.weights.values()
 
     def save_pretrained(self, folder: Path) -> None:
@@ -100,6 +105,7 @@ class Adapter:
 
         It is then a model as any other, every weight of which may be trained.
         """
+        self._merged = self.weights
         with quiet():
             self.peft.merge_and_unload()
         self.model.requires_grad_(True)  # peft froze the base
