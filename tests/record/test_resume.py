@@ -101,6 +101,13 @@ CHOICES = {
         "method.interventions.saliency_mask.unit=weight",
         "scheduler=constant",
     ],
+    "lora": ["model/adapter=lora", "method.retain._target_=unlearn.objectives.KullbackLeibler"],
+    "lora, rmu and the best state": [
+        "model/adapter=lora",
+        "method=rmu",
+        "method.forget.layer=1",
+        "evaluation.best=retain/loss",
+    ],
     "the best state": ["evaluation.best=retain/rougeL_recall", "evaluation.patience=5"],
 }
 

@@ -18,12 +18,13 @@ from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.adapter import is_adapter
 from unlearn.models.load import number_of_layers
+from unlearn.models.lora import adapter_problems_of
 from unlearn.models.places import check_weights, is_folder_name
 from unlearn.objectives.levels import ADVICE, level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import SHARE, Declared
 from unlearn.options.parts import Problems
-from unlearn.options.schema import EvaluationConfig
+from unlearn.options.schema import Dtype, EvaluationConfig, ModelConfig
 from unlearn.schedulers import Scheduler
 from unlearn.training.method import Method
 
@@ -48,6 +49,8 @@ def check_parts(
             scheduler,
             cfg.reference,
             partial(number_of_layers, cfg.model),
+            adapter=cfg.model.adapter is not None,
+            bfloat16=cfg.model.dtype is Dtype.bfloat16,
         )
         problems.require(
             method.forget.trains or method.retain.trains,
@@ -63,6 +66,18 @@ def check_parts(
     for name, part in {**judged, **{f"attack.{k}": v for k, v in attacks.items()}}.items():
         if part is not None:
             problems.add_under(name, problems.build(name, part.problems_beside, beside) or [])
+
+
+def check_adapter(model: ModelConfig, trains: bool) -> None:
+    """Raise ConfigurationError where a run that `trains` cannot have the adapter it asks for."""
+    problems = adapter_problems_of(model) if trains else []
+    if not trains and model.dtype is Dtype.bfloat16:
+        problems.append(
+            "model.dtype: bfloat16, but method=none trains no adapter, and every other model is "
+            "measured in float32; use model.dtype=float32"
+        )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def without_effect(cfg: DictConfig, told: Given) -> list[str]:

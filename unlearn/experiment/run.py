@@ -36,6 +36,7 @@ from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import (
+    check_adapter,
     check_best,
     check_conditions,
     check_names,
@@ -50,6 +51,7 @@ from unlearn.metrics.catalogue import Way
 from unlearn.models.deliver import Form, form_of, round_weights, save_unlearned
 from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
+from unlearn.models.lora import adapter_of
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
@@ -100,6 +102,7 @@ def executed(state: State) -> dict[str, Any]:
         state.splits = splits = settings.read()
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
+        check_adapter(settings.model, trains)
         check_rows(
             settings.method,
             settings.training.until,
@@ -204,15 +207,13 @@ class Run:
                 load_reference,
                 key_of(settings.model, target),
                 key_of(settings.model, reference),
+                adapter_of(settings.model, model, settings.seed, target.folder),
             )
             form = form_of(settings.model)
             with self.kept_at_stop():
                 with state.clock.spend("train_s"):
                     self.unlearn(settings.plan(settings.method, better), resources)
-                self.round(model, form)
-                with state.clock.spend("evaluate_s"):
-                    self.measure("after", lambda: model)
-                save_unlearned(model, encoder.tokenizer, state.folder / "model", form)
+                self.deliver(resources, form)
             before = Target(bench.stages["before"], load_target)
         with self.kept_at_stop(), state.clock.spend("evaluate_s"):
             for stage, found in bench.attack(lambda: model, load_reference, before):
@@ -228,6 +229,18 @@ class Run:
             if self.training is not None:
                 self.training.keep_end(self.state.rounded)
             raise
+
+    def deliver(self, resources: RunResources, form: Form) -> None:
+        """Merge an adapter, round, measure and save: what is measured as after is what is saved."""
+        model, adapter = resources.model, resources.adapter
+        if adapter is not None:
+            adapter.merge()
+        self.round(model, form)
+        with self.state.clock.spend("evaluate_s"):
+            self.measure("after", lambda: model)
+        besides = adapter.save_beside if adapter is not None and adapter.options.save else None
+        tokenizer = resources.encoder.tokenizer
+        save_unlearned(model, tokenizer, self.state.folder / "model", form, besides)
 
     def round(self, model: LanguageModel, form: Form) -> None:
         """Round the weights to what the saved form holds; a run that goes on may have done so."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,16 @@ def round_weights(model: LanguageModel, form: Form) -> float:
     return share
 
 
-def save_unlearned(model: LanguageModel, tokenizer: Any, folder: Path, form: Form) -> None:
+def save_unlearned(
+    model: LanguageModel,
+    tokenizer: Any,
+    folder: Path,
+    form: Form,
+    besides: Callable[[Path], object] | None = None,
+) -> None:
     """Write the model as its checkpoint lay: precision, size of files, configuration, tokenizer,
-    and what else stood there; whole, and read back before it takes its name.
+    and what else stood there; whole, and read back before it takes its name. `besides` writes more
+    into the same folder.
 
     Raises UnlearnError where it would load otherwise than it was measured; nothing is left then.
     """
@@ -121,6 +128,8 @@ def save_unlearned(model: LanguageModel, tokenizer: Any, folder: Path, form: For
             tokenizer.save_pretrained(unfinished)
         for path in _beside(form):
             shutil.copyfile(path, unfinished / path.name)
+        if besides is not None:
+            besides(unfinished)
         with explaining_memory("saving the unlearned model, which is read back once", SMALLER):
             require_same(model, unfinished, form.dtype)
 

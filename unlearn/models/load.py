@@ -18,7 +18,7 @@ from unlearn.models.sizes import number_problems, require_computes, require_room
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
 
-SMALLER = "take model.dtype=bfloat16, a smaller model, or more memory"
+SMALLER = "take model.dtype=bfloat16 with model/adapter=lora, a smaller model, or more memory"
 """What helps where the weights alone do not fit."""
 DAMAGED = "; its files are damaged, or do not belong together: get them anew"
 

@@ -30,7 +30,7 @@ from unlearn.models.vocabulary import (
     refuse_larger_tokenizer,
     refuse_other_tokenizer,
 )
-from unlearn.options.schema import ModelConfig, TargetChoice
+from unlearn.options.schema import Dtype, ModelConfig, TargetChoice
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,10 @@ WINDOWS = 1
 
 
 def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
-    """Return (model, tokenizer) before it learns the data."""
+    """Return (model, tokenizer) before it learns the data, in float32 whatever is unlearned in."""
     if config.path is not None:
-        return load_weights(config, config.path), load_tokenizer(config, config.path)
+        exact = replace(config, dtype=Dtype.float32)
+        return load_weights(exact, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(spelled_rows(splits)) for text in pair)
     tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)

@@ -40,7 +40,10 @@ class Resources(Protocol):
         ...
 
     def frozen_target(self) -> Any:
-        """Return a copy of the target without gradients; both tasks share the one copy."""
+        """Return the target as it stays, without gradients; both tasks share the one.
+
+        A copy, or with an adapter the model itself, whose calls leave the adapter out.
+        """
         ...
 
     def level(self, name: str) -> Tensor:

@@ -32,6 +32,10 @@ class Beside:
     reference: str
     """The option `reference`: auto, train, none, or a path."""
     count_layers: Callable[[], int | None]
+    adapter: bool = False
+    """Whether an adapter is trained in place of the weights."""
+    bfloat16: bool = False
+    """Whether the weights below it are bfloat16."""
 
     @cached_property
     def depth(self) -> int | None:

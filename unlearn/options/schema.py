@@ -164,6 +164,37 @@ class FineTuningConfig(Ranged):
     """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
 
 
+ALL_LINEAR = "all-linear"
+"""Every linear layer of a model but its output layer, in peft's word."""
+
+
+def _names_modules(value: Any) -> bool:
+    """Return whether a value says which layers get an adapter."""
+    if value == ALL_LINEAR:
+        return True
+    return isinstance(value, list) and bool(value) and all(isinstance(n, str) and n for n in value)
+
+
+@dataclass
+class AdapterConfig(Ranged):
+    """LoRA (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank·B·A, of which W is frozen.
+
+    There is no dropout among the options: models are trained in evaluation mode.
+    """
+
+    rank: int = option(16, _up_to(65_536))
+    """r: columns of B, rows of A. The product B·A is zero where training starts."""
+    alpha: int = option(32, ONE_OR_MORE)
+    """The product is scaled by alpha/rank."""
+    target_modules: Any = option(
+        ALL_LINEAR, Range("all-linear, or a list of names", _names_modules)
+    )
+    """Layers that get an adapter: `all-linear` (the output layer apart), or a list of the last
+    parts of their names, such as [q_proj, v_proj]."""
+    save: bool = False
+    """Also write the adapter, before it is merged and rounded, as `model/adapter/`."""
+
+
 @dataclass
 class ModelConfig(Ranged):
     """Which model, in which precision, on which device."""
@@ -177,7 +208,8 @@ class ModelConfig(Ranged):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = Dtype.float32
-    """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
+    """Weights that are trained; bfloat16, which loses most updates of a small learning rate, only
+    below an adapter, whose own weights are float32 whatever the base."""
     save_dtype: SaveDtype | None = None
     """Precision of the weights that are saved, to which they are rounded before `after` is
     measured; null = the checkpoint's own."""
@@ -206,6 +238,9 @@ class ModelConfig(Ranged):
     less. Never more than the model's own positions."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
+    adapter: AdapterConfig | None = None
+    """Small matrices that are trained instead of the weights, chosen as `model/adapter=lora`; null
+    = the weights themselves."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
 
@@ -214,8 +249,8 @@ class ModelConfig(Ranged):
             *range_problems(self),
             "dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
             "model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
-            "keeps float32 masters"
-            if self.dtype is Dtype.bfloat16
+            "keeps float32 masters, or model/adapter=lora, which trains none of them"
+            if self.dtype is Dtype.bfloat16 and self.adapter is None
             else None,
             f"chat_date: {self.chat_date}; allowed: a day like 26 Jul 2024 or 2024-07-26"
             if parse_date(self.chat_date) is None

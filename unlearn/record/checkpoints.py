@@ -1,9 +1,10 @@
 """What a run needs to go on where it was cut: whole or absent, and only the newest of it.
 
-`checkpoints/step_N` is a folder that loads with `from_pretrained`, with `state.pt` beside the
-weights: optimizer, scheduler, weighting, counters, random generators. A run that goes on from it
-takes the same steps, bit for bit, as one that was never cut. Every file is known by its hash; a
-checkpoint with one that is not as it was written is named and never gone on from.
+`checkpoints/step_N` is a folder that loads with `from_pretrained` (peft's, where an adapter is all
+that is trained), with `state.pt` beside the weights: optimizer, scheduler, weighting, counters,
+random generators. A run that goes on from it takes the same steps, bit for bit, as one that was
+never cut. Every file is known by its hash; a checkpoint with one that is not as it was written is
+named and never gone on from.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import damage_of
-from unlearn.storage.weights import save_model, save_state
+from unlearn.storage.weights import Savable, save_model, save_state
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Checkpoints:
     """Writes `checkpoints/step_N` by steps and by minutes, and keeps the newest N alone."""
 
     def __init__(
-        self, run: Path, model: LanguageModel, tokenizer: Any, every: int, minutes: float | None
+        self, run: Path, model: Savable, tokenizer: Any, every: int, minutes: float | None
     ) -> None:
         self.folder, self.every, self.minutes = run / FOLDER, every, minutes
         self.model, self.tokenizer = model, tokenizer

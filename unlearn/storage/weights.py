@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch.nn import Parameter
 
-from unlearn.compute.model import LanguageModel
 from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
@@ -75,8 +75,16 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
             raise written.refusal from error
 
 
+class Savable(Protocol):
+    """What is trained and kept: a whole model, or the adapter of one."""
+
+    def save_pretrained(self, folder: Path) -> None: ...
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+
 def save_model(
-    model: LanguageModel,
+    model: Savable,
     tokenizer: Any,
     folder: Path,
     besides: Callable[[Path], object] | None = None,

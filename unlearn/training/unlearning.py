@@ -23,7 +23,7 @@ from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_s
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
 from unlearn.storage.sealed import damage_of
-from unlearn.storage.weights import save_model
+from unlearn.storage.weights import Savable, save_model
 from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
 from unlearn.training.selection import BestCheckpoint
@@ -48,6 +48,7 @@ class Unlearning:
     ) -> None:
         self.plan, self.resources, self.record, self.clock = plan, resources, record, clock
         self.folder, self.model = folder, resources.model
+        self.trained: Savable = resources.adapter or resources.model
         method, training, encoder = plan.method, plan.training, resources.encoder
         splits = resources.splits
         forget, retain = (resources.of_task(rows) for rows in (splits.forget, splits.retain))
@@ -67,7 +68,7 @@ class Unlearning:
         self.best = BestCheckpoint(metric, plan.better, patience) if metric else None
         self.checkpoints = Checkpoints(
             folder,
-            self.model,
+            self.trained,
             encoder.tokenizer,
             training.checkpoint_every,
             training.checkpoint_minutes,
@@ -98,7 +99,7 @@ class Unlearning:
                 f"hydra.run.dir: {str(self.folder)!r} began with another target than is there now "
                 "(was the cache cleared, or model.path written anew?); give a folder of its own"
             )
-        copy_weights(self.model, load_weights(self.plan.model, str(checkpoint), "hydra.run.dir"))
+        self.take(checkpoint)
         self.trainer.load_state_dict(state["trainer"])
         self.clock.load_state_dict(state["clock"])
         if self.stop is not None:
@@ -250,7 +251,7 @@ class Unlearning:
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""
         place = self.best_folder(step)
-        save_model(self.model, self.resources.encoder.tokenizer, place)
+        save_model(self.trained, self.resources.encoder.tokenizer, place)
         for older in place.parent.glob("best_*"):
             if older != place:
                 shutil.rmtree(older)
@@ -270,9 +271,16 @@ class Unlearning:
                 raise UnlearnError(
                     f"the best state, {best}, is broken ({damage}); the same command begins anew"
                 )
-            copy_weights(self.model, load_weights(self.plan.model, str(best), "hydra.run.dir"))
+            self.take(best)
             metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
+
+    def take(self, folder: Path) -> None:
+        """Give what is trained the weights that a checkpoint or the best state holds."""
+        if self.resources.adapter is not None:
+            self.resources.adapter.take(folder)
+        else:
+            copy_weights(self.model, load_weights(self.plan.model, str(folder), "hydra.run.dir"))
 
     def best_folder(self, step: int) -> Path:
         return self.folder / FOLDER / f"best_{step}"
