@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from unlearn.compute.processes import local_rank, started
 from unlearn.compute.workers import worker_number
 from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
     """Return the device and the reason for it; the workers of a sweep take the GPUs in turn."""
+    if started() > 1 and torch.cuda.is_available() and wanted in ("auto", "cuda"):
+        device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(device)
+        return device, f"each of {started()} processes has a GPU of its own"
     if wanted != "auto":
         return torch.device(wanted), f"model.device={wanted}"
     if torch.cuda.is_available():
@@ -72,6 +77,13 @@ class Compute:
     """Padded tokens of one scoring batch; changes no score."""
     generate_tokens: int | None = None
     """Padded tokens of one generation batch, prompts and answers; None: see `forward.decoding`."""
+    sharded: bool = False
+    """Whether each process holds a part of every model, so that all of them make every pass."""
+
+    @property
+    def alone(self) -> Compute:
+        """The same for a model that one process has to itself."""
+        return replace(self, sharded=False)
 
     @property
     def precision(self) -> str:

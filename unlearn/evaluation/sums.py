@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import led
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.metrics.table import LIKELIHOODS
@@ -72,7 +74,21 @@ def _once(
     compute: Compute,
     title: str,
 ) -> list[T]:
-    """Return one entry an example, from the cache where the same was made before."""
+    """Return one entry an example, from the cache where the same was made before.
+
+    Of several processes rank 0 looks; see :func:`unlearn.evaluation.kept.evaluate_once`.
+    """
+    return led(partial(_kept, kind, model, examples, compute, title), make, compute.sharded)
+
+
+def _kept(
+    kind: str,
+    model: str | None,
+    examples: Sequence[Example],
+    compute: Compute,
+    title: str,
+    make: Callable[[], list[T]],
+) -> list[T]:
     if model is None:
         return make()
 

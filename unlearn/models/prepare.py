@@ -89,7 +89,7 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = ready(load_weights(self.config, path), self.config, self.compute.device)
+        model = ready(load_weights(self.config, path), self.config, self.compute.alone)
         knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
@@ -147,9 +147,7 @@ class Preparation:
     def load(self, prepared: Prepared, field: str | None = None) -> Any:
         """Return the model on the device; `field` is the option that named it, if one did."""
         field = field or ("model.path" if prepared.folder == self.config.path else "the model")
-        return ready(
-            load_weights(self.config, prepared.folder, field), self.config, self.compute.device
-        )
+        return ready(load_weights(self.config, prepared.folder, field), self.config, self.compute)
 
     def named(self, field: str, path: str) -> Prepared:
         """Return the model at `path`, which the option `field` named, as it is."""
@@ -209,7 +207,7 @@ class Preparation:
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
-        model = ready(model, self.config, self.compute.device)
+        model = ready(model, self.config, self.compute.alone)
         encoder = self.encoder(tokenizer, self.config.path or "")
         examples = encode_rows(encoder, in_order(rows))
         recipe = self.config.fine_tuning

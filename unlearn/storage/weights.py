@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import is_main
+from unlearn.compute.sharding import is_sharded_model, state_of
 from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
@@ -84,10 +86,13 @@ def save_model(
     """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
     It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
-    writes more files into the same folder.
+    writes more files into the same folder. Of several processes all call it, and rank 0 writes.
     """
+    state = {"state_dict": state_of(model)} if is_sharded_model(model) else {}
+    if not is_main():
+        return
     with sealed_folder(folder) as unfinished:
-        model.save_pretrained(unfinished)
+        model.save_pretrained(unfinished, **state)
         tokenizer.save_pretrained(unfinished)
         if besides is not None:
             besides(unfinished)
