@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import time
 from collections.abc import Callable
 from functools import cache
@@ -73,8 +76,137 @@ def test_two_processes_give_the_numbers_of_one(
     assert (done.status, other.status) == (0, 0), done.said + other.said
     assert other.said == ""  # the terminal is rank 0's
     assert len(done.steps) == 10
-    apart = {k: v for k, v in differences(expected, done).items() if v > 1e-5}
-    assert apart == {}
+    found = differences(expected, done)
+    # The rest are differences of these, in which what is near to nothing is rounding.
+    exact = re.compile(r"train/(\w+_(loss|norm)|cosine|weight_\w+|lr|lr_star|lr_reason)|epoch")
+    assert {k: v for k, v in found.items() if v > (1e-5 if exact.fullmatch(k) else 1e-3)} == {}
     assert between_weights(expected, done) < 1e-5
     assert {k: v for k, v in metrics_apart(expected, done).items() if v > 1e-4} == {}
     assert done.summary["cost"]["tokens"] == expected.summary["cost"]["tokens"]
+
+
+LONG = (
+    *(word for word in RUN if not word.startswith("training.steps")),
+    "method=ngdiff",
+    "scheduler=gen",
+    "optimizer=adamw",
+    "training.steps=60",
+    "training.checkpoint_every=4",
+)
+GO_ON = "another process of this run has ended"
+
+
+def kill_after(step: int, run: Together, rank: int) -> None:
+    """Kill a process (SIGKILL) once the run has taken so many steps."""
+    until = time.monotonic() + 120
+    while newest_step(run.folder) < step:
+        assert all(one.status is None for one in run.each), "ended too early"
+        assert time.monotonic() < until, "too slow"
+        time.sleep(0.01)
+    run.each[rank].kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_process_ends_all_and_the_run_goes_on(
+    unlearn: Command, tmp_path: Path, kind: str
+) -> None:
+    """With two processes to the same bits as if nothing had happened, with one to rounding."""
+    words = (*LONG, f"training.sharding={kind}")
+    whole, _ = Together(2, *words, cwd=tmp_path / "whole").finish()
+    cut = Together(2, *words, cwd=tmp_path / "cut")
+    kill_after(9, cut, rank=1)
+    first, second = cut.finish()
+    assert (first.status, second.status) == (1, -9)
+    assert first.said.count(GO_ON) == 1
+    assert first.said.count("ERROR") == 1
+    assert f"hydra.run.dir={cut.folder}" in first.said
+    assert first.summary["status"] == "failed"
+    shutil.copytree(tmp_path / "cut", tmp_path / "copy")
+
+    again, _ = Together(2, *words, cwd=tmp_path / "cut").finish()
+    assert again.status == 0, again.said
+    assert "goes on from" in again.log
+    assert again.weights == whole.weights
+    assert max(differences(whole, again).values()) == 0
+
+    alone = unlearn(*words, run=tmp_path / "copy" / "run")
+    assert alone.status == 0, alone.said
+    assert "goes on from" in alone.log
+    assert between_weights(whole, alone) < 1e-4
+    assert max(differences(whole, alone).values()) < 1e-3
+
+
+@pytest.mark.slow
+def test_a_run_of_one_goes_on_with_two(
+    unlearn: Command, alone: Callable[[str], Done], tmp_path: Path
+) -> None:
+    words = (*RUN, *METHODS["gen"], "training.checkpoint_every=4", "training.keep_checkpoints=true")
+    done = unlearn(*words, run=tmp_path / "run")
+    assert done.status == 0, done.said
+    for left in ("summary.json", "model"):
+        path = done.folder / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    checkpoint = done.folder / "checkpoints" / "step_10"
+    assert checkpoint.is_dir()
+    words = (*words, "training.sharding=fsdp")
+    again, _ = Together(2, *words, cwd=tmp_path).finish()
+    assert again.status == 0, again.said
+    assert "goes on from" in again.log
+    assert between_weights(done, again) < 1e-7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_ends_with_one_message_where_a_process_is_killed(
+    tmp_path: Path, rank: int
+) -> None:
+    """The launcher's own report stands below it."""
+    folder = tmp_path / "run"
+    words = ("--nproc-per-node=2", "--standalone", "-m", "unlearn", *LONG)
+    launched = start(
+        *words, f"hydra.run.dir={folder}", cwd=tmp_path, module="torch.distributed.run"
+    )
+    while newest_step(folder) < 9:
+        assert launched.poll() is None, launched.communicate()
+        time.sleep(0.05)
+    children = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
+    ranks = {environment_of(pid)["RANK"]: pid for pid in children if "RANK" in environment_of(pid)}
+    os.kill(int(ranks[str(rank)]), signal.SIGKILL)
+    done = finish(launched, folder)
+    assert done.status != 0
+    ours = [line for line in done.said.splitlines() if re.match(r"[\d:]+ ERROR|unlearn: ", line)]
+    assert len(ours) == 1, done.said
+    assert not any(pid_lives(pid) for pid in children)
+
+
+def environment_of(pid: str) -> dict[str, str]:
+    """The variables that a process was started with."""
+    text = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+    return dict(part.split("=", 1) for part in text.split("\0") if "=" in part)
+
+
+def pid_lives(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training.sharding=none"], "training.sharding: none, but torchrun started 2 processes"),
+        (
+            ["training.sharding=fsdp", "method/interventions=[saliency_mask]"],
+            "method.interventions.saliency_mask: needs the whole model on one device",
+        ),
+        (["training.sharding=fsdp", "attack=[relearning]"], "attack.relearning: needs the whole"),
+        (["-m", "seed=0,1"], "torchrun: 2 processes are one run, and -m is a sweep of many"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_once_and_before_a_model_loads(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    done, other = Together(2, *RUN, *words, cwd=tmp_path).finish()
+    assert (done.status, other.status) == (2, 2)
+    assert done.said.count(said) == 1
+    assert other.said == ""
+    assert "target:" not in done.said

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -219,9 +220,8 @@ def obeyed_together() -> Iterator[None]:
         with obeyed():
             yield
         return
-    told = [number for number in gathered(asked()) if number is not None]
-    if told:
-        obey(told[0])
+    if any(total(int(asked() is not None))):
+        obey(signal.SIGTERM)
     yield
 
 

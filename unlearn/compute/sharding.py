@@ -7,7 +7,7 @@ the part of this process (:func:`local`); what needs a whole tensor gathers it (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,14 +68,13 @@ def is_sharded_model(model: LanguageModel) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """Return the part of a tensor that this process holds, in the memory where it lies."""
-    part: Tensor = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[operator]
-    return part
+    return cast(Any, tensor).to_local() if is_sharded(tensor) else tensor
 
 
 @torch.no_grad()
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor with all its parts; every process is to ask for it."""
-    return tensor.detach().full_tensor() if is_sharded(tensor) else tensor  # type: ignore[operator]
+    return cast(Any, tensor.detach()).full_tensor() if is_sharded(tensor) else tensor
 
 
 @torch.no_grad()

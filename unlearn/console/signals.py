@@ -67,7 +67,7 @@ def asked() -> int | None:
 
 
 def obey(told: int | None = None) -> None:
-    """Raise Stopped where this process was told to end, or is by `told`.
+    """Raise Stopped where this process was told to end, or else is `told` to.
 
     Where work goes on although it was raised before, Python passed over it: what a handler raises
     within a `__del__` is printed and forgotten.

@@ -212,6 +212,7 @@ def sharding_of(
         ),
         *(f"attack.{name}" for name in attacks),
         *(measure.title for measure in measures.each),
+        *(["evaluation.gradient_norm"] if cfg.evaluation.gradient_norm else []),
     ]
     problems.add(
         *(

@@ -157,7 +157,8 @@ def first_layers_only(model: LanguageModel, layer: int) -> Iterator[nn.Module]:
 def layers_of(model: LanguageModel) -> nn.ModuleList:
     """Return the layers of the model; raises ConfigurationError where they cannot be found."""
     owner, name = _find_layers(model)
-    return getattr(owner, name)  # type: ignore[no-any-return]
+    layers: nn.ModuleList = getattr(owner, name)
+    return layers
 
 
 def _find_layers(model: LanguageModel) -> tuple[nn.Module, str]:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
-from unlearn.compute.processes import gathered, is_main
+from unlearn.compute.processes import gathered, is_main, total
 from unlearn.compute.sharding import gathered_state, local, put_
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
@@ -55,7 +55,7 @@ class Checkpoints:
         if not done or not self.wanted or self.newest == self._place(done):
             return False
         waited = (time.monotonic() - self._saved) / 60
-        by_minutes = self.minutes is not None and any(gathered(waited >= self.minutes))
+        by_minutes = self.minutes is not None and any(total(int(waited >= self.minutes)))
         return by_minutes or bool(self.every and done % self.every == 0)
 
     def save(self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
