@@ -66,6 +66,17 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done]:
     return run
 
 
+def unlike(one: Done, other: Done, most: float) -> dict[str, float]:
+    """The numbers of the steps that differ by more: losses, norms, cosine, weights and rate.
+
+    The other ones are differences of these, of which rounding may be all that is left.
+    """
+    own = re.compile(r"train/(\w+_(loss|norm)|cosine|weight_\w+|lr|lr_star|lr_reason)|epoch")
+    found = differences(one, other)
+    assert sum(bool(own.fullmatch(name)) for name in found) >= 8
+    return {name: apart for name, apart in found.items() if own.fullmatch(name) and apart > most}
+
+
 @pytest.mark.parametrize(("name", "kind"), cases())
 def test_two_processes_give_the_numbers_of_one(
     alone: Callable[[str], Done], tmp_path: Path, name: str, kind: str
@@ -76,10 +87,7 @@ def test_two_processes_give_the_numbers_of_one(
     assert (done.status, other.status) == (0, 0), done.said + other.said
     assert other.said == ""  # the terminal is rank 0's
     assert len(done.steps) == 10
-    found = differences(expected, done)
-    # The rest are differences of these, in which what is near to nothing is rounding.
-    exact = re.compile(r"train/(\w+_(loss|norm)|cosine|weight_\w+|lr|lr_star|lr_reason)|epoch")
-    assert {k: v for k, v in found.items() if v > (1e-5 if exact.fullmatch(k) else 1e-3)} == {}
+    assert unlike(expected, done, 1e-5) == {}
     assert between_weights(expected, done) < 1e-5
     assert {k: v for k, v in metrics_apart(expected, done).items() if v > 1e-4} == {}
     assert done.summary["cost"]["tokens"] == expected.summary["cost"]["tokens"]
@@ -90,7 +98,7 @@ LONG = (
     "method=ngdiff",
     "scheduler=gen",
     "optimizer=adamw",
-    "training.steps=60",
+    "training.steps=20",
     "training.checkpoint_every=4",
 )
 GO_ON = "another process of this run has ended"
@@ -115,7 +123,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     words = (*LONG, f"training.sharding={kind}")
     whole, _ = Together(2, *words, cwd=tmp_path / "whole").finish()
     cut = Together(2, *words, cwd=tmp_path / "cut")
-    kill_after(9, cut, rank=1)
+    kill_after(5, cut, rank=1)
     first, second = cut.finish()
     assert (first.status, second.status) == (1, -9)
     assert first.said.count(GO_ON) == 1
@@ -134,7 +142,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     assert alone.status == 0, alone.said
     assert "goes on from" in alone.log
     assert between_weights(whole, alone) < 1e-4
-    assert max(differences(whole, alone).values()) < 1e-3
+    assert unlike(whole, alone, 1e-4) == {}
 
 
 @pytest.mark.slow
@@ -164,10 +172,9 @@ def test_torchrun_ends_with_one_message_where_a_process_is_killed(
     """The launcher's own report stands below it."""
     folder = tmp_path / "run"
     words = ("--nproc-per-node=2", "--standalone", "-m", "unlearn", *LONG)
-    launched = start(
-        *words, f"hydra.run.dir={folder}", cwd=tmp_path, module="torch.distributed.run"
-    )
-    while newest_step(folder) < 9:
+    launcher = "torch.distributed.run"
+    launched = start(*words, f"hydra.run.dir={folder}", cwd=tmp_path, module=launcher)
+    while newest_step(folder) < 5:
         assert launched.poll() is None, launched.communicate()
         time.sleep(0.05)
     children = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()

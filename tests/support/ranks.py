@@ -1,4 +1,4 @@
-"""A run of several processes on the CPU, started as torchrun starts them, and how it is compared."""
+"""A run of several processes on the CPU, started as torchrun does it, and how it is compared."""
 
 from __future__ import annotations
 
