@@ -142,7 +142,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     assert alone.status == 0, alone.said
     assert "goes on from" in alone.log
     assert between_weights(whole, alone) < 1e-4
-    assert unlike(whole, alone, 1e-4) == {}
+    assert unlike(whole, alone, 1e-3) == {}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,19 @@ class Together:
         ]
 
     def finish(self) -> list[Done]:
-        """Wait for the end of all; returns what each left, rank 0 first."""
+        """Wait for the end of all; returns what each left, rank 0 first.
+
+        One that goes on long after another has failed is killed, as torchrun does.
+        """
+        failed = None
+        while any(one.status is None for one in self.each):
+            time.sleep(0.05)
+            if failed is None and any(one.status for one in self.each):
+                failed = time.monotonic()
+            if failed is not None and time.monotonic() - failed > 20:
+                for one in self.each:
+                    if one.status is None:
+                        one.kill()
         return [one.finish(self.folder) for one in self.each]
 
 
