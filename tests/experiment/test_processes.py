@@ -212,7 +212,7 @@ def pid_lives(pid: str) -> bool:
 def test_what_cannot_be_shared_is_refused_once_and_before_a_model_loads(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
-    done, other = Together(2, *RUN, *words, cwd=tmp_path).finish()
+    done, other = Together(2, *words, *RUN, cwd=tmp_path).finish()
     assert (done.status, other.status) == (2, 2)
     assert done.said.count(said) == 1
     assert other.said == ""

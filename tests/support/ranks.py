@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from support.command import Done
 from support.forked import Forked
@@ -20,13 +20,13 @@ class Together:
 
     def __init__(self, processes: int, *words: str, cwd: Path, **variables: str) -> None:
         cwd.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # As torchrun's agent does, this process holds the store in which they meet.
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         shared = {
             "WORLD_SIZE": str(processes),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
+            "MASTER_PORT": str(self.store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
         }
         self.folder = cwd / "run"
         self.each = [

@@ -71,7 +71,7 @@ def task(cfg: DictConfig) -> float | list[float] | None:
         if isinstance(error, ProcessLost) and is_main():
             option = shlex.quote(f"hydra.run.dir={folder}")
             error = ProcessLost(f"{error}; to go on, give the same command with {option}")
-        aloud(may_say(first_line(error)))
+        last_word(first_line(error))
         failure = logged(error)
         if sweep_name() is not None:
             release(error)
@@ -87,17 +87,19 @@ def say_stopped(error: KeyboardInterrupt, folder: Path) -> str:
     told = f"stopped by {name}; to go on, give the same command with {shlex.quote(option)}"
     if not is_main():  # whose folder is not the run's
         told = f"stopped by {name}"
-    aloud(may_say(told))
+    last_word(told)
     log.error("%s", told)
     error.add_note(told)
     return told
 
 
-def aloud(speaking: bool) -> None:
+def last_word(told: str) -> None:
     """Let the log reach the terminal or not: of several processes one says why the run ends."""
     if started() == 1:
         return
-    root = logging.getLogger()
+    # torchrun ends the others as soon as one has failed, and who speaks is one of them.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    speaking, root = may_say(told), logging.getLogger()
     for handler in [one for one in root.handlers if not isinstance(one, logging.FileHandler)]:
         if not speaking:
             root.removeHandler(handler)
