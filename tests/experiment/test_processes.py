@@ -15,6 +15,8 @@ import pytest
 from support.command import DESCENT, QUICK, Command, Done, finish, start
 from support.ranks import Together, between_weights, differences, metrics_apart, newest_step
 
+from unlearn.record.checkpoints import newest_of, steps_of
+
 RUN = (
     *(word for word in QUICK if not word.startswith(("training.steps", "training.batch_size"))),
     "model.tiny.layers=2",
@@ -104,14 +106,13 @@ LONG = (
 GO_ON = "another process of this run has ended"
 
 
-def kill_after(step: int, run: Together, rank: int) -> None:
-    """Kill a process (SIGKILL) once the run has taken so many steps."""
+def wait_for(step: int, run: Together) -> None:
+    """Wait until a run has taken so many steps."""
     until = time.monotonic() + 120
     while newest_step(run.folder) < step:
         assert all(one.status is None for one in run.each), "ended too early"
         assert time.monotonic() < until, "too slow"
         time.sleep(0.01)
-    run.each[rank].kill()
 
 
 @pytest.mark.slow
@@ -123,7 +124,8 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     words = (*LONG, f"training.sharding={kind}")
     whole, _ = Together(2, *words, cwd=tmp_path / "whole").finish()
     cut = Together(2, *words, cwd=tmp_path / "cut")
-    kill_after(5, cut, rank=1)
+    wait_for(5, cut)
+    cut.each[1].kill()
     first, second = cut.finish()
     assert (first.status, second.status) == (1, -9)
     assert first.said.count(GO_ON) == 1
@@ -146,17 +148,28 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_a_run_of_one_goes_on_with_two(
-    unlearn: Command, alone: Callable[[str], Done], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path: Path, kind: str) -> None:
+    words = (*LONG, f"training.sharding={kind}", "training.checkpoint_every=0")
+    run = Together(2, *words, cwd=tmp_path)
+    wait_for(5, run)
+    os.kill(run.each[1].pid, signal.SIGTERM)
+    first, second = run.finish()
+    assert (first.status, second.status) == (143, 143)
+    assert first.said.count("stopped by SIGTERM; to go on, give the same command") == 1
+    assert second.said == ""
+    assert steps_of(newest_of(run.folder)) == first.steps[-1]["step"] >= 5
+
+
+@pytest.mark.slow
+def test_a_run_of_one_goes_on_with_two(unlearn: Command, tmp_path: Path) -> None:
     words = (*RUN, *METHODS["gen"], "training.checkpoint_every=4", "training.keep_checkpoints=true")
     done = unlearn(*words, run=tmp_path / "run")
     assert done.status == 0, done.said
     for left in ("summary.json", "model"):
         path = done.folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    checkpoint = done.folder / "checkpoints" / "step_10"
-    assert checkpoint.is_dir()
+    assert steps_of(newest_of(done.folder)) == 10
     words = (*words, "training.sharding=fsdp")
     again, _ = Together(2, *words, cwd=tmp_path).finish()
     assert again.status == 0, again.said
