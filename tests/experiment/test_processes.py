@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.command import DESCENT, QUICK, Command, Done, finish, start
+from support.command import DESCENT, QUICK, Command, Done, files_in, finish, start
 from support.ranks import Together, between_weights, differences, metrics_apart, newest_step
 
 from unlearn.record.checkpoints import newest_of, steps_of
@@ -93,6 +93,24 @@ def test_two_processes_give_the_numbers_of_one(
     assert between_weights(expected, done) < 1e-5
     assert {k: v for k, v in metrics_apart(expected, done).items() if v > 1e-4} == {}
     assert done.summary["cost"]["tokens"] == expected.summary["cost"]["tokens"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_evaluation_of_two_processes_gives_the_tables_of_one(
+    unlearn: Command, tmp_path: Path, kind: str
+) -> None:
+    """Byte for byte: likelihoods, hits and answers, of which some are known from the scores."""
+    words = (*RUN, "method=none", "evaluation.rows=8", "evaluation.max_new_tokens=12")
+    expected = unlearn(*words)
+    assert expected.status == 0, expected.said
+    shared = (*words, f"training.sharding={kind}")
+    cache = {"UNLEARN_CACHE": str(tmp_path / "cache")}
+    done, _ = Together(2, *shared, cwd=tmp_path / "two", **cache).finish()
+    assert done.status == 0, done.said
+    assert "its tables are in the cache" not in done.log
+    tables = files_in(expected.folder / "evaluations")
+    assert len(tables) >= 3
+    assert files_in(done.folder / "evaluations") == tables
 
 
 LONG = (

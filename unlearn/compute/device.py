@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
-from unlearn.compute.processes import local_rank, started
+from unlearn.compute.processes import local_rank, rank, started, world
 from unlearn.compute.workers import worker_number
 from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
@@ -79,11 +82,22 @@ class Compute:
     """Padded tokens of one generation batch, prompts and answers; None: see `forward.decoding`."""
     sharded: bool = False
     """Whether each process holds a part of every model, so that all of them make every pass."""
+    split: bool = False
+    """Whether each process has the whole model, and a share of the passes of an evaluation."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all processes take part in an evaluation."""
+        return self.sharded or self.split
 
     @property
     def alone(self) -> Compute:
-        """The same for a model that one process has to itself."""
-        return replace(self, sharded=False)
+        """The same for what one process does by itself."""
+        return replace(self, sharded=False, split=False)
+
+    def share(self, every: Sequence[T]) -> Sequence[T]:
+        """Return what this process does of an evaluation: each of them has its part in turn."""
+        return every[rank() :: world()] if self.split else every
 
     @property
     def precision(self) -> str:

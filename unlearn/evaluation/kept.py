@@ -37,13 +37,12 @@ def evaluate_once(
     """Return the evaluation of the model that `load` returns, from the cache where it is there.
 
     `model` names it by all that can change a number; None (a model on the hub) is never cached.
-    Of several processes rank 0 alone looks it up, and measures; the others only where each holds a
-    part of the model.
+    Of several processes rank 0 alone looks it up; what is not there they measure together.
     """
     return led(
         partial(_kept, suite, model, stage, reference),
         lambda: suite.evaluate(load(), stage, reference),
-        suite.compute.sharded,
+        suite.compute.together,
     )
 
 

@@ -76,9 +76,9 @@ def _once(
 ) -> list[T]:
     """Return one entry an example, from the cache where the same was made before.
 
-    Of several processes rank 0 looks; see :func:`unlearn.evaluation.kept.evaluate_once`.
+    Of several processes rank 0 looks, as for :func:`unlearn.evaluation.kept.evaluate_once`.
     """
-    return led(partial(_kept, kind, model, examples, compute, title), make, compute.sharded)
+    return led(partial(_kept, kind, model, examples, compute, title), make, compute.together)
 
 
 def _kept(

@@ -82,10 +82,11 @@ class Bench:
         load = cache(load)
         plain = evaluate_once(self.suite, load, key, stage, self.stages.get("reference"))
 
-        def added() -> tuple[Evaluation, Sequence[Metric]]:
-            return self.measures.add_to(plain, load, self.suite, stage), self.measures.metrics
+        def of_measures() -> tuple[Evaluation, Sequence[Metric]]:
+            added = self.measures.add_to(plain, load, self.suite.alone, stage)
+            return added, self.measures.metrics
 
-        found, metrics = of_rank_zero(added) if self.measures.each else added()
+        found, metrics = of_rank_zero(of_measures) if self.measures.each else of_measures()
         self.catalogue.declare(*metrics)
         self.stages[stage] = found
         return found
@@ -114,7 +115,7 @@ class Bench:
             if load is None:
                 continue
             measured = self.stages[stage]
-            subject = Subject(stage, load(), self.suite, self.splits, measured, target)
+            subject = Subject(stage, load(), self.suite.alone, self.splits, measured, target)
             found, self.attack_notes[stage] = run_attacks(self.attacks, subject)
             del subject  # and with it the model, before another one loads
             self.stages[stage] = replace(measured, metrics={**measured.metrics, **found})

@@ -168,6 +168,7 @@ class Run:
         compute = replace(
             compute_of(settings.model, settings.evaluation),
             sharded=settings.sharding is Sharding.fsdp,
+            split=settings.sharding is Sharding.ddp,
         )
         if compute.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(compute.device)
