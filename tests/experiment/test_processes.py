@@ -37,7 +37,12 @@ METHODS = {
     "gen, npo": ("method=ngdiff", "method/forget=npo", "scheduler=gen"),
     "micro-batches": ("method=ngdiff", "training.micro_batch_size=2", *DESCENT),
     "one row for two": ("method=graddiff", "training.batch_size=1", *DESCENT),
-    "sam and sago": ("method=graddiff", "method/interventions=[sam,sago]", *DESCENT),
+    "sam, sago, clipped": (
+        "method=graddiff",
+        "method/interventions=[sam,sago]",
+        "training.clip=0.5",
+        *DESCENT,
+    ),
 }
 QUICKLY = ("gen", "micro-batches")
 """Those that are no slow test."""
