@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
+from unlearn.compute.processes import local_rank, rank, started, world
 from unlearn.compute.workers import worker_number
 from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
     """Return the device and the reason for it; the workers of a sweep take the GPUs in turn."""
+    if started() > 1 and torch.cuda.is_available() and wanted in ("auto", "cuda"):
+        device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(device)
+        return device, f"each of {started()} processes has a GPU of its own"
     if wanted != "auto":
         return torch.device(wanted), f"model.device={wanted}"
     if torch.cuda.is_available():
@@ -72,6 +80,24 @@ class Compute:
     """Padded tokens of one scoring batch; changes no score."""
     generate_tokens: int | None = None
     """Padded tokens of one generation batch, prompts and answers; None: see `forward.decoding`."""
+    sharded: bool = False
+    """Whether each process holds a part of every model, so that all of them make every pass."""
+    split: bool = False
+    """Whether each process has the whole model, and a share of the passes of an evaluation."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all processes take part in an evaluation."""
+        return self.sharded or self.split
+
+    @property
+    def alone(self) -> Compute:
+        """The same for what one process does by itself."""
+        return replace(self, sharded=False, split=False)
+
+    def share(self, every: Sequence[T]) -> Sequence[T]:
+        """Return what this process does of an evaluation: each of them has its part in turn."""
+        return every[rank() :: world()] if self.split else every
 
     @property
     def precision(self) -> str:

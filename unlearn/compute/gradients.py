@@ -6,11 +6,14 @@ made: the memory of a step is weights + two gradients + optimizer state. P = num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+
+from unlearn.compute.processes import summed
+from unlearn.compute.sharding import is_sharded, local
 
 Gradient = list[Tensor | None]
 """One tensor a parameter; None where the loss does not depend on the parameter."""
@@ -34,11 +37,25 @@ def copied(gradient: Gradient) -> Gradient:
 
 def inner_product(first: Gradient, second: Gradient) -> Tensor:
     """Return first·second over all parameters, float64 scalar: float32 products, float64 sums."""
+    return _of_all_parts(_inner_product(first, second), first)
+
+
+def _of_all_parts(products: Tensor, gradient: Gradient) -> Tensor:
+    """Return the products (…) of what all processes hold of sharded gradients."""
+    return summed(products) if any(map(is_sharded, _there(gradient))) else products
+
+
+def _there(gradient: Gradient) -> Iterator[Tensor]:
+    return (part for part in gradient if part is not None)
+
+
+def _inner_product(first: Gradient, second: Gradient) -> Tensor:
+    """Return first·second of what this process holds of them."""
     parts = []
     for a, b in zip(first, second, strict=True):
         if a is None or b is None:
             continue
-        a, b = a.reshape(-1).float(), b.reshape(-1).float()
+        a, b = local(a).reshape(-1).float(), local(b).reshape(-1).float()
         if a.device.type == "cpu":
             # Not `dot`: its running sum is off by 4e-5 after 2^20 elements; `sum` adds in a tree.
             pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
@@ -52,9 +69,10 @@ def inner_product(first: Gradient, second: Gradient) -> Tensor:
 
 def gramian(retain: Gradient, forget: Gradient) -> Tensor:
     """Return the Gramian (2, 2) of the two gradients, float64 on the CPU, retain first."""
-    cross = inner_product(retain, forget)
-    entries = [inner_product(retain, retain), cross, cross, inner_product(forget, forget)]
-    return torch.stack([entry.cpu() for entry in entries]).reshape(2, 2)
+    cross = _inner_product(retain, forget)
+    entries = [_inner_product(retain, retain), cross, cross, _inner_product(forget, forget)]
+    products = torch.stack([entry.cpu() for entry in entries]).reshape(2, 2)
+    return _of_all_parts(products, [*retain, *forget])
 
 
 @torch.no_grad()

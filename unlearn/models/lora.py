@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.sharding import put_, state_of
 from unlearn.compute.undisturbed import generators_kept
 from unlearn.errors import ConfigurationError, UnlearnError, said_by, to_install, translating
 from unlearn.models.adapter import is_adapter, quiet
@@ -51,8 +53,8 @@ class Adapter:
         self.record = copy.copy(self.peft.peft_config[NAME])
         self.record.base_model_name_or_path = base
         self.record.inference_mode = True  # as peft writes it: who loads it trains it on request
-        self._merged: dict[str, Parameter] = {}
-        self.base = WithoutAdapter(model, self._switched_off)
+        self._merged: dict[str, Tensor] = {}
+        self.base = WithoutAdapter(model, self.switched_off)
         """The model without its adapter, the frozen target: no weight of it is kept twice."""
         every = sum(parameter.numel() for parameter in model.parameters())
         count = sum(parameter.numel() for parameter in self.parameters())
@@ -64,20 +66,26 @@ class Adapter:
 
     @property
     def weights(self) -> dict[str, Parameter]:
-        """Every A and B by peft's name, as the model has them now, or had when it was merged."""
+        """Every A and B by peft's name, as the model has them; none once they are merged."""
         named = self.model.named_parameters()
-        return self._merged or {_in_peft(name): p for name, p in named if ".lora_" in name}
+        return {_in_peft(name): p for name, p in named if ".lora_" in name}
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every A and B."""
         yield from self.weights.values()
 
-    def save_pretrained(self, folder: Path) -> None:
+    def state_dict(self, *, keep_vars: bool = False) -> dict[str, Tensor]:
+        """Return every A and B, or what they were when they were merged."""
+        every = self._merged or {**self.weights}
+        return every if keep_vars else {name: weight.detach() for name, weight in every.items()}
+
+    def save_pretrained(self, folder: Path, state_dict: Mapping[str, Tensor] | None = None) -> None:
         """Write A and B as peft does (safetensors), with the record that peft reads them by."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: weight.detach().contiguous() for name, weight in self.weights.items()}
+        every = self.state_dict() if state_dict is None else state_dict
+        tensors = {name: weight.detach().contiguous() for name, weight in every.items()}
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         self.record.save_pretrained(str(folder))
 
@@ -98,29 +106,34 @@ class Adapter:
         if shapes != {name: weight.shape for name, weight in saved.items()}:
             raise UnlearnError("the saved adapter belongs to another model than that of this run")
         for name, weight in self.weights.items():
-            weight.copy_(saved[name])
+            put_(weight, saved[name])
 
     def merge(self) -> None:
         """Add (α/r)·B·A to every W in place and take A and B out of the model.
 
-        It is then a model as any other, every weight of which may be trained.
+        It is then a model as any other, every weight of which may be trained. Of a sharded one
+        every process is to call it.
         """
-        self._merged = self.weights
+        self._merged = state_of(self)
         with quiet():
             self.peft.merge_and_unload()
         self.model.requires_grad_(True)  # peft froze the base
         log.info("LoRA: merged into %d layers", len(self.layers))
 
     @contextmanager
-    def _switched_off(self) -> Iterator[None]:
-        """Let the model compute without the adapter for a while."""
+    def switched_off(self) -> Iterator[None]:
+        """Let the model compute without the adapter for a while.
+
+        peft's own `enable_adapters` would also let A and B have no gradient for that while: a
+        sharded model that is gathered for the first time then would give them none ever after.
+        """
         for layer in self.layers:
-            layer.enable_adapters(False)
+            layer._disable_adapters = True
         try:
             yield
         finally:
             for layer in self.layers:
-                layer.enable_adapters(True)  # which also lets A and B be trained again
+                layer._disable_adapters = False
 
 
 class WithoutAdapter:

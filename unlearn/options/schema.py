@@ -102,6 +102,15 @@ class Words(Enum):
     unicode = "unicode"
 
 
+class Sharding(Enum):
+    """How the processes of torchrun share a model."""
+
+    auto = "auto"
+    none = "none"
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
 class TargetChoice(Enum):
     """Whether the model is taught the rows before it unlearns them."""
 
@@ -281,6 +290,11 @@ class TrainingConfig(Ranged):
     clip: float | None = option(None, ABOVE_ZERO)
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
+    sharding: Sharding = Sharding.auto
+    """Under torchrun: `ddp` = each process has the whole model and a share of every batch's rows;
+    `fsdp` = the weights are shared out, too; `auto` = `ddp` where a GPU has room for weights, two
+    gradients and Adam, else `fsdp`; `none` = one process alone. Changes no result but its rounding.
+    """
     checkpoint_every: int = option(50, _from_zero("0 (none) or more steps"))
     """Steps between saved states, of which the newest is kept until the run completes: the same
     command with the same `hydra.run.dir` goes on from it. 0 = none by steps."""

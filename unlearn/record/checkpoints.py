@@ -21,6 +21,8 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import gathered, is_main, total
+from unlearn.compute.sharding import gathered_state, local, put_
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import damage_of
@@ -54,20 +56,21 @@ class Checkpoints:
         if not done or not self.wanted or self.newest == self._place(done):
             return False
         waited = (time.monotonic() - self._saved) / 60
-        by_minutes = self.minutes is not None and waited >= self.minutes
+        by_minutes = self.minutes is not None and any(total(int(waited >= self.minutes)))
         return by_minutes or bool(self.every and done % self.every == 0)
 
     def save(self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Write the model, `state` and `progress` (:func:`read_progress`); the older one goes."""
         new, older = self._place(done), self.newest
+        whole = gathered_state(state)
 
         def write_state(folder: Path) -> None:
-            save_state(state, folder / STATE)
+            save_state(whole, folder / STATE)
             write_json_atomic(folder / PROGRESS, progress)
 
         save_model(self.model, self.tokenizer, new, write_state)
         self.newest, self._saved = new, time.monotonic()
-        if older is not None and older != new:
+        if older is not None and older != new and is_main():
             shutil.rmtree(older)
 
     def save_at_stop(
@@ -77,7 +80,8 @@ class Checkpoints:
 
         Not where that is what it began with, nor weights that no run could go on from.
         """
-        finite = all(torch.isfinite(weight).all() for weight in self.model.parameters())
+        weights = (local(weight) for weight in self.model.parameters())
+        finite = all(gathered(all(bool(torch.isfinite(weight).all()) for weight in weights)))
         if finite and self.newest != self._place(done):
             self.save(done, state, progress)
 
@@ -161,4 +165,4 @@ def copy_weights(model: LanguageModel, saved: LanguageModel) -> None:
     if {n: p.shape for n, p in ours.items()} != {n: p.shape for n, p in theirs.items()}:
         raise UnlearnError("the saved weights belong to another model than the one of this run")
     for name, parameter in ours.items():
-        parameter.copy_(theirs[name])
+        put_(parameter, theirs[name])

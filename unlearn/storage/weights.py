@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch.nn import Parameter
 
+from unlearn.compute.processes import is_main
+from unlearn.compute.sharding import Weights, is_sharded_model, state_of
 from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
@@ -75,12 +76,10 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
             raise written.refusal from error
 
 
-class Savable(Protocol):
+class Savable(Weights, Protocol):
     """What is trained and kept: a whole model, or the adapter of one."""
 
     def save_pretrained(self, folder: Path) -> None: ...
-
-    def parameters(self) -> Iterator[Parameter]: ...
 
 
 def save_model(
@@ -92,10 +91,13 @@ def save_model(
     """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
     It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
-    writes more files into the same folder.
+    writes more files into the same folder. Of several processes all call it, and rank 0 writes.
     """
+    state: dict[str, Any] = {"state_dict": state_of(model)} if is_sharded_model(model) else {}
+    if not is_main():
+        return
     with sealed_folder(folder) as unfinished:
-        model.save_pretrained(unfinished)
+        model.save_pretrained(unfinished, **state)
         tokenizer.save_pretrained(unfinished)
         if besides is not None:
             besides(unfinished)

@@ -48,6 +48,8 @@ class RunResources:
     reference_key: str | None = None
     adapter: Adapter | None = None
     """What is trained in place of the model's weights; None where they are."""
+    load_target: Callable[[], LanguageModel] | None = None
+    """Returns the target once more, where the model cannot be copied: a sharded one."""
     _frozen: Any = field(default=None, repr=False)
     _levels: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -62,7 +64,8 @@ class RunResources:
             return self.adapter.base
         if self._frozen is None:
             log.info("a frozen copy of the target is kept in memory for this method")
-            self._frozen = copy.deepcopy(self.model).requires_grad_(False).eval()
+            model = copy.deepcopy(self.model) if self.load_target is None else self.load_target()
+            self._frozen = model.requires_grad_(False).eval()
         return self._frozen
 
     def target_sums(self, examples: Sequence[Example]) -> Tensor:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.memory import OutOfMemory
+from unlearn.compute.processes import is_main, obeyed_together, rank, world
 from unlearn.compute.undisturbed import random_state, restore_random
-from unlearn.console.signals import Stopped, held, obeyed
-from unlearn.data.batches import PairedBatches
+from unlearn.console.signals import Stopped, held
+from unlearn.data.batches import PairedBatches, Share
 from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
 from unlearn.models.load import load_weights
 from unlearn.objectives.levels import level_of
@@ -46,6 +47,7 @@ class Unlearning:
         record: Record,
         clock: Clock,
     ) -> None:
+        """`folder` is that of rank 0, which alone writes into it."""
         self.plan, self.resources, self.record, self.clock = plan, resources, record, clock
         self.folder, self.model = folder, resources.model
         self.trained: Savable = resources.adapter or resources.model
@@ -61,6 +63,7 @@ class Unlearning:
             training.batch_size,
             training.micro_batch_size,
             plan.seed,
+            Share(rank(), world(), in_step=resources.compute.sharded),
         )
         self.steps = number_of_steps(training, batches, method)
         self.every = steps_between(plan.evaluation, batches)
@@ -170,7 +173,7 @@ class Unlearning:
             # nothing does, and the state need not be asked for unless the run stops there.
             before = self.unfollowed() if self.is_followed(step) else None
             try:
-                with obeyed():
+                with obeyed_together():
                     return follow(step)
             except Stopped:
                 self.checkpoints.save_at_stop(step, *(before or self.unfollowed()))
@@ -253,7 +256,7 @@ class Unlearning:
         place = self.best_folder(step)
         save_model(self.trained, self.resources.encoder.tokenizer, place)
         for older in place.parent.glob("best_*"):
-            if older != place:
+            if older != place and is_main():
                 shutil.rmtree(older)
 
     def take_best(self) -> None:

@@ -31,6 +31,8 @@ class SAM(Intervention):
     needs = "a forget task"
     examples = ("", "method=npo method.interventions.sam.rho=0.05")
 
+    of_parts = True
+
     rho: float = option(0.01, ABOVE_ZERO)
     """Distance ρ of that point from the weights, in the norm over all of them."""
 
