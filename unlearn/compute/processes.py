@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn.console.signals import asked, obey, obeyed
@@ -259,15 +260,15 @@ def said_elsewhere() -> str | None:
     return None
 
 
-_stores: list[Any] = []
-
-
 def _store() -> Any:
     """Return torchrun's store, also before the processes met; None where it does not answer."""
-    if not _stores:
-        from torch.distributed import TCPStore
+    with suppress(Exception):
+        return _store_at(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    return None
 
-        with suppress(Exception):
-            host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            _stores.append(TCPStore(host, port, is_master=False, timeout=timedelta(seconds=10)))
-    return _stores[0] if _stores else None
+
+@cache
+def _store_at(host: str, port: int) -> Any:
+    from torch.distributed import TCPStore
+
+    return TCPStore(host, port, is_master=False, timeout=timedelta(seconds=10))
