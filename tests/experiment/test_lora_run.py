@@ -104,7 +104,7 @@ REFUSED = {
         [*LORA, "model.dtype=bfloat16", "method=none"],
         "model.dtype: bfloat16, but method=none",
     ),
-    "bfloat16 alone": (["model.dtype=bfloat16"], "or model/adapter=lora"),
+    "bfloat16 alone": (["model.dtype=bfloat16"], "model.dtype: bfloat16 weights lose most updates"),
     "a module that is not there": (
         [*LORA, "model.adapter.target_modules=[query]"],
         "model.adapter.target_modules: ['query']: a LlamaForCausalLM cannot have this adapter",

@@ -26,6 +26,7 @@ from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import (
     check_acceptance,
     check_attack_options,
+    check_memory,
     check_parts,
     check_until,
     without_effect,
@@ -153,6 +154,7 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)
+    check_memory(model, training, optimizer, method is not None, problems)
     check_until(cfg.training.until, cfg.reference, problems)
     check_objective(cfg.objective, problems)
     sharding = sharding_of(cfg, method, attacks, measures, problems)
@@ -213,6 +215,7 @@ def sharding_of(
         *(f"attack.{name}" for name in attacks),
         *(measure.title for measure in measures.each),
         *(["evaluation.gradient_norm"] if cfg.evaluation.gradient_norm else []),
+        *(["training.park_gradient"] if cfg.training.park_gradient else []),
     ]
     problems.add(
         *(

@@ -35,7 +35,12 @@ class Beside:
     adapter: bool = False
     """Whether an adapter is trained in place of the weights."""
     bfloat16: bool = False
-    """Whether the weights below it are bfloat16."""
+    """Whether the weights, or those below the adapter, are bfloat16."""
+
+    @property
+    def rounds(self) -> bool:
+        """Whether weights that are trained are bfloat16, so that a small move of one is lost."""
+        return self.bfloat16 and not self.adapter
 
     @cached_property
     def depth(self) -> int | None:

@@ -217,8 +217,9 @@ class ModelConfig(Ranged):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = Dtype.float32
-    """Weights that are trained; bfloat16, which loses most updates of a small learning rate, only
-    below an adapter, whose own weights are float32 whatever the base."""
+    """Weights that are trained; bfloat16, in which rounding to the nearest loses most updates of a
+    small learning rate, only below an adapter, whose own weights are float32 whatever the base, or
+    with optimizer=adamw_8bit of torchao, which rounds each update up or down at random."""
     save_dtype: SaveDtype | None = None
     """Precision of the weights that are saved, to which they are rounded before `after` is
     measured; null = the checkpoint's own."""
@@ -256,11 +257,6 @@ class ModelConfig(Ranged):
     def __post_init__(self) -> None:
         refuse(
             *range_problems(self),
-            "dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
-            "model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
-            "keeps float32 masters, or model/adapter=lora, which trains none of them"
-            if self.dtype is Dtype.bfloat16 and self.adapter is None
-            else None,
             f"chat_date: {self.chat_date}; allowed: a day like 26 Jul 2024 or 2024-07-26"
             if parse_date(self.chat_date) is None
             else None,
@@ -290,6 +286,9 @@ class TrainingConfig(Ranged):
     clip: float | None = option(None, ABOVE_ZERO)
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
+    park_gradient: bool = False
+    """On a GPU: keep the gradient of the retain task in the CPU's memory while that of the forget
+    task is taken, which saves the bytes of one gradient there and changes no result."""
     sharding: Sharding = Sharding.auto
     """Under torchrun: `ddp` = each process has the whole model and a share of every batch's rows;
     `fsdp` = the weights are shared out, too; `auto` = `ddp` where a GPU has room for weights, two

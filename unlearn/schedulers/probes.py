@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from unlearn.compute.sharding import local
+from unlearn.options.beside import Beside
 from unlearn.schedulers.base import Losses, Rate, Scheduler, set_rate
 
 
@@ -47,6 +48,15 @@ class Line:
 
 class Probing(Scheduler):
     """Takes the optimizer's step once and moves along it, to the rate that the probes gave."""
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        if not method.rounds:
+            return []
+        return [
+            "compares losses along the step, of which bfloat16 weights leave only rounding; use "
+            "scheduler=cosine with an optimizer.lr of your own, model/adapter=lora, or "
+            "model.dtype=float32"
+        ]
 
     def probes(self, number: int) -> bool:
         """Return whether step `number`, counted from 0, is probed."""

@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute.device import Compute
-from unlearn.compute.gradients import Gradient, combine_, copied, gramian, inner_product
+from unlearn.compute.gradients import (
+    Gradient,
+    combine_,
+    copied,
+    gramian,
+    inner_product,
+    parked,
+)
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import total
@@ -57,6 +64,7 @@ class Trainer:
         self.batches, self.compute, self.keep = batches, compute, keep
         self.start = start
         self.clip, self.diagnose_every = plan.training.clip, plan.training.diagnose_every
+        self.parks = plan.training.park_gradient
         self.less_memory = less_memory("training", batches.micro_batch_size)
         self.steps = number_of_steps(plan.training, batches, plan.method)
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
@@ -191,6 +199,8 @@ class Trainer:
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
 
         retain_loss, g_retain = self._gradient("retain", retain)
+        if self.parks and not self.interventions.needs_both:
+            g_retain = parked(g_retain)
         forget_loss, g_forget = self._gradient("forget", forget)
         products = gramian(g_retain, g_forget)
         losses = (retain_loss.item(), forget_loss.item())
@@ -204,7 +214,7 @@ class Trainer:
         w = torch.tensor(weights, dtype=torch.float64)
         norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
         both = (g_retain, copied(g_forget)) if self.interventions.needs_both else None
-        gradient = combine_(g_retain, g_forget, weights)
+        gradient = combine_(g_retain, g_forget, weights, self.model.device)
         return Direction(gradient, *losses, weights, norm, diagnose(products, weights), both)
 
     def _gradient(self, name: str, task: Task) -> tuple[Tensor, Gradient]:
