@@ -120,6 +120,10 @@ def main() -> None:
         from unlearn.commands.clean import clean
 
         sys.exit(clean(sys.argv[1:]))
+    if "--plan" in sys.argv[1:]:
+        from unlearn.commands.plan import plan
+
+        sys.exit(plan(sys.argv[1:]))
     try:
         with stoppable(), closing_sweep():
             task()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -56,6 +57,14 @@ def device_problem(wanted: str) -> str | None:
         f"model.device: {shortened(repr(wanted))} cannot be used here ({shortened(why)}); "
         "allowed: auto, cpu, cuda, cuda:N, mps"
     )
+
+
+def memory_there(device: torch.device) -> tuple[int, str]:
+    """Return the bytes of the device a model is trained on, and its name."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return found.total_memory, found.name
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine"
 
 
 def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]:

@@ -17,26 +17,25 @@ from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import rank, world
 from unlearn.options.schema import Sharding
 
-BYTES = 20
-"""Of a weight while it is trained: itself, two gradients and Adam's moments, in float32."""
 SPARE = 0.8
 """Share of a GPU that may be so filled; the rest is for activations."""
 
 
 def resolve_sharding(
-    wanted: Sharding, processes: int, device: torch.device, weights: Callable[[], int | None]
+    wanted: Sharding, processes: int, device: torch.device, held: Callable[[], float | None]
 ) -> tuple[Sharding, str]:
-    """Return how the processes share the model, and why; `weights` counts those of the model."""
+    """Return how the processes share the model, and why; `held`: bytes of a step but activations,
+    None where nobody knows."""
     if processes == 1:
         return Sharding.none, "there is one process"
     if wanted is not Sharding.auto:
         return wanted, f"training.sharding={wanted.value}"
     if device.type != "cuda":
         return Sharding.ddp, f"each of {processes} processes has room for the model"
-    count, room = weights(), torch.cuda.get_device_properties(device).total_memory
-    if count is None or BYTES * count <= SPARE * room:
+    needs, room = held(), torch.cuda.get_device_properties(device).total_memory
+    if needs is None or needs <= SPARE * room:
         return Sharding.ddp, f"each of {processes} GPUs has room for the model"
-    return Sharding.fsdp, f"{BYTES * count / 1e9:.0f} GB do not fit a GPU of {room / 1e9:.0f} GB"
+    return Sharding.fsdp, f"{needs / 1e9:.0f} GB do not fit a GPU of {room / 1e9:.0f} GB"
 
 
 def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.device) -> None:

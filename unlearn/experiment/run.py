@@ -46,6 +46,7 @@ from unlearn.experiment.compatibility import (
     refuse_level_of_reference,
 )
 from unlearn.experiment.ending import conclude, leave_failed
+from unlearn.experiment.fitting import check_fits
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.experiment.unread import say_unread
@@ -106,6 +107,7 @@ def executed(state: State) -> dict[str, Any]:
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
         check_adapter(settings.model, trains)
+        check_fits(settings)
         check_rows(
             settings.method,
             settings.training.until,

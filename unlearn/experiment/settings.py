@@ -70,6 +70,7 @@ from unlearn.schedulers import Scheduler
 from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
 from unlearn.training.plan import Plan
+from unlearn.training.recipes import ADAM_8BIT, Recipe, held, recipe_of
 from unlearn.weightings import TorchJDWeighting, Weighting
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,10 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     check_memory(model, training, optimizer, method is not None, problems)
     check_until(cfg.training.until, cfg.reference, problems)
     check_objective(cfg.objective, problems)
-    sharding = sharding_of(cfg, method, attacks, measures, problems)
+    if problems.found:
+        raise ConfigurationError(problems.found)
+    recipe = recipe_of(model, training, optimizer)
+    sharding = sharding_of(cfg, method, attacks, measures, recipe, problems)
     if problems.found:
         raise ConfigurationError(problems.found)
     return Settings(
@@ -188,14 +192,18 @@ def sharding_of(
     method: Method | None,
     attacks: Mapping[str, Attack | None],
     measures: Measures,
+    recipe: Recipe,
     problems: Problems,
 ) -> Sharding:
     """Return how the processes share the model; notes what does not go with that."""
     wanted, processes = cfg.training.sharding, started()
-    if problems.found:  # such as a device that is not there
-        return Sharding.none
     device, _ = resolve_device(cfg.model.device)
-    found, why = resolve_sharding(wanted, processes, device, lambda: number_of_weights(cfg.model))
+
+    def held_at_all() -> float | None:
+        count = number_of_weights(cfg.model)
+        return None if count is None else held(count, recipe)
+
+    found, why = resolve_sharding(wanted, processes, device, held_at_all)
     if processes > 1:
         log.info("%d processes, training.sharding: %s (%s)", processes, found.value, why)
     field = f"training.sharding: {found.value}"
@@ -206,6 +214,11 @@ def sharding_of(
     )
     if found is not Sharding.fsdp:
         return found
+    problems.require(
+        recipe.state != ADAM_8BIT,
+        f"optimizer: adamw_8bit, whose blocks of 256 numbers are not cut and gathered with {field} "
+        f"({why}); use optimizer=adamw, or model/adapter=lora with it",
+    )
     whole = [
         *(
             f"method.interventions.{name}"

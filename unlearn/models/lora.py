@@ -49,7 +49,7 @@ class Adapter:
         self.model, self.options = model, options
         with generators_kept():
             torch.manual_seed(seed)
-            self.peft, self.layers = _injected(model, options)
+            self.peft, self.layers = injected(model, options)
         self.record = copy.copy(self.peft.peft_config[NAME])
         self.record.base_model_name_or_path = base
         self.record.inference_mode = True  # as peft writes it: who loads it trains it on request
@@ -197,13 +197,13 @@ def adapter_problems_of(config: ModelConfig) -> list[str]:
         except Exception:  # what cannot be built is told where it is loaded
             return problems
         try:
-            _injected(model, options)
+            injected(model, options)
         except ConfigurationError as error:
             problems += error.problems
     return problems
 
 
-def _injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[Any]]:
+def injected(model: LanguageModel, options: AdapterConfig) -> tuple[Any, list[Any]]:
     """Put an adapter into a model, in place; returns peft's view of it and the layers with one.
 
     Raises ConfigurationError where it finds no layer, or one whose weights another layer shares.

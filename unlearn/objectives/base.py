@@ -66,6 +66,8 @@ class Resources(Protocol):
 class Objective(Declared):
     """A loss to minimise, as a sum over tokens (default) or rows, and the count to divide it by."""
 
+    keeps_target: bool = False
+    """Whether it asks for the frozen target: a second model in memory where no adapter is."""
     positive: bool = True
     """Whether the loss is never negative; some weightings divide by it or take its logarithm."""
     trains: bool = True

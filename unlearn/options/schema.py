@@ -248,6 +248,10 @@ class ModelConfig(Ranged):
     less. Never more than the model's own positions."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
+    weights: int | None = option(None, ABOVE_ZERO)
+    """How many weights a preset's model has. Where it says so, and the command names neither
+    adapter, precision nor optimizer, the first of these ways is taken that the memory there allows:
+    every weight in float32, with 8-bit AdamW (where torchao is), LoRA, LoRA on bfloat16 weights."""
     adapter: AdapterConfig | None = None
     """Small matrices that are trained instead of the weights, chosen as `model/adapter=lora`; null
     = the weights themselves."""
