@@ -47,6 +47,8 @@ ROWS, SMALL_ROWS = Rows(8, 256, 128), Rows(2, 32, 16)
 CHECKPOINTED = ("8B",)
 """Shapes whose activations are computed again."""
 CHOSEN = ("full", "bf16, 8-bit", "bf16, 8-bit, parked", "LoRA", "LoRA, bf16")
+QUICK = ["data.forget_rows=8", "data.retain_rows=16", "model.fine_tuning.epochs=1"]
+QUICK += ["training.steps=2", "evaluation.rows=2", "evaluation.max_new_tokens=2"]
 SIDE = 8192
 """Rows and columns of the matrices whose product shows the peak."""
 
@@ -172,7 +174,7 @@ def main() -> None:
                 torch.cuda.empty_cache()
     console.print(table)
     words = ["tracker=none", f"model.device={options.device}"]
-    words += ["training.steps=2"] if options.small else []
+    words += QUICK if options.small else []
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "unlearn", *words], check=False)
     found["unlearn"] = {"status": done.returncode, "seconds": time.perf_counter() - started}

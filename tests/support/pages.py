@@ -30,6 +30,7 @@ def commands() -> Iterator[tuple[str, str]]:
         for line in joined.splitlines():
             text = re.sub(r"^(\s{4}|#\s{3,})", "", line)
             text = re.sub(r"^(srun )?torchrun .*-m unlearn ", "unlearn ", text)
+            text = text.replace("unlearn --plan ", "unlearn ")  # which composes the same words
             ours = text.startswith("unlearn ") and not text.startswith("unlearn --clean ")
             if text != line and ours:
                 yield str(page.relative_to(ROOT)), text

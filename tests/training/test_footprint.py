@@ -11,7 +11,7 @@ from support.command import QUICK, Command
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.memory import config_of, measured_apart
-from unlearn.commands.plan import plan
+from unlearn.commands.planning import plan
 from unlearn.compute.optimizers import maker_8bit
 from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import RECIPES, Recipe, held

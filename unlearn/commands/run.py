@@ -121,7 +121,7 @@ def main() -> None:
 
         sys.exit(clean(sys.argv[1:]))
     if "--plan" in sys.argv[1:]:
-        from unlearn.commands.plan import plan
+        from unlearn.commands.planning import plan
 
         sys.exit(plan(sys.argv[1:]))
     try:

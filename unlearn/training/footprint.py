@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.model import LanguageModel
 from unlearn.forward.answers import layers_of
 from unlearn.models.lora import injected
 from unlearn.training.recipes import FLOAT32, Recipe
@@ -107,7 +108,7 @@ def footprint(
         )
 
 
-def _tied(model: Any) -> int:
+def _tied(model: LanguageModel) -> int:
     """Return the bytes of a trained embedding that is the output layer, too."""
     weight = model.get_input_embeddings().weight
     same = weight is model.get_output_embeddings().weight and weight.requires_grad
@@ -135,7 +136,7 @@ def _without_memory(config: Any, recipe: Recipe) -> Any:
     return model.eval()
 
 
-def _activations(model: Any, rows: Rows, autocast: bool, checkpointing: bool) -> int:
+def _activations(model: LanguageModel, rows: Rows, autocast: bool, checkpointing: bool) -> int:
     """Return the bytes that a forward pass keeps for the backward one, and the first that makes."""
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
     kept: dict[int, tuple[Tensor, int]] = {}
