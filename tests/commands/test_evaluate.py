@@ -202,6 +202,7 @@ def test_other_weights_under_the_targets_name(run: Path, tmp_path: Path) -> None
 REFUSED: dict[str, tuple[list[str], str]] = {
     "method": (["method=graddiff"], "method=graddiff: the run's model was made without it"),
     "steps": (["training.steps=3"], "training.steps=3: the run's model was made without it"),
+    "an adapter": (["model.adapter.rank=2"], "model.adapter.rank=2: the run's model was made"),
     "another model": (["model.path=here"], "model.path=here: the run's model was made without it"),
     "sweep": (["evaluation.rows=1,2"], "evaluation.rows=1,2: a sweep"),
     "option": (["evaluation.row=1"], "evaluation.row"),

@@ -30,7 +30,7 @@ DRAWING = {
 def prepared(name: str, checkpointing: bool) -> Any:
     """The model as a run trains it."""
     model = random_model(name, tiny.tokenizer(), **DRAWING.get(name, {}))
-    return ready(model, ModelConfig(gradient_checkpointing=checkpointing), tiny.COMPUTE.device)
+    return ready(model, ModelConfig(gradient_checkpointing=checkpointing), tiny.COMPUTE)
 
 
 def losses_and_gradient(model: Any) -> tuple[torch.Tensor, torch.Tensor]:

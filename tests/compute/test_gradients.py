@@ -10,7 +10,7 @@ import torch
 from support import tiny
 from torch import Tensor
 
-from unlearn.compute.gradients import combine_, gramian, inner_product
+from unlearn.compute.gradients import combine_, gramian, inner_product, parked
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 from unlearn.training.tasks import Task, task_gradient, task_loss, weighted_gradient
 from unlearn.weightings import NGDiff
@@ -254,3 +254,22 @@ def test_ngdiff_on_a_model_lowers_retain_and_raises_forget_by_the_first_order() 
     forget_change = task_loss(model, forget, tiny.COMPUTE) - forget_loss
     assert retain_change.item() == pytest.approx(-step * retain_norm * (1 - cosine), rel=0.1)
     assert forget_change.item() == pytest.approx(-step * forget_norm * (1 - cosine), rel=0.1)
+
+
+# A gradient that waits in the CPU's memory
+
+
+def test_a_parked_gradient_gives_the_same_bits() -> None:
+    model = tiny.model()
+    pairs = [
+        [task_gradient(model, task, tiny.parameters(model), tiny.COMPUTE)[1] for task in tasks]
+        for tasks in [(retain_task(), forget_task())] * 2
+    ]
+    pairs[1][0] = parked(pairs[1][0])
+    pairs[1][0][0] = pairs[0][0][0] = None  # of a parameter that the loss does not depend on
+    pairs[1][1][1] = pairs[0][1][1] = None
+    expected, found = (gramian(*pair) for pair in pairs)
+    assert torch.equal(found, expected)
+    plain = combine_(*pairs[0], (0.3, 0.7))
+    waited = combine_(*pairs[1], (0.3, 0.7), torch.device("cpu"))
+    assert torch.equal(tiny.flat(waited), tiny.flat(plain))

@@ -19,6 +19,7 @@ from support.bad_models import TEMPLATE, TEMPLATES, Case, bad_models, drawn, goo
 from support.command import AUTOCAST
 from support.ended import beside, ended, require_one_line
 
+from unlearn.compute.device import Compute
 from unlearn.data import rendering
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError, DataError
@@ -47,7 +48,7 @@ def opened(path: str) -> Encoder:
     refuse_larger_tokenizer(config, path, tokenizer)
     encoder = Encoder(tokenizer)
     encoder.encode(tiny.ROWS[0].question, tiny.ROWS[0].answer)
-    ready(load_weights(config, path), config, torch.device("cpu"))
+    ready(load_weights(config, path), config, Compute(torch.device("cpu")))
     return encoder
 
 

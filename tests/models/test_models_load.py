@@ -13,6 +13,7 @@ import transformers
 from support import tiny
 
 from benchmarks.architectures import random_model
+from unlearn.compute.device import Compute
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.models.identity import describe_base
@@ -149,7 +150,7 @@ def test_a_pass_leaves_the_weights_as_they_were_loaded() -> None:
     """RWKV of transformers halves weights in place in evaluation mode, and would save them so."""
     model = random_model("RWKV", tiny.tokenizer())
     loaded = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model = ready(model, ModelConfig(), torch.device("cpu"))
+    model = ready(model, ModelConfig(), Compute(torch.device("cpu")))
     ids = torch.tensor([tiny.examples()[0].prompt])
     with torch.no_grad():
         model(input_ids=ids)

@@ -101,7 +101,13 @@ CHOICES = {
         "~optimizer.eps",
         "~optimizer.weight_decay",
     ],
-    "torchao's 8 bits": ["optimizer._target_=torchao.optim.AdamW8bit"],
+    "torchao's 8 bits of bfloat16 weights": [
+        "optimizer=adamw_8bit",
+        "model.dtype=bfloat16",
+        "scheduler=cosine",
+        "optimizer.lr=1e-3",
+        "model.tiny.intermediate_size=128",
+    ],
     "sam, the best state": [
         "method/interventions=[sam]",
         "evaluation.best=retain/rougeL_recall",
@@ -114,19 +120,19 @@ CHOICES = {
         "method.interventions.saliency_mask.unit=weight",
         "scheduler=constant",
     ],
+    "lora, rmu and the best state": [
+        "model/adapter=lora",
+        "method=rmu",
+        "method.forget.layer=1",
+        "evaluation.best=retain/loss",
+    ],
 }
 """Every kind of state that a run has to keep, several in one run where they are apart."""
 
 
-MARKS = {
-    "gen": (),
-    # The compiler that its step goes through warns of many things.
-    "torchao's 8 bits": (pytest.mark.slow, pytest.mark.filterwarnings("ignore")),
-}
-
-
 @pytest.mark.parametrize(
-    "choice", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in CHOICES]
+    "choice",
+    [pytest.param(name, marks=() if name == "gen" else pytest.mark.slow) for name in CHOICES],
 )
 def test_a_cut_run_ends_with_the_same_bits(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str

@@ -168,7 +168,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "more"), [("step", ()), ("step_6", (BEST,)), ("after", ()), ("after", (BEST,))]
+    ("place", "more"),
+    [
+        ("step", ()),
+        ("step_6", (BEST,)),
+        ("after", ()),
+        ("after", (BEST,)),
+        ("after", ("model/adapter=lora",)),  # merged by then
+    ],
 )
 def test_a_stopped_run_has_lost_no_step(
     place: str,

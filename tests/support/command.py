@@ -230,11 +230,11 @@ def clean_hydra() -> Iterator[None]:
 
 
 def start(
-    *words: str, cwd: Path, own_group: bool = False, **variables: str
+    *words: str, cwd: Path, own_group: bool = False, module: str = "unlearn", **variables: str
 ) -> subprocess.Popen[str]:
     """Start `python -m unlearn` in a process of its own, which imports everything anew."""
     return subprocess.Popen(
-        [sys.executable, "-m", "unlearn", *words],
+        [sys.executable, "-m", module, *words],
         cwd=cwd,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from multiprocessing import forkserver
@@ -39,19 +40,36 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _execute(
-    command: str, words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str
-) -> None:
-    """Be `unlearn` in a process group of its own, which writes what it says into two files."""
+def forked(task: Callable[..., None], *told: Any) -> Any:
+    """Return a started process that does a task."""
+    process = _server().Process(target=task, args=told)
+    process.start()
+    return process
+
+
+def settle(cwd: str, environment: dict[str, str]) -> None:
+    """Give a new process a group, a folder and an environment of its own."""
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+
+
+def speak_into(said: str) -> None:
+    """Let what this process says go into two files from now on."""
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(f"{said}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, number)
         os.close(file)
+
+
+def _execute(
+    command: str, words: tuple[str, ...], cwd: str, environment: dict[str, str], said: str
+) -> None:
+    """Be `unlearn` in a process group of its own, which writes what it says into two files."""
+    settle(cwd, environment)
+    speak_into(said)
     sys.argv = ["unlearn", *words]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
     import_module(command).main()
@@ -70,8 +88,7 @@ class Forked:
     ) -> None:
         self._said = said
         told: tuple[Any, ...] = (command, words, str(cwd), {**os.environ, **variables}, str(said))
-        self._process = _server().Process(target=_execute, args=told)
-        self._process.start()
+        self._process = forked(_execute, *told)
 
     @property
     def status(self) -> int | None:

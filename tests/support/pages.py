@@ -21,7 +21,7 @@ Row = dict[str, str]
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Yield (page, command) for every indented line that begins with `unlearn`.
+    """Yield (page, command) for every indented line that begins with `unlearn`, or with torchrun.
 
     `unlearn --clean` is left out: it takes folders, and Hydra never sees it.
     """
@@ -29,6 +29,8 @@ def commands() -> Iterator[tuple[str, str]]:
         joined = re.sub(r"\\\n#?\s*", "", page.read_text(encoding="utf-8"))
         for line in joined.splitlines():
             text = re.sub(r"^(\s{4}|#\s{3,})", "", line)
+            text = re.sub(r"^(srun )?torchrun .*-m unlearn ", "unlearn ", text)
+            text = text.replace("unlearn --plan ", "unlearn ")  # which composes the same words
             ours = text.startswith("unlearn ") and not text.startswith("unlearn --clean ")
             if text != line and ours:
                 yield str(page.relative_to(ROOT)), text

@@ -22,8 +22,12 @@ LIBRARIES = (
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
     "tokenizers.trainers",
+    "transformers.models.auto.modeling_auto",
+    "accelerate",
     "pyarrow.dataset",
+    "pyarrow.parquet",
     "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
 )
 
 for library in LIBRARIES:

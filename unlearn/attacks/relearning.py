@@ -12,6 +12,7 @@ from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row
 from unlearn.errors import DataError
 from unlearn.models.fine_tune import learn_batch, make_optimizer
+from unlearn.options.beside import Beside
 from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, SEED, Range, option
 
 
@@ -60,6 +61,14 @@ class Relearning(Attack):
                 f"rows: {self.rows} leaves none of the {len(rows)} scored forget rows to look at; "
                 f"allowed: 1 to {len(rows) - 1}"
             )
+
+    def problems_beside(self, method: Beside | None) -> list[str]:
+        if method is None or not method.bfloat16:
+            return []
+        return [
+            "trains every weight of the merged model, and model.dtype=bfloat16 would lose most of "
+            "that to rounding; use model.dtype=float32"
+        ]
 
     def run(self, subject: Subject) -> Found:
         answers = subject.answers("forget")

@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from unlearn.compute.processes import started
 from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import Formatter, say
 from unlearn.errors import ConfigurationError, Rejected, shortened
@@ -58,6 +59,8 @@ def main() -> None:
     overrides = [word for word in options.words if word not in runs]
     if not runs:
         parser.error("no run: name at least one folder of a finished run")
+    if started() > 1:
+        parser.error(f"torchrun: {started()} processes; a finished run is measured by one alone")
     if options.config_dir and not os.path.isdir(options.config_dir):
         parser.error(f"--config-dir: no such folder: {shortened(str(options.config_dir))}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -24,6 +24,7 @@ from unlearn.composition.job import sweep_name
 from unlearn.composition.place import naming_place
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
+from unlearn.compute.processes import ProcessLost, is_main, may_say, started
 from unlearn.console.signals import (
     Stopped,
     asked,
@@ -35,7 +36,7 @@ from unlearn.console.signals import (
     working,
 )
 from unlearn.console.visible import say
-from unlearn.errors import ConfigurationError, Interrupted, UnlearnError
+from unlearn.errors import ConfigurationError, Interrupted, UnlearnError, first_line
 from unlearn.record.claim import release_all
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,10 @@ def task(cfg: DictConfig) -> float | list[float] | None:
         say_stopped(error, folder)
         raise
     except Exception as error:
+        if isinstance(error, ProcessLost) and is_main():
+            option = shlex.quote(f"hydra.run.dir={folder}")
+            error = ProcessLost(f"{error}; to go on, give the same command with {option}")
+        last_word(first_line(error))
         failure = logged(error)
         if sweep_name() is not None:
             release(error)
@@ -80,13 +85,32 @@ def say_stopped(error: KeyboardInterrupt, folder: Path) -> str:
     name, sweep = str(error) or "SIGINT", HydraConfig.get().sweep.dir
     option = f"hydra.run.dir={folder}" if sweep_name() is None else f"hydra.sweep.dir={sweep}"
     told = f"stopped by {name}; to go on, give the same command with {shlex.quote(option)}"
+    if not is_main():  # whose folder is not the run's
+        told = f"stopped by {name}"
+    last_word(told)
     log.error("%s", told)
     error.add_note(told)
     return told
 
 
+def last_word(told: str) -> None:
+    """Let the log reach the terminal or not: of several processes one says why the run ends."""
+    if started() == 1:
+        return
+    # torchrun ends the others as soon as one has failed, and who speaks is one of them.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    speaking, root = may_say(told), logging.getLogger()
+    for handler in [one for one in root.handlers if not isinstance(one, logging.FileHandler)]:
+        if not speaking:
+            root.removeHandler(handler)
+        elif isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.__stderr__)
+
+
 def main() -> None:
     """Entry point of the console script and of `python -m unlearn`."""
+    if not is_main():  # the terminal is rank 0's
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises then, instead of ending with status 1
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by torch: threads must not spin
     if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
@@ -96,6 +120,10 @@ def main() -> None:
         from unlearn.commands.clean import clean
 
         sys.exit(clean(sys.argv[1:]))
+    if "--plan" in sys.argv[1:]:
+        from unlearn.commands.planning import plan
+
+        sys.exit(plan(sys.argv[1:]))
     try:
         with stoppable(), closing_sweep():
             task()

@@ -79,7 +79,10 @@ def release(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-COMPOSING = (HydraException, OmegaConfBaseException, OSError, ValueError, TypeError, OverflowError)
+COMPOSING = (
+    *(HydraException, OmegaConfBaseException, OSError, ValueError, TypeError, OverflowError),
+    AssertionError,  # OmegaConf's, of an option of an adapter where none is chosen
+)
 """What Hydra and OmegaConf raise of an override, Python's own among them."""
 
 
@@ -120,6 +123,8 @@ def _explained(error: BaseException) -> str:
         return _of_commas(several[1])
     if not isinstance(error, OSError) and (odd := odd_choice(sys.argv[1:])) is not None:
         return f"{odd}: a choice of a group must be a string or a list of them"
+    if isinstance(error, AssertionError) and (told := _of_unchosen(sys.argv[1:])) is not None:
+        return told
     if (key := key_within(error)) is not None:
         return f"{key}: {first_line(error)}"
     if isinstance(error, OSError) and error.filename is not None:
@@ -162,6 +167,15 @@ def _of_commas(override: str) -> str:
         f"{override}: several values between commas are for a sweep (-m), or a list in [brackets]"
         + (f"; as one text it is written {form}" if form else "")
     )
+
+
+def _of_unchosen(overrides: list[str]) -> str | None:
+    """Say which override sets an option of an adapter where none is chosen."""
+    for override in overrides:
+        name = override.lstrip("+").partition("=")[0]
+        if name.startswith("model.adapter."):
+            return f"{name}: no adapter is chosen; choose with model/adapter=lora"
+    return None
 
 
 def _choices(error: MissingConfigException) -> list[str]:

@@ -11,6 +11,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from unlearn.composition.by_memory import words_by_memory
+
 NEUTRAL, EMBEDDED = "custom", "tiny"
 """The preset for any checkpoint, and that of the embedded model, whose numbers would ruin one."""
 
@@ -34,7 +36,8 @@ def without_preset(cfg: DictConfig, overrides: Sequence[str]) -> bool:
 
 
 def choose_neutral_preset() -> None:
-    """Let Hydra compose with `model=custom` wherever a path comes without a preset.
+    """Let Hydra compose with `model=custom` wherever a path comes without a preset, and with the
+    recipe that fits where a preset says how large its model is.
 
     Only a composed configuration knows what experiment, command and sweep say of it together, so
     it is looked at, and composed again where needed. The jobs of a sweep are, each by itself.
@@ -51,9 +54,13 @@ def choose_neutral_preset() -> None:
         **options: Any,
     ) -> DictConfig:
         cfg = composed(self, config_name, overrides, run_mode, **options)
-        if run_mode is not RunMode.RUN or not without_preset(cfg, overrides):
+        if run_mode is not RunMode.RUN:
             return cfg
-        return composed(self, config_name, [*overrides, f"model={NEUTRAL}"], run_mode, **options)
+        neutral = [f"model={NEUTRAL}"] if without_preset(cfg, overrides) else []
+        words = neutral or words_by_memory(cfg, overrides)
+        return (
+            composed(self, config_name, [*overrides, *words], run_mode, **options) if words else cfg
+        )
 
     load_configuration.chooses_neutral_preset = True  # type: ignore[attr-defined]
     ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[assignment,method-assign]

@@ -5,8 +5,10 @@ The folder is this process's from then on, and one with the default name is nobo
 
 from __future__ import annotations
 
-import os
+import atexit
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -17,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.composition.explain import explained
+from unlearn.compute.processes import is_main, may_say, rank, started
 from unlearn.console.visible import say
 from unlearn.errors import ConfigurationError
 from unlearn.record.claim import claim
@@ -56,7 +59,15 @@ class RequirePlace(Callback):
         self._require(config, "hydra.sweep.dir")
 
     def _require(self, config: DictConfig, option: str) -> None:
+        if option == "hydra.run.dir" and not is_main():
+            own_place(config)
+            return
         try:
+            if started() > 1 and option == "hydra.sweep.dir":
+                raise ConfigurationError(
+                    f"torchrun: {started()} processes are one run, and -m is a sweep of many; "
+                    "start one `torchrun -m unlearn` a job"
+                )
             make_new(config, option)
             folder = Path.cwd() / str(OmegaConf.select(config, option))
             claim(folder, option=option)
@@ -65,8 +76,16 @@ class RequirePlace(Callback):
         except OmegaConfBaseException:
             return  # Hydra looks it up next, and says so
         except (ConfigurationError, OSError, ValueError) as error:
-            say(f"unlearn: {explained(error)}", sys.stderr)
+            if may_say(explained(error)):
+                say(f"unlearn: {explained(error)}", sys.stderr)
             sys.exit(ConfigurationError.exit_status)
+
+
+def own_place(config: DictConfig) -> None:
+    """Give a process that is not rank 0 a folder for its log, which goes when it ends."""
+    folder = tempfile.mkdtemp(prefix=f"unlearn-rank-{rank()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    OmegaConf.update(config, "hydra.run.dir", folder)
 
 
 def make_new(config: DictConfig, option: str) -> None:
@@ -76,8 +95,8 @@ def make_new(config: DictConfig, option: str) -> None:
     """
     folder = Path(str(OmegaConf.select(config, option)))
     drawn = OmegaConf.get_cache(config).get("start")
-    if not drawn or int(os.environ.get("RANK", "0")) != 0:
-        return  # a name that somebody gave, or a process that only keeps a log
+    if not drawn:
+        return  # a name that somebody gave
     times = dict(drawn)
     for number in count(2):
         try:

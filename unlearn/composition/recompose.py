@@ -18,7 +18,7 @@ CHANGEABLE = ("evaluation", "accept", "attack", "data", "reference", "model")
 """What may be said otherwise than in the run: what is measured, on what, and where data lie."""
 
 
-FIXED = ("model", "model.path", "model.tiny", "model.fine_tuning", "model.dtype")
+FIXED = ("model", "model.path", "model.tiny", "model.fine_tuning", "model.dtype", "model.adapter")
 """Of these, what the run's model was made with."""
 OF_TRAINING = ("method", "scheduler", "optimizer", "training", "objective")
 """What only a training reads. It stays as it is by default: nothing is trained, an option may have

@@ -13,16 +13,10 @@ from omegaconf import OmegaConf
 from unlearn.composition.help import config_groups
 from unlearn.composition.launchers import register_launchers
 from unlearn.composition.own_model import choose_neutral_preset, model_name
+from unlearn.compute.processes import is_main
 from unlearn.compute.workers import worker_count
 from unlearn.options.schema import SCHEMAS, Config
 from unlearn.storage.cache import cached_or
-
-
-def rank_zero_else(first: str, other: str) -> str:
-    """Return `first` on the first process and `other` on the rest, so that only one writes."""
-    import os
-
-    return first if int(os.environ.get("RANK", "0")) == 0 else other
 
 
 def record_subdir(_root_: Any) -> str | None:
@@ -37,12 +31,12 @@ def record_subdir(_root_: Any) -> str | None:
     from unlearn.record.resuming import finished_run
 
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir", throw_on_missing=False)
-    if folder is not None and Path(folder).exists():
+    if folder is not None and is_main() and Path(folder).exists():
         composed = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
         finished_run(Path(folder), plain_container(composed))
         if progress_of(Path(folder)) in (Progress.begun, Progress.complete):
             return None
-    return rank_zero_else(".hydra", "") or None
+    return ".hydra" if is_main() else None
 
 
 def run_log(_root_: Any) -> str:
@@ -111,6 +105,5 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_log", run_log, replace=True)
     OmegaConf.register_new_resolver("start", start, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("record_subdir", record_subdir, replace=True)
-    OmegaConf.register_new_resolver("rank_zero_else", rank_zero_else, replace=True)
     OmegaConf.register_new_resolver("unlearn_cache", cached_or, replace=True)
     OmegaConf.register_new_resolver("worker_count", worker_count, replace=True)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
+from unlearn.compute.processes import local_rank, rank, started, world
 from unlearn.compute.workers import worker_number
 from unlearn.errors import first_line, shortened
 from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def resolve_device(wanted: str) -> tuple[torch.device, str]:
     """Return the device and the reason for it; the workers of a sweep take the GPUs in turn."""
+    if started() > 1 and torch.cuda.is_available() and wanted in ("auto", "cuda"):
+        device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(device)
+        return device, f"each of {started()} processes has a GPU of its own"
     if wanted != "auto":
         return torch.device(wanted), f"model.device={wanted}"
     if torch.cuda.is_available():
@@ -50,6 +59,14 @@ def device_problem(wanted: str) -> str | None:
     )
 
 
+def memory_there(device: torch.device) -> tuple[int, str]:
+    """Return the bytes of the device a model is trained on, and its name."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return found.total_memory, found.name
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine"
+
+
 def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]:
     """Return whether computation runs in bfloat16, and the reason."""
     if wanted is not Autocast.auto:
@@ -72,6 +89,24 @@ class Compute:
     """Padded tokens of one scoring batch; changes no score."""
     generate_tokens: int | None = None
     """Padded tokens of one generation batch, prompts and answers; None: see `forward.decoding`."""
+    sharded: bool = False
+    """Whether each process holds a part of every model, so that all of them make every pass."""
+    split: bool = False
+    """Whether each process has the whole model, and a share of the passes of an evaluation."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all processes take part in an evaluation."""
+        return self.sharded or self.split
+
+    @property
+    def alone(self) -> Compute:
+        """The same for what one process does by itself."""
+        return replace(self, sharded=False, split=False)
+
+    def share(self, every: Sequence[T]) -> Sequence[T]:
+        """Return what this process does of an evaluation: each of them has its part in turn."""
+        return every[rank() :: world()] if self.split else every
 
     @property
     def precision(self) -> str:

@@ -1,22 +1,28 @@
 """Two gradients, their Gramian, and their combination.
 
 `loss.backward()` fills `.grad`; the references are stashed and the fields emptied, so no copy is
-made: the memory of a step is weights + two gradients + optimizer state. P = number of parameters.
+made: the memory of a step is weights + two gradients + optimizer state, less the one that is
+parked. P = number of parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+
+from unlearn.compute.processes import summed
+from unlearn.compute.sharding import is_sharded, local
 
 Gradient = list[Tensor | None]
 """One tensor a parameter; None where the loss does not depend on the parameter."""
 
 CHUNK = 2**16
 """Elements of one float32 product on the CPU: it stays in the cache while it is summed."""
+LONG_CHUNK = 2**26
+"""Elements of one on a GPU where they are to be made float32 first: 512 MiB for two of them."""
 
 
 def take_gradient(parameters: Sequence[Parameter]) -> Gradient:
@@ -32,41 +38,93 @@ def copied(gradient: Gradient) -> Gradient:
     return [None if part is None else part.clone() for part in gradient]
 
 
+def parked(gradient: Gradient) -> Gradient:
+    """Return a copy of a gradient in CPU memory, pinned where a GPU is to read it."""
+
+    def moved(part: Tensor) -> Tensor:
+        place = torch.empty(part.shape, dtype=part.dtype, pin_memory=part.device.type == "cuda")
+        return place.copy_(part, non_blocking=True)
+
+    return [None if part is None else moved(part) for part in gradient]
+
+
 def inner_product(first: Gradient, second: Gradient) -> Tensor:
     """Return first·second over all parameters, float64 scalar: float32 products, float64 sums."""
-    parts = []
-    for a, b in zip(first, second, strict=True):
-        if a is None or b is None:
-            continue
-        a, b = a.reshape(-1).float(), b.reshape(-1).float()
-        if a.device.type == "cpu":
-            # Not `dot`: its running sum is off by 4e-5 after 2^20 elements; `sum` adds in a tree.
-            pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
-            parts += [(x * y).sum() for x, y in pairs]
-        else:  # a GPU's dot is a tree already; there a kernel a chunk would cost more
-            parts.append(torch.dot(a, b))
+    return _of_all_parts(_inner_product(first, second), first)
+
+
+def _of_all_parts(products: Tensor, gradient: Gradient) -> Tensor:
+    """Return the products (…) of what all processes hold of sharded gradients."""
+    return summed(products) if any(map(is_sharded, _there(gradient))) else products
+
+
+def _there(gradient: Gradient) -> Iterator[Tensor]:
+    return (part for part in gradient if part is not None)
+
+
+def _inner_product(first: Gradient, second: Gradient) -> Tensor:
+    """Return first·second of what this process holds of them."""
+    pairs = zip(first, second, strict=True)
+    return _summed([part for a, b in pairs for part in _products(a, b)])
+
+
+def _products(first: Tensor | None, second: Tensor | None) -> list[Tensor]:
+    """Return float32 scalars that add up to the product of two tensors; none of what is None."""
+    if first is None or second is None:
+        return []
+    a, b = local(first).reshape(-1), local(second).reshape(-1)
+    if a.device.type == "cpu":
+        # Not `dot`: its running sum is off by 4e-5 after 2^20 elements; `sum` adds in a tree.
+        pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
+        return [(x.float() * y.float()).sum() for x, y in pairs]
+    if a.dtype is torch.float32:  # a GPU's dot is a tree already; kernels a chunk would cost more
+        return [torch.dot(a, b)]
+    pairs = zip(a.split(LONG_CHUNK), b.split(LONG_CHUNK), strict=True)
+    return [torch.dot(x.float(), y.float()) for x, y in pairs]
+
+
+def _summed(parts: list[Tensor]) -> Tensor:
     if not parts:
         return torch.zeros((), dtype=torch.float64)
     return torch.stack(parts).sum(dtype=torch.float64)
 
 
 def gramian(retain: Gradient, forget: Gradient) -> Tensor:
-    """Return the Gramian (2, 2) of the two gradients, float64 on the CPU, retain first."""
-    cross = inner_product(retain, forget)
-    entries = [inner_product(retain, retain), cross, cross, inner_product(forget, forget)]
-    return torch.stack([entry.cpu() for entry in entries]).reshape(2, 2)
+    """Return the Gramian (2, 2) of the two gradients, float64 on the CPU, retain first.
+
+    One of them may be parked: each part of it comes to the other's device once, and goes again.
+    """
+    of_retain, cross, of_forget = [], [], []
+    for r, f in zip(retain, forget, strict=True):
+        if r is not None and f is not None:
+            r = r.to(f.device, non_blocking=True)
+        of_retain += _products(r, r)
+        cross += _products(r, f)
+        of_forget += _products(f, f)
+    retained, crossed, forgotten = (_summed(part) for part in (of_retain, cross, of_forget))
+    entries = [retained, crossed, crossed, forgotten]
+    products = torch.stack([entry.cpu() for entry in entries]).reshape(2, 2)
+    return _of_all_parts(products, [*retain, *forget])
 
 
 @torch.no_grad()
-def combine_(retain: Gradient, forget: Gradient, weights: tuple[float, float]) -> Gradient:
-    """Return w_retain·retain + w_forget·forget, written into the memory of `forget`."""
+def combine_(
+    retain: Gradient,
+    forget: Gradient,
+    weights: tuple[float, float],
+    device: torch.device | None = None,
+) -> Gradient:
+    """Return w_retain·retain + w_forget·forget, written into the memory of `forget`.
+
+    It lies on `device`, wherever that of the retain task was parked; None: where that lies.
+    """
     w_retain, w_forget = weights
     combined: Gradient = []
     for r, f in zip(retain, forget, strict=True):
         if f is None:
-            combined.append(None if r is None else r * w_retain)
+            combined.append(None if r is None else r.to(device or r.device) * w_retain)
         elif r is None:
             combined.append(f.mul_(w_forget))
         else:
-            combined.append(f.mul_(w_forget).add_(r, alpha=w_retain))
+            combined.append(f.mul_(w_forget).add_(r.to(f.device), alpha=w_retain))
     return combined

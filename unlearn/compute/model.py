@@ -82,3 +82,8 @@ def positions_of(config: Any) -> int | None:
     config = config.get_text_config()
     found = (getattr(config, name, None) for name in POSITIONS)
     return next((int(n) for n in found if isinstance(n, int) and n >= 8), None)
+
+
+def own_parameters(model: LanguageModel) -> list[Parameter]:
+    """Return the weights of the model itself; those of an adapter in it are left out."""
+    return [weight for name, weight in model.named_parameters() if ".lora_" not in name]

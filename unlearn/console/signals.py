@@ -66,12 +66,13 @@ def asked() -> int | None:
     return _asked.number
 
 
-def obey() -> None:
-    """Raise Stopped where this process was told to end.
+def obey(told: int | None = None) -> None:
+    """Raise Stopped where this process was told to end, or else is `told` to.
 
     Where work goes on although it was raised before, Python passed over it: what a handler raises
     within a `__del__` is printed and forgotten.
     """
+    _asked.number = told if _asked.number is None else _asked.number
     if _asked.number is not None:
         _asked.told = True
         raise Stopped(_asked.number)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ class Batch:
     rows: Tensor  # (B,) int64, index of each row in its set
     answer_tokens: int
     """Answer tokens of the batch, counted here so that no step waits for the device to count."""
+    idle: bool = False
+    """Whether it counts for nothing: a process with fewer rows passes through a sharded model as
+    often as the others."""
 
     @property
     def size(self) -> int:
@@ -43,6 +46,7 @@ class Batch:
             self.answer_mask.to(device),
             self.rows.to(device),
             self.answer_tokens,
+            self.idle,
         )
 
 
@@ -83,11 +87,25 @@ class SeededOrder:
         return [self._order(p // self.rows)[p % self.rows] for p in positions]
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which rows of a batch are this process's: each `processes`-th, from its own number on."""
+
+    rank: int = 0
+    processes: int = 1
+    in_step: bool = False
+    """Whether all processes need as many micro-batches, as a sharded model does."""
+
+
+ALL = Share()
+
+
 class PairedBatches:
     """For every step a forget batch and a retain batch, each as a list of micro-batches.
 
     Both sets are drawn without replacement until exhausted. Within a step the rows are sorted by
-    length before they are cut into micro-batches, which changes no loss and saves padding.
+    length before they are cut into micro-batches, which changes no loss and saves padding. Of
+    several processes each gets its share of the same rows, which may be none.
     """
 
     def __init__(
@@ -97,7 +115,9 @@ class PairedBatches:
         batch_size: int,
         micro_batch_size: int | None,
         seed: int,
+        share: Share = ALL,
     ) -> None:
+        self.share = share
         self.sets = {"forget": forget, "retain": retain}
         self.orders = {
             name: SeededOrder(len(rows), batch_size, seed, name) for name, rows in self.sets.items()
@@ -113,9 +133,15 @@ class PairedBatches:
     def _micro_batches(self, name: str, rows: Sequence[int]) -> list[Batch]:
         examples = self.sets[name]
         rows = sorted(rows, key=lambda row: len(examples[row]))
-        size = self.micro_batch_size
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [collate([examples[row] for row in part], part) for part in parts]
+        size, share = self.micro_batch_size, self.share
+        mine = rows[share.rank :: share.processes]
+        parts = [mine[start : start + size] for start in range(0, len(mine), size)]
+        batches = [collate([examples[row] for row in part], part) for part in parts]
+        if share.in_step:  # rank 0 has the most rows; the shortest one is the cheapest to pass
+            idle = replace(collate([examples[rows[0]]], rows[:1]), idle=True)
+            most = -(-len(rows[:: share.processes]) // size)
+            batches += [idle] * (most - len(batches))
+        return batches
 
     def step(self, step: int) -> tuple[list[Batch], list[Batch]]:
         """Return the (forget, retain) micro-batches of `step`."""

@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, inner_product
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.model import LanguageModel, own_parameters
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.batches import collate
@@ -20,8 +20,11 @@ from unlearn.forward.answers import answer_losses
 
 @contextmanager
 def _all_trainable(model: LanguageModel) -> Iterator[list[Parameter]]:
-    """Let every weight have a gradient for a while: the norm is not to depend on the method."""
-    parameters = [p for p in model.parameters() if p.is_floating_point()]
+    """Let every weight have a gradient for a while: the norm is not to depend on the method.
+
+    An adapter's have none: the norm is that of the merged model.
+    """
+    parameters = [p for p in own_parameters(model) if p.is_floating_point()]
     trainable = [p.requires_grad for p in parameters]
     try:
         for parameter in parameters:

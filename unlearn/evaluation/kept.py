@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import led
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.storage.cache import entry_of, once
@@ -35,9 +37,24 @@ def evaluate_once(
     """Return the evaluation of the model that `load` returns, from the cache where it is there.
 
     `model` names it by all that can change a number; None (a model on the hub) is never cached.
+    Of several processes rank 0 alone looks it up; what is not there they measure together.
     """
+    return led(
+        partial(_kept, suite, model, stage, reference),
+        lambda: suite.evaluate(load(), stage, reference),
+        suite.compute.together,
+    )
+
+
+def _kept(
+    suite: Suite,
+    model: str | None,
+    stage: str,
+    reference: Evaluation | None,
+    evaluate: Callable[[], Evaluation],
+) -> Evaluation:
     if model is None:
-        return suite.evaluate(load(), stage, reference)
+        return evaluate()
 
     def read(folder: Path) -> Evaluation:
         scores = pd.read_parquet(folder / "scores.parquet")
@@ -48,7 +65,7 @@ def evaluate_once(
         return found
 
     def make(folder: Path) -> Evaluation:
-        made = suite.evaluate(load(), stage, reference)
+        made = evaluate()
         made.write(folder, sealed=True)
         return made
 
@@ -59,5 +76,5 @@ def evaluate_once(
         f"{stage}: its tables",
         read,
         make,
-        unkept=lambda: suite.evaluate(load(), stage, reference),
+        unkept=evaluate,
     )

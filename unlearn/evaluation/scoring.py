@@ -16,6 +16,7 @@ import torch
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import gathered, summed
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.splits import Row
@@ -105,6 +106,7 @@ def score(
     }
     kept = [{n for place in asked[name] for n in of[place]} for name in (HITS, LIKELIHOODS[0])]
     lists = TokenScores([len(example.answer) for example in examples], *kept)
+    told: list[tuple[list[int], list[int]]] = []
     sums = torch.zeros(len(examples), dtype=torch.float64)
     hits = torch.zeros(len(examples), dtype=torch.long)
     with in_evaluation_mode(model):
@@ -118,16 +120,23 @@ def score(
                 losses, choices = losses_and_choices(batch)
                 hit = choices == batch.labels
                 lists.add(batch, losses, hit)
-                if starts is not None:
-                    starts.add([examples[row] for row in part.rows], choices.tolist())
                 owner = torch.tensor(part.rows)[batch.owner.cpu()]
                 loss, right = losses.double().cpu(), hit.long().cpu()
                 # Nothing is counted before all of it is there: what does not fit comes again.
                 sums.index_add_(0, owner, loss)
                 hits.index_add_(0, owner, right)
+                if starts is not None:
+                    told.append((part.rows, choices.tolist()))
                 bar.advance(by=len(part.rows))
 
-            run_within_memory(found, behind, take, title)
+            run_within_memory(compute.share(found), behind, take, title)
+    if compute.split:  # an example is scored in one pass by one process: the rest of a sum is zeros
+        sums, hits = summed(sums), summed(hits)
+        lists.merge(gathered(lists.lists))
+        told = [one for part in gathered(told) for one in part]
+    if starts is not None:
+        for rows, choices in told:
+            starts.add([examples[row] for row in rows], choices)
     nll, right = sums.tolist(), hits.tolist()
     table = pd.DataFrame(
         {

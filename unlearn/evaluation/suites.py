@@ -7,6 +7,7 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +72,15 @@ class Suite:
             log.warning("%s", note)
         unseen = unseen_of([name for name, rows in self.rows.items() if rows], self.judged)
         self.attacked = (REQUEST, unseen) if self.rows.get(REQUEST) and unseen else ()
+
+    @property
+    def alone(self) -> Suite:
+        """The same for what one of several processes does by itself."""
+        if not self.compute.together:
+            return self
+        suite = copy(self)
+        suite.compute = self.compute.alone
+        return suite
 
     @property
     def fingerprint(self) -> str:

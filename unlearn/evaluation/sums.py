@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import led
 from unlearn.data.tokens import Example
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.metrics.table import LIKELIHOODS
@@ -81,28 +83,40 @@ def _once(
 ) -> T:
     """Return one entry an example, from the cache where the same was made before.
 
+    Of several processes rank 0 looks, as for :func:`unlearn.evaluation.kept.evaluate_once`.
+
     Seven parameters: the five of the functions above that name what is scored, and how this kind is
     made and read.
     """
-    if model is None:
-        return read_as(make())
+    find = partial(_kept, kind, model, examples, compute, title)
+    return read_as(led(find, make, compute.together))
 
-    def read(entry: Path) -> T:
+
+def _kept(
+    kind: str,
+    model: str | None,
+    examples: Sequence[Example],
+    compute: Compute,
+    title: str,
+    make: Callable[[], list[Any]],
+) -> list[Any]:
+    if model is None:
+        return make()
+
+    def read(entry: Path) -> list[Any]:
         found = json.loads((entry / SCORES).read_text(encoding="utf-8"))
         if not isinstance(found, list) or len(found) != len(examples):
             raise ValueError(f"not an entry for each of {len(examples)} rows")
-        return read_as(found)
+        return found
 
-    def write(entry: Path) -> T:
+    def write(entry: Path) -> list[Any]:
         made = make()
         with sealed_folder(entry) as unfinished:
             write_json_atomic(unfinished / SCORES, made)
-        return read_as(made)
+        return made
 
     made_of = repr((FORMAT, kind, model, compute.where, list(examples)))
-    return once(
-        entry_of("sums", made_of), f"{title}: its sums", read, write, unkept=lambda: read_as(make())
-    )
+    return once(entry_of("sums", made_of), f"{title}: its sums", read, write, unkept=make)
 
 
 def _answers(examples: Sequence[Example], title: str) -> list[Scored]:

@@ -5,7 +5,7 @@ N answer tokens of a batch, in row-major order; V entries of the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -60,6 +60,12 @@ class TokenScores:
             moments = vocabulary_moments(batch.logits, batch.place[tokens])
             for name, value in zip(LIKELIHOODS, (-losses[tokens], *moments), strict=True):
                 self._store(name, kept, value.float())
+
+    def merge(self, others: Iterable[Mapping[str, Mapping[int, np.ndarray]]]) -> None:
+        """Take over the lists of other examples."""
+        for lists in others:
+            for name, rows in lists.items():
+                self.lists[name].update(rows)
 
     def _store(self, name: str, rows: Sequence[int], values: Tensor) -> None:
         parts = values.cpu().split([self._lengths[row] for row in rows])

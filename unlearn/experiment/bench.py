@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from unlearn.attacks import Attack, Subject, Target, metric_names, run_attacks
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import of_rank_zero
 from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.acceptance import Condition, require_measured
@@ -19,7 +20,7 @@ from unlearn.evaluation.measures import Measures
 from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.suites import Suite
 from unlearn.experiment.settings import Settings
-from unlearn.metrics.catalogue import Catalogue
+from unlearn.metrics.catalogue import Catalogue, Metric
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,14 @@ class Bench:
         cache.
         """
         load = cache(load)
-        found = evaluate_once(self.suite, load, key, stage, self.stages.get("reference"))
-        found = self.measures.add_to(found, load, self.suite, stage)
-        self.catalogue.declare(*self.measures.metrics)
+        plain = evaluate_once(self.suite, load, key, stage, self.stages.get("reference"))
+
+        def of_measures() -> tuple[Evaluation, Sequence[Metric]]:
+            added = self.measures.add_to(plain, load, self.suite.alone, stage)
+            return added, self.measures.metrics
+
+        found, metrics = of_rank_zero(of_measures) if self.measures.each else of_measures()
+        self.catalogue.declare(*metrics)
         self.stages[stage] = found
         return found
 
@@ -109,7 +115,7 @@ class Bench:
             if load is None:
                 continue
             measured = self.stages[stage]
-            subject = Subject(stage, load(), self.suite, self.splits, measured, target)
+            subject = Subject(stage, load(), self.suite.alone, self.splits, measured, target)
             found, self.attack_notes[stage] = run_attacks(self.attacks, subject)
             del subject  # and with it the model, before another one loads
             self.stages[stage] = replace(measured, metrics={**measured.metrics, **found})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from unlearn.attacks import Attack, check_attacks, metric_names
 from unlearn.composition.given import Given
 from unlearn.composition.search import require_minimised, require_objective
+from unlearn.compute.device import device_problem, resolve_device
+from unlearn.compute.optimizers import rounds_stochastically
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
@@ -18,12 +21,13 @@ from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.adapter import is_adapter
 from unlearn.models.load import number_of_layers
+from unlearn.models.lora import adapter_problems_of
 from unlearn.models.places import check_weights, is_folder_name
 from unlearn.objectives.levels import ADVICE, level_of, level_problems
 from unlearn.options.beside import Beside
 from unlearn.options.declared import SHARE, Declared
 from unlearn.options.parts import Problems
-from unlearn.options.schema import EvaluationConfig
+from unlearn.options.schema import Dtype, EvaluationConfig, ModelConfig, TrainingConfig
 from unlearn.schedulers import Scheduler
 from unlearn.training.method import Method
 
@@ -48,6 +52,8 @@ def check_parts(
             scheduler,
             cfg.reference,
             partial(number_of_layers, cfg.model),
+            adapter=cfg.model.adapter is not None,
+            bfloat16=cfg.model.dtype is Dtype.bfloat16,
         )
         problems.require(
             method.forget.trains or method.retain.trains,
@@ -63,6 +69,45 @@ def check_parts(
     for name, part in {**judged, **{f"attack.{k}": v for k, v in attacks.items()}}.items():
         if part is not None:
             problems.add_under(name, problems.build(name, part.problems_beside, beside) or [])
+
+
+def check_memory(
+    model: ModelConfig | None,
+    training: TrainingConfig | None,
+    optimizer: Callable[..., Any] | None,
+    trains: bool,
+    problems: Problems,
+) -> None:
+    """Note what saves memory and cannot work: it would lose updates, or save nothing."""
+    if model is None or training is None or optimizer is None or not trains:
+        return
+    plain = model.dtype is Dtype.bfloat16 and model.adapter is None
+    problems.require(
+        not plain or rounds_stochastically(optimizer),
+        "model.dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
+        "optimizer=adamw_8bit of torchao, which rounds at random and loses none, "
+        "model/adapter=lora, which trains none of them, or model.dtype=float32 with "
+        "model.autocast=bfloat16, which keeps float32 masters",
+    )
+    if training.park_gradient and device_problem(model.device) is None:
+        device, _ = resolve_device(model.device)
+        problems.require(
+            device.type == "cuda",
+            f"training.park_gradient: true, but the model is on the device {device.type}, in whose "
+            "memory both gradients are to be; leave it out",
+        )
+
+
+def check_adapter(model: ModelConfig, trains: bool) -> None:
+    """Raise ConfigurationError where a run that `trains` cannot have the adapter it asks for."""
+    problems = adapter_problems_of(model) if trains else []
+    if not trains and model.dtype is Dtype.bfloat16:
+        problems.append(
+            "model.dtype: bfloat16, but method=none trains no adapter, and every other model is "
+            "measured in float32; use model.dtype=float32"
+        )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def without_effect(cfg: DictConfig, told: Given) -> list[str]:

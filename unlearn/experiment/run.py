@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import is_main, joined, noticing, of_rank_zero, world
 from unlearn.console.libraries import silence_libraries
 from unlearn.console.once import say_once
 from unlearn.console.signals import Stopped, held
@@ -36,6 +38,7 @@ from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import (
+    check_adapter,
     check_best,
     check_conditions,
     check_names,
@@ -43,6 +46,7 @@ from unlearn.experiment.compatibility import (
     refuse_level_of_reference,
 )
 from unlearn.experiment.ending import conclude, leave_failed
+from unlearn.experiment.fitting import check_fits
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import State
 from unlearn.experiment.unread import say_unread
@@ -53,6 +57,7 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
+from unlearn.options.schema import Sharding
 from unlearn.record.checkpoints import newest_of, read_progress, sound_checkpoint
 from unlearn.record.claim import claimed
 from unlearn.record.lines import Record
@@ -77,16 +82,17 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     is no, after everything is written.
     """
     silence_libraries()
-    with claimed(folder, wait=sweep_name() is not None):
-        state = State(cfg, folder, overrides)
-        summary = finished_run(folder, state.config)
+    with joined(), claimed(folder, wait=sweep_name() is not None):
+        state = State(cfg, folder, overrides, of_rank_zero(lambda: folder))
+        summary = of_rank_zero(lambda: finished_run(folder, state.config))
         if summary is None:
             summary = executed(state)
         else:
             log.info("this run is complete already; nothing is done again")
-        if not cfg.training.keep_checkpoints:
+        if is_main() and not cfg.training.keep_checkpoints:
             remove_checkpoints(folder)
-    print_summary(folder)
+    if is_main():
+        print_summary(folder)
     if cfg.accept.strict and summary["verdict"]["accepted"] is False:
         raise Rejected("the verdict is no: a condition of accept.conditions is not met")
     return summary
@@ -100,6 +106,8 @@ def executed(state: State) -> dict[str, Any]:
         state.splits = splits = settings.read()
         trains = settings.method is not None
         check_target(settings.model, settings.target, settings.reference, splits, trains)
+        check_adapter(settings.model, trains)
+        check_fits(settings)
         check_rows(
             settings.method,
             settings.training.until,
@@ -116,20 +124,24 @@ def executed(state: State) -> dict[str, Any]:
         )
         state.catalogue = catalogue_of(splits)
         say_unread(state.cfg, settings, splits, state.overrides)
-        if settings.training.conclude and newest_of(state.folder) is None:
+        if settings.training.conclude and newest_of(state.home) is None:
             raise ConfigurationError(
                 f"training.conclude: true, but {str(state.folder)!r} holds no state to conclude "
                 "with; give the hydra.run.dir of a run that was stopped, or leave it out"
             )
-        resumed = begin(state.folder, state.config, splits.sha256)
-        sink = start_tracker(state, settings, splits)
-        with Record(state.folder, sink) as record:
+        resumed = of_rank_zero(lambda: begin(state.folder, state.config, splits.sha256))
+        if is_main():
+            sink = start_tracker(state, settings, splits)
+        with Record(state.folder, sink) as record, noticing():
             if resumed:
-                resume_record(record, sound_checkpoint(state.folder))
+                checkpoint = of_rank_zero(lambda: sound_checkpoint(state.folder))
+                if is_main():
+                    resume_record(record, checkpoint)
             Run(state, settings, splits, record).execute()
-        summary = conclude(state, settings, sink)
+        summary = of_rank_zero(lambda: conclude(state, settings, sink))
     except BaseException as error:
-        leave_failed(state, sink, error)
+        if is_main():
+            leave_failed(state, sink, error)
         raise
     return summary
 
@@ -157,7 +169,11 @@ class Run:
         """Prepare, evaluate, unlearn, evaluate, save."""
         state, settings = self.state, self.settings
         torch.manual_seed(settings.seed)  # nothing of ours draws from it; a user's part may
-        compute = compute_of(settings.model, settings.evaluation)
+        compute = replace(
+            compute_of(settings.model, settings.evaluation),
+            sharded=settings.sharding is Sharding.fsdp,
+            split=settings.sharding is Sharding.ddp,
+        )
         if compute.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(compute.device)
 
@@ -165,9 +181,12 @@ class Run:
         with state.clock.spend("prepare_s"):
             refuse_reference(settings.reference, self.splits)
             trains = settings.method is not None
-            target = state.target = preparation.target(settings.target, trains)
-            reference = preparation.reference(settings.reference, settings.subset, target)
-            state.reference = reference
+            # One process teaches, the others wait: what is kept in the cache is made once.
+            target = of_rank_zero(lambda: preparation.target(settings.target, trains))
+            reference = of_rank_zero(
+                lambda: preparation.reference(settings.reference, settings.subset, target)
+            )
+            state.target, state.reference = target, reference
             if reference is None:
                 refuse_level_of_reference(settings.method, settings.training.until, self.splits)
 
@@ -183,11 +202,15 @@ class Run:
                     preparation.load_beside, reference, encoder.tokenizer, "reference"
                 )
                 self.measure("reference", load_reference, key_of(settings.model, reference))
-            model = preparation.load(target)
-            self.measure("before", lambda: model, key_of(settings.model, target))
+            load_target = partial(preparation.load, target)
+            if trains:
+                model, adapter = preparation.load_trained(target, settings.seed)
+            else:
+                model, adapter = load_target(), None
+            with adapter.switched_off() if adapter is not None else nullcontext():
+                self.measure("before", lambda: model, key_of(settings.model, target))
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
-            load_target = partial(preparation.load, target)
 
         if settings.method is None:
             # Nothing has changed, and a run folder has both stages all the same.
@@ -204,20 +227,26 @@ class Run:
                 load_reference,
                 key_of(settings.model, target),
                 key_of(settings.model, reference),
+                adapter,
+                load_target if compute.sharded else None,
             )
             form = form_of(settings.model)
             with self.kept_at_stop():
                 with state.clock.spend("train_s"):
                     self.unlearn(settings.plan(settings.method, better), resources)
-                self.round(model, form)
-                with state.clock.spend("evaluate_s"):
-                    self.measure("after", lambda: model)
-                save_unlearned(model, encoder.tokenizer, state.folder / "model", form)
+                self.deliver(resources, form)
             before = Target(bench.stages["before"], load_target)
         with self.kept_at_stop(), state.clock.spend("evaluate_s"):
-            for stage, found in bench.attack(lambda: model, load_reference, before):
-                bench.stages[stage].write_metrics(state.folder / "evaluations" / stage)
-                self.record.log(state.steps, {"stage": stage, **found})
+            if is_main():  # the others wait for its summary
+                self.attack(lambda: model, load_reference, before)
+
+    def attack(self, after: Load, reference: Load | None, before: Target | None) -> None:
+        """Attack the finished model and the reference; log what each showed."""
+        assert self.state.bench is not None
+        bench, folder = self.state.bench, self.state.folder
+        for stage, found in bench.attack(after, reference, before):
+            bench.stages[stage].write_metrics(folder / "evaluations" / stage)
+            self.record.log(self.state.steps, {"stage": stage, **found})
 
     @contextmanager
     def kept_at_stop(self) -> Iterator[None]:
@@ -225,9 +254,22 @@ class Run:
         try:
             yield
         except Stopped:
-            if self.training is not None:
+            # Of several processes each is elsewhere now; what they kept together has to do.
+            if self.training is not None and world() == 1:
                 self.training.keep_end(self.state.rounded)
             raise
+
+    def deliver(self, resources: RunResources, form: Form) -> None:
+        """Merge an adapter, round, measure and save: what is measured as after is what is saved."""
+        model, adapter = resources.model, resources.adapter
+        if adapter is not None:
+            adapter.merge()
+        self.round(model, form)
+        with self.state.clock.spend("evaluate_s"):
+            self.measure("after", lambda: model)
+        besides = adapter.save_beside if adapter is not None and adapter.options.save else None
+        tokenizer = resources.encoder.tokenizer
+        save_unlearned(model, tokenizer, self.state.folder / "model", form, besides)
 
     def round(self, model: LanguageModel, form: Form) -> None:
         """Round the weights to what the saved form holds; a run that goes on may have done so."""
@@ -249,7 +291,8 @@ class Run:
 
     def keep(self, stage: str, evaluation: Evaluation) -> None:
         """Write the tables of a stage, over those of an attempt that was cut; log the numbers."""
-        evaluation.write(self.state.folder / "evaluations" / stage)
+        if is_main():
+            evaluation.write(self.state.folder / "evaluations" / stage)
         if stage not in self.record.stages:
             self.record.log(self.state.steps, {"stage": stage, **evaluation.metrics})
 
@@ -284,7 +327,7 @@ class Run:
         state, settings = self.state, self.settings
         rows = settings.training.micro_batch_size or settings.training.batch_size
         with explaining_memory("unlearning", less_memory("training", rows)):
-            training = Unlearning(plan, resources, state.folder, self.record, state.clock)
+            training = Unlearning(plan, resources, state.home, self.record, state.clock)
             self.training = training
             state.trainer = training.trainer
             self.say_what_is_cut(resources)

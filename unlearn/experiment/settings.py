@@ -5,8 +5,8 @@ Nothing here loads a model.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from unlearn.attacks import Attack
 from unlearn.composition.given import given
 from unlearn.composition.search import check_objective
-from unlearn.compute.device import device_problem
+from unlearn.compute.device import device_problem, resolve_device
+from unlearn.compute.processes import started
+from unlearn.compute.sharding import resolve_sharding
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import Condition
@@ -24,11 +26,13 @@ from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import (
     check_acceptance,
     check_attack_options,
+    check_memory,
     check_parts,
     check_until,
     without_effect,
 )
 from unlearn.metrics.catalogue import Way
+from unlearn.models.load import number_of_weights
 from unlearn.models.places import check_weights, location_problems
 from unlearn.objectives import Objective
 from unlearn.options.declared import (
@@ -57,6 +61,7 @@ from unlearn.options.schema import (
     SCHEMAS,
     EvaluationConfig,
     ModelConfig,
+    Sharding,
     TargetChoice,
     TrackerConfig,
     TrainingConfig,
@@ -65,7 +70,10 @@ from unlearn.schedulers import Scheduler
 from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
 from unlearn.training.plan import Plan
+from unlearn.training.recipes import ADAM_8BIT, Recipe, held, recipe_of
 from unlearn.weightings import TorchJDWeighting, Weighting
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class Settings:
     """By name; empty where none was chosen."""
     attack_before: str | None
     objective: list[str] | None
+    sharding: Sharding
+    """How the processes of torchrun share the model; never auto."""
 
     def plan(self, method: Method, better: Way) -> Plan:
         """Return what the training by `method` is told; `better`: of evaluation.best."""
@@ -145,13 +155,13 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         problems.add(*(f"{problem} (allowed besides: auto, train, none)" for problem in wrong))
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)
+    check_memory(model, training, optimizer, method is not None, problems)
     check_until(cfg.training.until, cfg.reference, problems)
     check_objective(cfg.objective, problems)
-    world = os.environ.get("WORLD_SIZE", "1")
-    problems.require(
-        world == "1",
-        f"torchrun: {world} processes; a run has one process so far, so start `unlearn` itself",
-    )
+    if problems.found:
+        raise ConfigurationError(problems.found)
+    recipe = recipe_of(model, training, optimizer)
+    sharding = sharding_of(cfg, method, attacks, measures, recipe, problems)
     if problems.found:
         raise ConfigurationError(problems.found)
     return Settings(
@@ -173,7 +183,62 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         attacks=attacks,
         attack_before=cfg.attack_before,
         objective=None if cfg.objective is None else list(cfg.objective),
+        sharding=sharding,
     )
+
+
+def sharding_of(
+    cfg: DictConfig,
+    method: Method | None,
+    attacks: Mapping[str, Attack | None],
+    measures: Measures,
+    recipe: Recipe,
+    problems: Problems,
+) -> Sharding:
+    """Return how the processes share the model; notes what does not go with that."""
+    wanted, processes = cfg.training.sharding, started()
+    device, _ = resolve_device(cfg.model.device)
+
+    def held_at_all() -> float | None:
+        count = number_of_weights(cfg.model)
+        return None if count is None else held(count, recipe)
+
+    found, why = resolve_sharding(wanted, processes, device, held_at_all)
+    if processes > 1:
+        log.info("%d processes, training.sharding: %s (%s)", processes, found.value, why)
+    field = f"training.sharding: {found.value}"
+    problems.require(
+        processes == 1 or found is not Sharding.none,
+        f"{field}, but torchrun started {processes} processes; allowed: auto, ddp, fsdp, or "
+        "`unlearn` itself without torchrun",
+    )
+    if found is not Sharding.fsdp:
+        return found
+    problems.require(
+        recipe.state != ADAM_8BIT,
+        f"optimizer: adamw_8bit, whose blocks of 256 numbers are not cut and gathered with {field} "
+        f"({why}); use optimizer=adamw, or model/adapter=lora with it",
+    )
+    whole = [
+        *(
+            f"method.interventions.{name}"
+            for name, part in (method.interventions if method else {}).items()
+            if not part.of_parts
+        ),
+        *(f"attack.{name}" for name in attacks),
+        *(measure.title for measure in measures.each),
+        *(["evaluation.gradient_norm"] if cfg.evaluation.gradient_norm else []),
+        *(["training.park_gradient"] if cfg.training.park_gradient else []),
+    ]
+    problems.add(
+        *(
+            f"{name}: needs the whole model on one device, and {field} spreads it over "
+            f"{processes} ({why}); leave it out, or take training.sharding=ddp where a device has "
+            "room for it"
+            for name in whole
+        )
+    )
+    return found
 
 
 def method_of(cfg: DictConfig, problems: Problems) -> Method | None:

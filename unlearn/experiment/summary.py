@@ -36,6 +36,8 @@ class State:
     cfg: DictConfig
     folder: Path
     overrides: list[str]
+    home: Path
+    """The run folder, in which rank 0 alone writes; `folder` is that, or another process's own."""
     clock: Clock = field(default_factory=Clock)
     bench: Bench | None = None
     """What measures, and what it found."""

@@ -121,7 +121,7 @@ OF_TRAINING = (
     *("training", "scheduler", "optimizer", "method.retain_share"),
     *("evaluation.every", "evaluation.unit", "evaluation.best", "evaluation.mode"),
     *("evaluation.patience", "evaluation.stop_when_accepted"),
-    *("model.save_dtype", "tracker.log_model"),
+    *("model.adapter", "model.save_dtype", "tracker.log_model"),
 )
 """What only a run that takes steps reads, and what it saves."""
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.compute.model import LanguageModel, plain_output
+from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 
@@ -124,10 +125,14 @@ def hidden_states(model: LanguageModel, batch: Batch, layer: int) -> Tensor:
 
     with first_layers_only(model, layer) as last:
         handle = last.register_forward_hook(keep)
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         try:
-            model.base_model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            )
+            if is_sharded_model(model):  # which gathers its weights where it is called itself
+                nowhere = torch.zeros_like(batch.answer_mask)
+                with _output_layer_sees_only(model, nowhere):
+                    model(**inputs, use_cache=False, **plain_output(model))
+            else:
+                model.base_model(**inputs, use_cache=False)
         finally:
             handle.remove()
     return at_least_float32(states[0][before_answer(batch)])
@@ -149,6 +154,13 @@ def first_layers_only(model: LanguageModel, layer: int) -> Iterator[nn.Module]:
         setattr(owner, name, layers)
 
 
+def layers_of(model: LanguageModel) -> nn.ModuleList:
+    """Return the layers of the model; raises ConfigurationError where they cannot be found."""
+    owner, name = _find_layers(model)
+    layers: nn.ModuleList = getattr(owner, name)
+    return layers
+
+
 def _find_layers(model: LanguageModel) -> tuple[nn.Module, str]:
     """Return the module that holds the list of the model's layers, and the name of the list."""
     depth = number_of_layers(model)
@@ -159,7 +171,8 @@ def _find_layers(model: LanguageModel) -> tuple[nn.Module, str]:
                 return owner, name
     raise ConfigurationError(
         f"model: {type(model).__name__} keeps its {depth} layers in no list of modules, so an "
-        "objective on a hidden layer (rmu, hidden_state) has nothing to cut; use another objective"
+        "objective on a hidden layer (rmu, hidden_state) has nothing to cut, and fsdp nothing to "
+        "share out; use another objective, and training.sharding=ddp"
     )
 
 

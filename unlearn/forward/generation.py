@@ -16,6 +16,7 @@ import torch
 from unlearn.compute.device import Compute
 from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel, plain_output, positions_of
+from unlearn.compute.processes import gathered, world
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.once import say_once, warn_once
 from unlearn.console.progress import progress
@@ -82,6 +83,7 @@ def said(
     limits = within_positions(model, prompts, longest)
     rows = [Continued(p, limit) for p, limit in zip(prompts, limits, strict=True)]
     open_rows = [row for row in rows if not _begun(row, starts, ends)]
+    mine = compute.share(open_rows)
     known, budget = len(rows) - len(open_rows), Budget(title, compute.generate_tokens)
     with in_evaluation_mode(model), progress(title, len(rows), known) as bar:
         if open_rows and not remembers_by_column(model):
@@ -91,12 +93,16 @@ def said(
                 "length at a time: its memory is of its own kind",
             )
             with compute.autocast:
-                answer_plainly(model, open_rows, ends, budget, bar)
+                answer_plainly(model, mine, ends, budget, bar)
         else:
             start = prefix_cache(model, [row.ids for row in open_rows], compute)
             with compute.autocast:
-                for part in streams(open_rows):
+                for part in streams(mine):
                     BatchedDecoding(model, part, ends, budget, start).run(bar)
+    if compute.split:
+        for number, found in enumerate(gathered([(row.answer, row.ended) for row in mine])):
+            for row, (answer, ended) in zip(open_rows[number :: world()], found, strict=True):
+                row.answer, row.ended = answer, ended
     return [Said(encoder.text(row.answer), row.ended) for row in rows]
 
 

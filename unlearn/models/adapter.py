@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,11 +64,23 @@ def merged(base: Any, path: str, field: str) -> Any:
             f"{field}: the adapter in {path!r} cannot be merged into its base: {said_by(error)}"
         )
 
-    with translating(told), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft uses names of transformers' last one
+    with translating(told), quiet():
         warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
         adapted = PeftModel.from_pretrained(base, str(Path(path).expanduser()))
         return adapted.merge_and_unload().requires_grad_(True)  # peft freezes the base
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what peft says of itself: names of transformers' last version, what it mends, tied
+    layers, which are refused here, and ranks of experts, which it finds among tensors all the same.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        for said in ("fan_in_fan_out is set to", "Model has `tie_word_embeddings"):
+            warnings.filterwarnings("ignore", said, UserWarning)
+        warnings.filterwarnings("ignore", r"The following \w+_pattern keys", RuntimeWarning)
+        yield
 
 
 def _named_base(path: str) -> str | None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import is_main, total
+from unlearn.compute.sharding import is_sharded_model, local, state_of
 from unlearn.errors import NumericalError, UnlearnError, lacks_memory
 from unlearn.models.adapter import base_of
 from unlearn.models.load import (
@@ -85,7 +88,8 @@ def round_weights(model: LanguageModel, form: Form) -> float:
     Raises NumericalError where a weight is too large for it.
     """
     moved = count = 0
-    for name, weight in model.named_parameters():
+    for name, parameter in model.named_parameters():
+        weight = local(parameter.detach())
         rounded = weight.to(form.dtype).to(weight.dtype)
         if not torch.isfinite(rounded).all():
             raise NumericalError(
@@ -95,6 +99,8 @@ def round_weights(model: LanguageModel, form: Form) -> float:
         moved += int((rounded != weight).sum())
         count += weight.numel()
         weight.copy_(rounded)
+    if is_sharded_model(model):
+        moved, count = total(moved, count)
     share = moved / count
     if moved:
         log.info(
@@ -107,26 +113,41 @@ def round_weights(model: LanguageModel, form: Form) -> float:
     return share
 
 
-def save_unlearned(model: LanguageModel, tokenizer: Any, folder: Path, form: Form) -> None:
+def save_unlearned(
+    model: LanguageModel,
+    tokenizer: Any,
+    folder: Path,
+    form: Form,
+    besides: Callable[[Path], object] | None = None,
+) -> None:
     """Write the model as its checkpoint lay: precision, size of files, configuration, tokenizer,
-    and what else stood there; whole, and read back before it takes its name.
+    and what else stood there; whole, and read back before it takes its name. `besides` writes more
+    into the same folder.
 
     Raises UnlearnError where it would load otherwise than it was measured; nothing is left then.
+    Of several processes all call it, and rank 0 writes.
     """
+    state = state_of(model)
+    if not is_main():
+        return
     with whole_folder(folder) as unfinished:
         shards = {"max_shard_size": form.shard_bytes} if form.shard_bytes else {}
-        model.save_pretrained(unfinished, state_dict=_cast(model, form.dtype), **shards)
+        model.save_pretrained(unfinished, state_dict=_cast(state, form.dtype), **shards)
         _write_configuration(unfinished, form)
         if not form.own_tokenizer:
             tokenizer.save_pretrained(unfinished)
         for path in _beside(form):
             shutil.copyfile(path, unfinished / path.name)
+        if besides is not None:
+            besides(unfinished)
         with explaining_memory("saving the unlearned model, which is read back once", SMALLER):
-            require_same(model, unfinished, form.dtype)
+            require_same(type(model), state, unfinished, form.dtype)
 
 
-def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
-    """Raise UnlearnError unless the saved model has every tensor of `model`, in `dtype`."""
+def require_same(
+    kind: type[LanguageModel], state: Mapping[str, Tensor], folder: Path, dtype: torch.dtype
+) -> None:
+    """Raise UnlearnError unless the saved model has every tensor of a state, in `dtype`."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
@@ -138,11 +159,10 @@ def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None
             **padding_within(AutoConfig.from_pretrained(folder, trust_remote_code=False)),
         )
         found: Mapping[str, Tensor] = saved.state_dict()
-        weights = {id(weight) for weight in model.parameters()}
         unlike = [
             name
-            for name, ours in model.state_dict(keep_vars=True).items()
-            if not _same(ours.detach(), found.get(name), exactly=id(ours) in weights)
+            for name, ours in state.items()
+            if not _same(ours.detach(), found.get(name), exactly=isinstance(ours, Parameter))
         ]
         total, said = len(found), ""
     except (OSError, ValueError, RuntimeError) as error:
@@ -153,7 +173,7 @@ def require_same(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None
         raise UnlearnError(
             f"the unlearned model was not saved: read back, {len(unlike)} of {total} tensors are "
             f"not those that were measured, such as {unlike[0]!r}{said}; transformers' "
-            f"save_pretrained does not keep a {type(model).__name__} whole"
+            f"save_pretrained does not keep a {kind.__name__} whole"
         )
 
 
@@ -167,11 +187,11 @@ def _same(ours: Tensor, theirs: Tensor | None, exactly: bool) -> bool:
     return torch.equal(ours.to(theirs.dtype), theirs)
 
 
-def _cast(model: LanguageModel, dtype: torch.dtype) -> dict[str, Tensor]:
+def _cast(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the state with its weights in `dtype`; tied weights stay one tensor."""
-    weights = {id(p): p.detach().to(dtype) for p in model.parameters() if p.is_floating_point()}
-    kept = {name: value for name, value in model.state_dict(keep_vars=True).items()}
-    return {name: weights.get(id(value), value.detach()) for name, value in kept.items()}
+    weights = {id(p): p for p in state.values() if isinstance(p, Parameter)}
+    cast = {key: p.detach().to(dtype) for key, p in weights.items() if p.is_floating_point()}
+    return {name: cast.get(id(value), value.detach()) for name, value in state.items()}
 
 
 def _write_configuration(folder: Path, form: Form) -> None:

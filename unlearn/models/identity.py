@@ -12,7 +12,7 @@ from unlearn.data.tokens import Encoder
 from unlearn.models.adapter import base_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
-from unlearn.options.schema import ModelConfig
+from unlearn.options.schema import Dtype, ModelConfig
 from unlearn.storage.weights import hash_folder, hash_weights
 
 
@@ -22,7 +22,7 @@ def describe_base(config: ModelConfig, encoder: Encoder | None = None) -> dict[s
     `encoder` makes the ids of a base with a tokenizer of its own; its chat template is named too.
     """
     common = {
-        "dtype": config.dtype.value,
+        "dtype": Dtype.float32.value,  # in which every base learns, see `load_base`
         "template": config.template.value,
         "max_length": encoder.max_length if encoder else config.max_length,
         "system_prompt": config.system_prompt,
@@ -64,6 +64,8 @@ def key_of(config: ModelConfig, prepared: Prepared | None) -> str | None:
     chosen = [hash_model(config, prepared.folder, prepared.sha256)]
     if config.attention is not None:
         chosen.append(config.attention.value)
+    if config.dtype is not Dtype.float32:
+        chosen.append(config.dtype.value)
     if prepared.folder == config.path:
         chosen += [config.gguf_file or "", *_beside(config).values()]
     return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()

@@ -9,16 +9,19 @@ from typing import Any
 import torch
 
 from unlearn.compute.checkpointing import recompute_activations
+from unlearn.compute.device import Compute
 from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.sharding import shard_
 from unlearn.errors import ConfigurationError, lacks_memory, said_by, to_install, translating
+from unlearn.forward.answers import layers_of
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
-from unlearn.models.sizes import number_problems, require_computes, require_room
+from unlearn.models.sizes import number_problems, require_computes, require_room, weights_of
 from unlearn.models.whole import require_finite, require_whole
 from unlearn.options.schema import ModelConfig
 
-SMALLER = "take model.dtype=bfloat16, a smaller model, or more memory"
+SMALLER = "take model.dtype=bfloat16 with model/adapter=lora, a smaller model, or more memory"
 """What helps where the weights alone do not fit."""
 DAMAGED = "; its files are damaged, or do not belong together: get them anew"
 
@@ -31,6 +34,19 @@ def number_of_layers(config: ModelConfig) -> int | None:
         return int(configuration_of(config, config.path).num_hidden_layers)
     except ConfigurationError:
         return None  # such as of a hub that does not answer: the part itself refuses later
+
+
+def number_of_weights(config: ModelConfig) -> int | None:
+    """Return how many weights a model has by its configuration alone; None where that says nothing.
+
+    The tiny model's are not counted: they fit anywhere.
+    """
+    if config.path is None:
+        return None
+    try:
+        return weights_of(configuration_of(config, config.path))
+    except Exception:  # what cannot be built is told where it is loaded
+        return None
 
 
 def configuration_of(config: ModelConfig, path: str, field: str = "model.path") -> Any:
@@ -225,14 +241,17 @@ def _leave_as_it_is() -> None:
     """Stand in for what changes weights on the way."""
 
 
-def ready(model: LanguageModel, config: ModelConfig, device: torch.device) -> Any:
-    """Move the model to the device, in evaluation mode, and prepare it for training.
+def ready(model: LanguageModel, config: ModelConfig, compute: Compute) -> Any:
+    """Move the model to its device or devices, in evaluation mode, and prepare it for training.
 
     It is trained in evaluation mode too: the automatic rate compares losses of one batch at
     different weights, which the noise of dropout would drown.
     """
+    device = compute.device
     with explaining_memory(f"model.device: the model does not fit {device}", SMALLER):
-        model = model.to(device).eval()
+        if compute.sharded:
+            shard_(model, layers_of(model), device)
+        model = model.eval() if compute.sharded else model.to(device).eval()
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.

@@ -21,6 +21,7 @@ from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
 from unlearn.models.load import load_tokenizer, load_weights, ready
+from unlearn.models.lora import Adapter, adapter_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared, in_order, prepared_once, spelled_rows, texts
 from unlearn.models.teaching import little_known, may_teach, report
@@ -30,7 +31,7 @@ from unlearn.models.vocabulary import (
     refuse_larger_tokenizer,
     refuse_other_tokenizer,
 )
-from unlearn.options.schema import ModelConfig, TargetChoice
+from unlearn.options.schema import Dtype, ModelConfig, TargetChoice
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,10 @@ WINDOWS = 1
 
 
 def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
-    """Return (model, tokenizer) before it learns the data."""
+    """Return (model, tokenizer) before it learns the data, in float32 whatever is unlearned in."""
     if config.path is not None:
-        return load_weights(config, config.path), load_tokenizer(config, config.path)
+        exact = replace(config, dtype=Dtype.float32)
+        return load_weights(exact, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(spelled_rows(splits)) for text in pair)
     tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
@@ -89,7 +91,7 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = ready(load_weights(self.config, path), self.config, self.compute.device)
+        model = ready(load_weights(self.config, path), self.config, self.compute.alone)
         knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
@@ -146,10 +148,20 @@ class Preparation:
 
     def load(self, prepared: Prepared, field: str | None = None) -> Any:
         """Return the model on the device; `field` is the option that named it, if one did."""
-        field = field or ("model.path" if prepared.folder == self.config.path else "the model")
-        return ready(
-            load_weights(self.config, prepared.folder, field), self.config, self.compute.device
-        )
+        field = field or self._field_of(prepared)
+        return ready(load_weights(self.config, prepared.folder, field), self.config, self.compute)
+
+    def load_trained(self, prepared: Prepared, seed: int) -> tuple[Any, Adapter | None]:
+        """Return the model on the device, and the adapter in it where one is asked for.
+
+        It is put in before the model is made ready: of a sharded one, A and B are sharded too.
+        """
+        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        adapter = adapter_of(self.config, model, seed, prepared.folder)
+        return ready(model, self.config, self.compute), adapter
+
+    def _field_of(self, prepared: Prepared) -> str:
+        return "model.path" if prepared.folder == self.config.path else "the model"
 
     def named(self, field: str, path: str) -> Prepared:
         """Return the model at `path`, which the option `field` named, as it is."""
@@ -209,7 +221,7 @@ class Preparation:
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
-        model = ready(model, self.config, self.compute.device)
+        model = ready(model, self.config, self.compute.alone)
         encoder = self.encoder(tokenizer, self.config.path or "")
         examples = encode_rows(encoder, in_order(rows))
         recipe = self.config.fine_tuning

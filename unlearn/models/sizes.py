@@ -49,15 +49,11 @@ def require_room(found: Any, folder: Path, field: str, path: str) -> None:
     Built without memory, on torch's device `meta`: what the files lack would be drawn at random in
     full size, which ends the process where a number has three zeros too many.
     """
-    from transformers import AutoModelForCausalLM
-
     try:
         stored = elements_of(folder)
         if stored is None:
             return
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(found, trust_remote_code=False)
-            described = sum(weight.numel() for weight in model.parameters())
+        described = weights_of(found)
     except Exception:  # what cannot be built is told where it is loaded
         return
     if described > 2 * stored + SPARE:
@@ -65,6 +61,15 @@ def require_room(found: Any, folder: Path, field: str, path: str) -> None:
             f"{field}: {path!r}: its config.json describes a model of {described:,} weights, and "
             f"its files hold {stored:,}; give the config.json that belongs to them"
         )
+
+
+def weights_of(found: Any) -> int:
+    """Return how many weights a configuration describes, without memory for them."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(found, trust_remote_code=False)
+        return sum(weight.numel() for weight in model.parameters())
 
 
 @torch.no_grad()

@@ -35,20 +35,30 @@ def tiny_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
 def tiny_model(config: TinyConfig, tokenizer: Any, max_length: int) -> Any:
     """Build a Llama of the given shape with seeded initial weights."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    shape = LlamaConfig(
+    shape = tiny_shape(
+        config,
         vocab_size=len(tokenizer),
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
         max_position_embeddings=max_length,
-        tie_word_embeddings=True,
-        bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return LlamaForCausalLM(shape)
+
+
+def tiny_shape(config: TinyConfig, **of_tokenizer: Any) -> Any:
+    """Return the configuration of the embedded model, but for what its tokenizer decides."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        **of_tokenizer,
+    )

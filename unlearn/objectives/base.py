@@ -40,7 +40,10 @@ class Resources(Protocol):
         ...
 
     def frozen_target(self) -> Any:
-        """Return a copy of the target without gradients; both tasks share the one copy."""
+        """Return the target as it stays, without gradients; both tasks share the one.
+
+        A copy, or with an adapter the model itself, whose calls leave the adapter out.
+        """
         ...
 
     def level(self, name: str) -> Tensor:
@@ -63,6 +66,8 @@ class Resources(Protocol):
 class Objective(Declared):
     """A loss to minimise, as a sum over tokens (default) or rows, and the count to divide it by."""
 
+    keeps_target: bool = False
+    """Whether it asks for the frozen target: a second model in memory where no adapter is."""
     positive: bool = True
     """Whether the loss is never negative; some weightings divide by it or take its logarithm."""
     trains: bool = True

@@ -29,6 +29,7 @@ class HiddenState(Objective):
     needs = "method/forget=rmu and memory for a second copy of the model"
     examples = ("method/forget=rmu scheduler=constant optimizer.lr=1e-5",)
 
+    keeps_target = True
     zero_at_target = True
 
     def problems_beside(self, method: Beside) -> list[str]:

@@ -33,6 +33,7 @@ class KullbackLeibler(Objective):
 
     needs = "memory for a second copy of the model"
 
+    keeps_target = True
     zero_at_target = True
 
     def prepare(self, resources: Resources, other: Objective) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward.answers import hidden_states, number_of_layers
+from unlearn.forward.answers import first_layers_only, hidden_states, number_of_layers
 from unlearn.objectives.base import Objective, Resources
 from unlearn.options.declared import ABOVE_ZERO, ONE_OR_MORE, SEED, Range, option
 
@@ -55,6 +55,13 @@ class RMU(Objective):
         if self.layer > depth:
             raise ConfigurationError(
                 f"method.forget.layer: {self.layer}; allowed: 1 to {depth}, the layers of the model"
+            )
+        with first_layers_only(resources.model, self.layer):
+            trained = any(p.requires_grad for p in resources.model.base_model.parameters())
+        if not trained:
+            raise ConfigurationError(
+                f"method.forget.layer: {self.layer}, but no layer up to it has anything that is "
+                "trained; give model.adapter.target_modules that lie there, or a higher layer"
             )
         # Drawn on the CPU: a seed must name the same u whatever the device.
         generator = torch.Generator().manual_seed(self.seed)

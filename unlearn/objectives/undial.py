@@ -29,6 +29,7 @@ class UNDIAL(Objective):
 
     needs = "memory for a second copy of the model"
     examples = ("method.forget.beta=3",)
+    keeps_target = True
 
     beta: float = option(10.0, ABOVE_ZERO)
     """How far the right token's logit is lowered, β; 10 all but rules the token out."""

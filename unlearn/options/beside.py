@@ -32,6 +32,15 @@ class Beside:
     reference: str
     """The option `reference`: auto, train, none, or a path."""
     count_layers: Callable[[], int | None]
+    adapter: bool = False
+    """Whether an adapter is trained in place of the weights."""
+    bfloat16: bool = False
+    """Whether the weights, or those below the adapter, are bfloat16."""
+
+    @property
+    def rounds(self) -> bool:
+        """Whether weights that are trained are bfloat16, so that a small move of one is lost."""
+        return self.bfloat16 and not self.adapter
 
     @cached_property
     def depth(self) -> int | None:

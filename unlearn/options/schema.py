@@ -102,6 +102,15 @@ class Words(Enum):
     unicode = "unicode"
 
 
+class Sharding(Enum):
+    """How the processes of torchrun share a model."""
+
+    auto = "auto"
+    none = "none"
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
 class TargetChoice(Enum):
     """Whether the model is taught the rows before it unlearns them."""
 
@@ -164,6 +173,37 @@ class FineTuningConfig(Ranged):
     """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
 
 
+ALL_LINEAR = "all-linear"
+"""Every linear layer of a model but its output layer, in peft's word."""
+
+
+def _names_modules(value: Any) -> bool:
+    """Return whether a value says which layers get an adapter."""
+    if value == ALL_LINEAR:
+        return True
+    return isinstance(value, list) and bool(value) and all(isinstance(n, str) and n for n in value)
+
+
+@dataclass
+class AdapterConfig(Ranged):
+    """LoRA (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank·B·A, of which W is frozen.
+
+    There is no dropout among the options: models are trained in evaluation mode.
+    """
+
+    rank: int = option(16, _up_to(65_536))
+    """r: columns of B, rows of A. The product B·A is zero where training starts."""
+    alpha: int = option(32, ONE_OR_MORE)
+    """The product is scaled by alpha/rank."""
+    target_modules: Any = option(
+        ALL_LINEAR, Range("all-linear, or a list of names", _names_modules)
+    )
+    """Layers that get an adapter: `all-linear` (the output layer apart), or a list of the last
+    parts of their names, such as [q_proj, v_proj]."""
+    save: bool = False
+    """Also write the adapter, before it is merged and rounded, as `model/adapter/`."""
+
+
 @dataclass
 class ModelConfig(Ranged):
     """Which model, in which precision, on which device."""
@@ -177,7 +217,9 @@ class ModelConfig(Ranged):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = Dtype.float32
-    """Weights that are trained. bfloat16 loses most updates of a small learning rate."""
+    """Weights that are trained; bfloat16, in which rounding to the nearest loses most updates of a
+    small learning rate, only below an adapter, whose own weights are float32 whatever the base, or
+    with optimizer=adamw_8bit of torchao, which rounds each update up or down at random."""
     save_dtype: SaveDtype | None = None
     """Precision of the weights that are saved, to which they are rounded before `after` is
     measured; null = the checkpoint's own."""
@@ -206,17 +248,19 @@ class ModelConfig(Ranged):
     less. Never more than the model's own positions."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
+    weights: int | None = option(None, ABOVE_ZERO)
+    """How many weights a preset's model has. Where it says so, and the command names neither
+    adapter, precision nor optimizer, the first of these ways is taken that the memory there allows:
+    every weight in float32, with 8-bit AdamW (where torchao is), LoRA, LoRA on bfloat16 weights."""
+    adapter: AdapterConfig | None = None
+    """Small matrices that are trained instead of the weights, chosen as `model/adapter=lora`; null
+    = the weights themselves."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
 
     def __post_init__(self) -> None:
         refuse(
             *range_problems(self),
-            "dtype: bfloat16 weights lose most updates of a small learning rate to rounding; use "
-            "model.dtype=float32 with model.autocast=bfloat16, which computes in bfloat16 and "
-            "keeps float32 masters"
-            if self.dtype is Dtype.bfloat16
-            else None,
             f"chat_date: {self.chat_date}; allowed: a day like 26 Jul 2024 or 2024-07-26"
             if parse_date(self.chat_date) is None
             else None,
@@ -246,6 +290,14 @@ class TrainingConfig(Ranged):
     clip: float | None = option(None, ABOVE_ZERO)
     """Largest norm of the combined direction; null = no clipping. NGDiff's norm lies in [0, 2], so
     1.0 would clip most of its steps."""
+    park_gradient: bool = False
+    """On a GPU: keep the gradient of the retain task in the CPU's memory while that of the forget
+    task is taken, which saves the bytes of one gradient there and changes no result."""
+    sharding: Sharding = Sharding.auto
+    """Under torchrun: `ddp` = each process has the whole model and a share of every batch's rows;
+    `fsdp` = the weights are shared out, too; `auto` = `ddp` where a GPU has room for weights, two
+    gradients and Adam, else `fsdp`; `none` = one process alone. Changes no result but its rounding.
+    """
     checkpoint_every: int = option(50, _from_zero("0 (none) or more steps"))
     """Steps between saved states, of which the newest is kept until the run completes: the same
     command with the same `hydra.run.dir` goes on from it. 0 = none by steps."""

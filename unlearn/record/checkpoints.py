@@ -1,9 +1,10 @@
 """What a run needs to go on where it was cut: whole or absent, and only the newest of it.
 
-`checkpoints/step_N` is a folder that loads with `from_pretrained`, with `state.pt` beside the
-weights: optimizer, scheduler, weighting, counters, random generators. A run that goes on from it
-takes the same steps, bit for bit, as one that was never cut. Every file is known by its hash; a
-checkpoint with one that is not as it was written is named and never gone on from.
+`checkpoints/step_N` is a folder that loads with `from_pretrained` (peft's, where an adapter is all
+that is trained), with `state.pt` beside the weights: optimizer, scheduler, weighting, counters,
+random generators. A run that goes on from it takes the same steps, bit for bit, as one that was
+never cut. Every file is known by its hash; a checkpoint with one that is not as it was written is
+named and never gone on from.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typing import Any
 import torch
 
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import gathered, is_main, total
+from unlearn.compute.sharding import gathered_state, local, put_
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import damage_of
-from unlearn.storage.weights import save_model, save_state
+from unlearn.storage.weights import Savable, save_model, save_state
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ class Checkpoints:
     """Writes `checkpoints/step_N` by steps and by minutes, and keeps the newest N alone."""
 
     def __init__(
-        self, run: Path, model: LanguageModel, tokenizer: Any, every: int, minutes: float | None
+        self, run: Path, model: Savable, tokenizer: Any, every: int, minutes: float | None
     ) -> None:
         self.folder, self.every, self.minutes = run / FOLDER, every, minutes
         self.model, self.tokenizer = model, tokenizer
@@ -53,20 +56,21 @@ class Checkpoints:
         if not done or not self.wanted or self.newest == self._place(done):
             return False
         waited = (time.monotonic() - self._saved) / 60
-        by_minutes = self.minutes is not None and waited >= self.minutes
+        by_minutes = self.minutes is not None and any(total(int(waited >= self.minutes)))
         return by_minutes or bool(self.every and done % self.every == 0)
 
     def save(self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Write the model, `state` and `progress` (:func:`read_progress`); the older one goes."""
         new, older = self._place(done), self.newest
+        whole = gathered_state(state)
 
         def write_state(folder: Path) -> None:
-            save_state(state, folder / STATE)
+            save_state(whole, folder / STATE)
             write_json_atomic(folder / PROGRESS, progress)
 
         save_model(self.model, self.tokenizer, new, write_state)
         self.newest, self._saved = new, time.monotonic()
-        if older is not None and older != new:
+        if older is not None and older != new and is_main():
             shutil.rmtree(older)
 
     def save_at_stop(
@@ -76,7 +80,8 @@ class Checkpoints:
 
         Not where that is what it began with, nor weights that no run could go on from.
         """
-        finite = all(torch.isfinite(weight).all() for weight in self.model.parameters())
+        weights = (local(weight) for weight in self.model.parameters())
+        finite = all(gathered(all(bool(torch.isfinite(weight).all()) for weight in weights)))
         if finite and self.newest != self._place(done):
             self.save(done, state, progress)
 
@@ -160,4 +165,4 @@ def copy_weights(model: LanguageModel, saved: LanguageModel) -> None:
     if {n: p.shape for n, p in ours.items()} != {n: p.shape for n, p in theirs.items()}:
         raise UnlearnError("the saved weights belong to another model than the one of this run")
     for name, parameter in ours.items():
-        parameter.copy_(theirs[name])
+        put_(parameter, theirs[name])

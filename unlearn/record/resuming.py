@@ -42,9 +42,10 @@ FREE = (
     "training.checkpoint_",
     "training.keep_checkpoints",
     "training.conclude",
+    "training.sharding",
     "accept.strict",
 )
-"""Options that change no number, and may differ when a run goes on."""
+"""Options that change no number but by its rounding, and may differ when a run goes on."""
 
 
 def finished_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from unlearn.compute.sharding import local
+from unlearn.options.beside import Beside
 from unlearn.schedulers.base import Losses, Rate, Scheduler, set_rate
 
 
@@ -24,27 +26,37 @@ class Line:
     """
 
     def __init__(self, optimizer: Optimizer, parameters: Sequence[Parameter], unit: float) -> None:
-        self.parameters, self.unit = parameters, unit
-        self.start = [p.detach().clone() for p in parameters]
+        self.unit = unit
+        self.weights = [local(parameter.detach()) for parameter in parameters]  # shared memory
+        self.start = [weight.clone() for weight in self.weights]
         set_rate(optimizer, unit)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self.end = [p.detach().clone() for p in parameters]
+        self.end = [weight.clone() for weight in self.weights]
 
     @torch.no_grad()
     def move(self, x: float) -> None:
         """Put the parameters at w − x·u."""
-        for parameter, start, end in zip(self.parameters, self.start, self.end, strict=True):
+        for weight, start, end in zip(self.weights, self.start, self.end, strict=True):
             if x == 0:  # the line does not lead back to the last bit, nor from an infinite end
-                parameter.copy_(start)
+                weight.copy_(start)
             elif x == self.unit:
-                parameter.copy_(end)
+                weight.copy_(end)
             else:
-                torch.lerp(start, end, x / self.unit, out=parameter.data)
+                torch.lerp(start, end, x / self.unit, out=weight)
 
 
 class Probing(Scheduler):
     """Takes the optimizer's step once and moves along it, to the rate that the probes gave."""
+
+    def problems_beside(self, method: Beside) -> list[str]:
+        if not method.rounds:
+            return []
+        return [
+            "compares losses along the step, of which bfloat16 weights leave only rounding; use "
+            "scheduler=cosine with an optimizer.lr of your own, model/adapter=lora, or "
+            "model.dtype=float32"
+        ]
 
     def probes(self, number: int) -> bool:
         """Return whether step `number`, counted from 0, is probed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import is_main
+from unlearn.compute.sharding import Weights, is_sharded_model, state_of
 from unlearn.storage.sealed import file_sha256, sealed_folder
 
 
@@ -75,8 +76,14 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
             raise written.refusal from error
 
 
+class Savable(Weights, Protocol):
+    """What is trained and kept: a whole model, or the adapter of one."""
+
+    def save_pretrained(self, folder: Path) -> None: ...
+
+
 def save_model(
-    model: LanguageModel,
+    model: Savable,
     tokenizer: Any,
     folder: Path,
     besides: Callable[[Path], object] | None = None,
@@ -84,10 +91,13 @@ def save_model(
     """Write a state to go on from, as `save_pretrained` does (safetensors); all of it or nothing.
 
     It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
-    writes more files into the same folder.
+    writes more files into the same folder. Of several processes all call it, and rank 0 writes.
     """
+    state: dict[str, Any] = {"state_dict": state_of(model)} if is_sharded_model(model) else {}
+    if not is_main():
+        return
     with sealed_folder(folder) as unfinished:
-        model.save_pretrained(unfinished)
+        model.save_pretrained(unfinished, **state)
         tokenizer.save_pretrained(unfinished)
         if besides is not None:
             besides(unfinished)

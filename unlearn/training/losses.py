@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import gathered, summed
 from unlearn.data.batches import Batch
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 from unlearn.training.method import Method
@@ -54,8 +55,9 @@ class StepLosses:
         if not self.method.retain.trains or self.start is None:
             return None
         task = Task(NegativeLogLikelihood(), self.next_retain)
-        sums = torch.cat([self.start[batch.rows] for batch in task.batches])
-        return self._loss(task) - sums.sum().item() / task.count
+        sums = [self.start[batch.rows] for batch in task.counted]
+        at_target = torch.cat([*sums, self.start.new_zeros(0)]).sum()
+        return self._loss(task) - summed(at_target).item() / task.count
 
     def forget(self) -> float | None:
         return self._loss(self._forgetting()) if self.method.forget.trains else None
@@ -90,6 +92,7 @@ class StepLosses:
 
 def loss_at_target(task: Task, start: Tensor) -> float | None:
     """Return what a task's loss was at the target, from S of its rows; None where it is unknown."""
-    sums = [task.objective.at_target(batch, start) for batch in task.batches]
+    sums = [task.objective.at_target(batch, start) for batch in task.counted]
     known = [value.item() for value in sums if value is not None]
-    return sum(known) / task.count if len(known) == len(sums) else None
+    of_all = gathered((sum(known), len(known) == len(sums)))
+    return sum(part for part, _ in of_all) / task.count if all(all_ for _, all_ in of_all) else None

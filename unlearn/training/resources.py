@@ -2,7 +2,8 @@
 
 Constants of a row (its sum under the target, its level under the reference) are scored and kept in
 the cache: no second model lies in memory for them. A frozen copy of the target is made only for an
-objective that compares whole distributions or hidden states.
+objective that compares whole distributions or hidden states, and not even then where an adapter is
+trained: without it the model is the target.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.sums import sums_once, token_losses_once
+from unlearn.models.lora import Adapter
 from unlearn.objectives.levels import ADVICE
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ class RunResources:
     target_key: str | None = None
     """Names the target's scores in the cache; None keeps none."""
     reference_key: str | None = None
+    adapter: Adapter | None = None
+    """What is trained in place of the model's weights; None where they are."""
+    load_target: Callable[[], LanguageModel] | None = None
+    """Returns the target once more, where the model cannot be copied: a sharded one."""
     _frozen: Any = field(default=None, repr=False)
     _levels: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -53,10 +59,13 @@ class RunResources:
         return encode_rows(self.encoder, self.splits.forget)
 
     def frozen_target(self) -> Any:
-        """Return the one copy of the target that does not change."""
+        """Return the target as it stays: the model without its adapter, or the one copy of it."""
+        if self.adapter is not None:
+            return self.adapter.base
         if self._frozen is None:
             log.info("a frozen copy of the target is kept in memory for this method")
-            self._frozen = copy.deepcopy(self.model).requires_grad_(False).eval()
+            model = copy.deepcopy(self.model) if self.load_target is None else self.load_target()
+            self._frozen = model.requires_grad_(False).eval()
         return self._frozen
 
     def target_sums(self, examples: Sequence[Example]) -> Tensor:

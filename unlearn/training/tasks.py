@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,21 +12,37 @@ from torch.nn import Parameter
 from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, take_gradient
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import sum_, summed, total
 from unlearn.data.batches import Batch
 from unlearn.objectives import Objective
 
 
 @dataclass
 class Task:
-    """One of the two tasks at one step: its objective and its micro-batches."""
+    """One of the two tasks at one step: its objective and its micro-batches.
+
+    Of several processes each has its share of the rows; losses and gradients are sums over all.
+    """
 
     objective: Objective
     batches: Sequence[Batch]
 
+    count: int = field(init=False)
+    """Tokens or rows of the whole logical batch: the one number its loss is divided by."""
+
+    def __post_init__(self) -> None:
+        (self.count,) = total(sum(self.objective.count(batch) for batch in self.counted))
+
     @property
-    def count(self) -> int:
-        """Tokens or rows of the whole logical batch: the one number its loss is divided by."""
-        return sum(self.objective.count(batch) for batch in self.batches)
+    def counted(self) -> list[Batch]:
+        """The micro-batches of this process that count."""
+        return [batch for batch in self.batches if not batch.idle]
+
+    def loss(self, model: LanguageModel, batch: Batch, compute: Compute) -> Tensor:
+        """Return what a micro-batch adds to the loss (scalar)."""
+        with compute.autocast:
+            loss = self.objective.sum(model, batch) / self.count
+        return loss * 0.0 if batch.idle else loss
 
 
 def task_gradient(
@@ -37,25 +53,21 @@ def task_gradient(
     The sum of every micro-batch is divided by the count of the whole batch: normalising a
     micro-batch on its own would give another gradient wherever answers differ in length.
     """
-    count = task.count
-    total: Tensor | float = 0.0
+    loss_so_far: Tensor | float = 0.0
     for batch in task.batches:
-        with compute.autocast:
-            loss = task.objective.sum(model, batch) / count
+        loss = task.loss(model, batch, compute)
         loss.backward()
-        total = total + loss.detach()
-    return torch.as_tensor(total), take_gradient(parameters)
+        loss_so_far = loss_so_far + loss.detach()
+    return _of_all(model, loss_so_far), _taken(parameters, compute)
 
 
 @torch.no_grad()
 def task_loss(model: LanguageModel, task: Task, compute: Compute) -> Tensor:
     """Return the loss (scalar) of one task without a gradient."""
-    count = task.count
-    total: Tensor | float = 0.0
+    loss_so_far: Tensor | float = 0.0
     for batch in task.batches:
-        with compute.autocast:
-            total = total + task.objective.sum(model, batch) / count
-    return torch.as_tensor(total)
+        loss_so_far = loss_so_far + task.loss(model, batch, compute)
+    return _of_all(model, loss_so_far)
 
 
 def weighted_gradient(
@@ -72,21 +84,38 @@ def weighted_gradient(
     for the record only.
     """
     losses = {}
-    pending: list[tuple[str, Task, float, int]] = []
+    pending: list[tuple[str, Task, float]] = []
     for name, task, weight in (("retain", retain, weights[0]), ("forget", forget, weights[1])):
         if weight == 0:
             losses[name] = task_loss(model, task, compute)
         else:
-            pending.append((name, task, weight, task.count))
-            losses[name] = torch.zeros(())
-    for number in range(max((len(task.batches) for _, task, _, _ in pending), default=0)):
+            pending.append((name, task, weight))
+            losses[name] = torch.zeros((), device=model.device)
+    for number in range(max((len(task.batches) for _, task, _ in pending), default=0)):
         weighted: Tensor | None = None
-        for name, task, weight, count in pending:
+        for name, task, weight in pending:
             if number < len(task.batches):
-                with compute.autocast:
-                    loss = task.objective.sum(model, task.batches[number]) / count
-                losses[name] = losses[name].to(loss.device) + loss.detach()
+                loss = task.loss(model, task.batches[number], compute)
+                losses[name] = losses[name] + loss.detach()
                 weighted = weight * loss if weighted is None else weighted + weight * loss
         if weighted is not None:
             weighted.backward()
-    return losses["retain"], losses["forget"], take_gradient(parameters)
+    for name, _, _ in pending:
+        losses[name] = _of_all(model, losses[name])
+    return losses["retain"], losses["forget"], _taken(parameters, compute)
+
+
+def _of_all(model: LanguageModel, loss: Tensor | float) -> Tensor:
+    """Return the sum of what the micro-batches of every process add to a loss (scalar)."""
+    if isinstance(loss, float):  # a process without rows
+        loss = torch.full((), loss, device=model.device)
+    return summed(loss)
+
+
+def _taken(parameters: Sequence[Parameter], compute: Compute) -> Gradient:
+    """Move the gradients of all processes' rows out of the parameters.
+
+    Those of a sharded model are summed in the backward pass.
+    """
+    gradient = take_gradient(parameters)
+    return gradient if compute.sharded else sum_(gradient, parameters)

@@ -13,9 +13,18 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute.device import Compute
-from unlearn.compute.gradients import Gradient, combine_, copied, gramian, inner_product
+from unlearn.compute.gradients import (
+    Gradient,
+    combine_,
+    copied,
+    gramian,
+    inner_product,
+    parked,
+)
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import total
+from unlearn.compute.sharding import load_optimizer
 from unlearn.console.progress import progress
 from unlearn.data.batches import PairedBatches
 from unlearn.errors import NumericalError
@@ -55,6 +64,7 @@ class Trainer:
         self.batches, self.compute, self.keep = batches, compute, keep
         self.start = start
         self.clip, self.diagnose_every = plan.training.clip, plan.training.diagnose_every
+        self.parks = plan.training.park_gradient
         self.less_memory = less_memory("training", batches.micro_batch_size)
         self.steps = number_of_steps(plan.training, batches, plan.method)
         self.parameters: list[Parameter] = [p for p in model.parameters() if p.requires_grad]
@@ -106,7 +116,7 @@ class Trainer:
         """Take over what :meth:`state_dict` returned; at the end the optimizer may be missing."""
         self.done, self.tokens, self.seconds = state["done"], state["tokens"], state["seconds"]
         if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.method.weighting.load_state_dict(state["weighting"])
         self.interventions.load_state_dict(state["interventions"])
@@ -125,7 +135,7 @@ class Trainer:
         if save is not None:
             save()
         norm = self._clip(direction)
-        losses = self._losses(retain, forget, direction)
+        losses, tasks = self._losses(retain, forget, direction), (forget, retain)
         for parameter, part in zip(self.parameters, direction.gradient, strict=True):
             parameter.grad = part
         retain_loss, forget_loss = direction.retain_loss, direction.forget_loss
@@ -137,16 +147,17 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
         self.interventions.settle(self.done)
-        self.tokens += sum(self.method.forget.tokens(batch) for batch in forget_batches)
-        self.tokens += sum(self.method.retain.tokens(batch) for batch in retain_batches)
-        total = w_retain + w_forget
+        self.tokens += sum(
+            total(*(sum(task.objective.tokens(one) for one in task.counted) for task in tasks))
+        )
+        both = w_retain + w_forget
         values: dict[str, Any] = {
             "epoch": round(self.done / self.batches.steps_per_epoch, 4),
             "train/retain_loss": _shown(self.method.retain, retain_loss),
             "train/forget_loss": _shown(self.method.forget, forget_loss),
             "train/weight_retain": w_retain,
             "train/weight_forget": w_forget,
-            "train/retain_share": w_retain / total if total else 0.0,
+            "train/retain_share": w_retain / both if both else 0.0,
             **diagnostics,
             "train/direction_norm": norm,
             "train/lr": rate.lr,
@@ -188,6 +199,8 @@ class Trainer:
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
 
         retain_loss, g_retain = self._gradient("retain", retain)
+        if self.parks and not self.interventions.needs_both:
+            g_retain = parked(g_retain)
         forget_loss, g_forget = self._gradient("forget", forget)
         products = gramian(g_retain, g_forget)
         losses = (retain_loss.item(), forget_loss.item())
@@ -201,7 +214,7 @@ class Trainer:
         w = torch.tensor(weights, dtype=torch.float64)
         norm = (w @ products @ w).clamp(min=0).sqrt().item()  # ‖d‖² = wᵀGw: no pass over d
         both = (g_retain, copied(g_forget)) if self.interventions.needs_both else None
-        gradient = combine_(g_retain, g_forget, weights)
+        gradient = combine_(g_retain, g_forget, weights, self.model.device)
         return Direction(gradient, *losses, weights, norm, diagnose(products, weights), both)
 
     def _gradient(self, name: str, task: Task) -> tuple[Tensor, Gradient]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.memory import OutOfMemory
+from unlearn.compute.processes import is_main, obeyed_together, rank, world
 from unlearn.compute.undisturbed import random_state, restore_random
-from unlearn.console.signals import Stopped, held, obeyed
-from unlearn.data.batches import PairedBatches
+from unlearn.console.signals import Stopped, held
+from unlearn.data.batches import PairedBatches, Share
 from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
 from unlearn.models.load import load_weights
 from unlearn.objectives.levels import level_of
@@ -23,7 +24,7 @@ from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_s
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
 from unlearn.storage.sealed import damage_of
-from unlearn.storage.weights import save_model
+from unlearn.storage.weights import Savable, save_model
 from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
 from unlearn.training.selection import BestCheckpoint
@@ -46,8 +47,10 @@ class Unlearning:
         record: Record,
         clock: Clock,
     ) -> None:
+        """`folder` is that of rank 0, which alone writes into it."""
         self.plan, self.resources, self.record, self.clock = plan, resources, record, clock
         self.folder, self.model = folder, resources.model
+        self.trained: Savable = resources.adapter or resources.model
         method, training, encoder = plan.method, plan.training, resources.encoder
         splits = resources.splits
         forget, retain = (resources.of_task(rows) for rows in (splits.forget, splits.retain))
@@ -60,6 +63,7 @@ class Unlearning:
             training.batch_size,
             training.micro_batch_size,
             plan.seed,
+            Share(rank(), world(), in_step=resources.compute.sharded),
         )
         self.steps = number_of_steps(training, batches, method)
         self.every = steps_between(plan.evaluation, batches)
@@ -67,7 +71,7 @@ class Unlearning:
         self.best = BestCheckpoint(metric, plan.better, patience) if metric else None
         self.checkpoints = Checkpoints(
             folder,
-            self.model,
+            self.trained,
             encoder.tokenizer,
             training.checkpoint_every,
             training.checkpoint_minutes,
@@ -98,7 +102,7 @@ class Unlearning:
                 f"hydra.run.dir: {str(self.folder)!r} began with another target than is there now "
                 "(was the cache cleared, or model.path written anew?); give a folder of its own"
             )
-        copy_weights(self.model, load_weights(self.plan.model, str(checkpoint), "hydra.run.dir"))
+        self.take(checkpoint)
         self.trainer.load_state_dict(state["trainer"])
         self.clock.load_state_dict(state["clock"])
         if self.stop is not None:
@@ -169,7 +173,7 @@ class Unlearning:
             # nothing does, and the state need not be asked for unless the run stops there.
             before = self.unfollowed() if self.is_followed(step) else None
             try:
-                with obeyed():
+                with obeyed_together():
                     return follow(step)
             except Stopped:
                 self.checkpoints.save_at_stop(step, *(before or self.unfollowed()))
@@ -250,9 +254,9 @@ class Unlearning:
     def keep_best(self, step: int) -> None:
         """Save the weights that are the best so far; those that were go."""
         place = self.best_folder(step)
-        save_model(self.model, self.resources.encoder.tokenizer, place)
+        save_model(self.trained, self.resources.encoder.tokenizer, place)
         for older in place.parent.glob("best_*"):
-            if older != place:
+            if older != place and is_main():
                 shutil.rmtree(older)
 
     def take_best(self) -> None:
@@ -270,9 +274,16 @@ class Unlearning:
                 raise UnlearnError(
                     f"the best state, {best}, is broken ({damage}); the same command begins anew"
                 )
-            copy_weights(self.model, load_weights(self.plan.model, str(best), "hydra.run.dir"))
+            self.take(best)
             metric, value = self.best.metric, self.best.best_value
             log.info("takes the state after step %d: the best %s, %.4g", step, metric, value)
+
+    def take(self, folder: Path) -> None:
+        """Give what is trained the weights that a checkpoint or the best state holds."""
+        if self.resources.adapter is not None:
+            self.resources.adapter.take(folder)
+        else:
+            copy_weights(self.model, load_weights(self.plan.model, str(folder), "hydra.run.dir"))
 
     def best_folder(self, step: int) -> Path:
         return self.folder / FOLDER / f"best_{step}"

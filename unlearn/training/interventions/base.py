@@ -57,6 +57,11 @@ class Intervention(Declared):
     """Whether `direct` is to find both tasks' gradients in `direction.both`: one gradient more in
     memory, and no single backward pass for fixed weights."""
 
+    of_parts: bool = False
+    """Whether it also works where each process holds a part of weights and gradients
+    (training.sharding=fsdp): element by element, or by :func:`inner_product`. Else it is refused
+    there."""
+
     def begin(self, start: Start) -> None:
         """Learn the run, once, before its first step.
 

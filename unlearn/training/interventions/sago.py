@@ -28,6 +28,7 @@ class SAGO(Intervention):
     needs = "both tasks"
     examples = ("method=graddiff",)
     needs_both = True
+    of_parts = True
 
     def problems_beside(self, method: Beside) -> list[str]:
         if method.forget.trains and method.retain.trains:

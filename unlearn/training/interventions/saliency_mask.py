@@ -53,6 +53,11 @@ class SaliencyMask(Intervention):
     """What is salient or not: a row of a weight matrix or an entry of a vector, or each weight."""
 
     def problems_beside(self, method: Beside) -> list[str]:
+        if method.adapter:
+            return [
+                "chooses among the weights of the model itself, which an adapter leaves as "
+                "they are; use it without model/adapter=lora"
+            ]
         if method.forget.trains:
             return []
         return ["needs the gradient of the forget loss, but the forget task is left out"]

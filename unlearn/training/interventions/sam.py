@@ -25,16 +25,20 @@ class SAM(Intervention):
 
     Where we differ from the authors' code: the weights come back from a copy, where theirs
     subtract what they added and keep its rounding; the loss of the record is that at θ, theirs is
-    the one at the shifted point. Weights in bfloat16 round most of a small ρ away, in both.
+    the one at the shifted point. Weights in bfloat16 round most of a small ρ away: refused here.
     """
 
     needs = "a forget task"
     examples = ("", "method=npo method.interventions.sam.rho=0.05")
 
+    of_parts = True
+
     rho: float = option(0.01, ABOVE_ZERO)
     """Distance ρ of that point from the weights, in the norm over all of them."""
 
     def problems_beside(self, method: Beside) -> list[str]:
+        if method.rounds:
+            return ["moves the weights by less than model.dtype=bfloat16 tells apart; use float32"]
         if method.forget.trains:
             return []
         return ["takes the forget gradient elsewhere, but the forget task is left out"]

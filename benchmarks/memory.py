@@ -1,0 +1,143 @@
+"""The peak memory of a step, measured, beside what `unlearn --plan` says of it.
+
+    python -m benchmarks.memory --shape small --recipe full
+
+Each measurement has a process of its own: what an earlier one left would count as there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from unlearn.compute.device import Compute
+from unlearn.compute.optimizers import adamw_8bit
+from unlearn.data.batches import PairedBatches
+from unlearn.data.tokens import Example
+from unlearn.models.lora import Adapter
+from unlearn.objectives import Ascent, NegativeLogLikelihood
+from unlearn.options.schema import TrainingConfig
+from unlearn.schedulers import Constant
+from unlearn.training.footprint import Rows, footprint
+from unlearn.training.method import Method
+from unlearn.training.recipes import ADAM, FLOAT32, RECIPES, Recipe
+from unlearn.training.trainer import Trainer
+from unlearn.weightings import NGDiff
+
+SHAPES: dict[str, tuple[dict[str, int], Rows]] = {
+    # 30 M weights and hardly an activation: what is held is all that there is.
+    "held": (
+        {"hidden_size": 512, "intermediate_size": 2048, "layers": 7, "vocab_size": 1024},
+        Rows(1, 8, 4),
+    ),
+    "deep": ({"hidden_size": 256, "intermediate_size": 1024, "layers": 24}, Rows(4, 128, 64)),
+    "wide": ({"hidden_size": 768, "intermediate_size": 2048, "layers": 3}, Rows(8, 256, 128)),
+    "long": ({"hidden_size": 384, "intermediate_size": 1024, "layers": 8}, Rows(2, 512, 64, 2)),
+}
+"""What a Llama is, and the rows that pass it at once."""
+MMAP = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""What the allocator of glibc gives back at once, so that resident memory is what is held."""
+
+
+def config_of(shape: dict[str, int], tokens: int) -> LlamaConfig:
+    """Return the configuration of a Llama, with 4096 words where the shape names no number."""
+    heads = shape["hidden_size"] // (64 if shape["hidden_size"] < 4096 else 128)
+    return LlamaConfig(
+        vocab_size=shape.get("vocab_size", 4096),
+        hidden_size=shape["hidden_size"],
+        intermediate_size=shape["intermediate_size"],
+        num_hidden_layers=shape["layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=shape.get("key_value_heads", heads),
+        max_position_embeddings=max(tokens, 64),
+        tie_word_embeddings=not shape.get("untied"),
+    )
+
+
+def trainer_of(config: LlamaConfig, recipe: Recipe, rows: Rows, device: torch.device) -> Trainer:
+    """Return a training of a model with random weights by a recipe."""
+    dtype = torch.float32 if recipe.weight == FLOAT32 else torch.bfloat16
+    kept = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    with device:
+        model: Any = LlamaForCausalLM(config).eval()
+    torch.set_default_dtype(kept)
+    if recipe.adapter is not None:
+        Adapter(model, recipe.adapter, seed=0)
+    ids = torch.randint(2, config.vocab_size, (2 * rows.rows * rows.micro_batches, rows.tokens))
+    prompt = rows.tokens - rows.answer
+    examples = [Example(tuple(row[:prompt]), tuple(row[prompt:])) for row in ids.tolist()]
+    half = len(examples) // 2
+    batches = PairedBatches(examples[:half], examples[half:], half, rows.rows, seed=0)
+
+    def optimizer(parameters: Any) -> Any:
+        if recipe.state == ADAM:
+            return torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.0)
+        return adamw_8bit(parameters, lr=1e-5)
+
+    plan: Any = SimpleNamespace(
+        method=Method(Ascent(), NegativeLogLikelihood(), NGDiff(), name="ngdiff", interventions={}),
+        scheduler=Constant(),
+        optimizer=optimizer,
+        training=TrainingConfig(steps=10**6, park_gradient=recipe.parked),
+    )
+    return Trainer(model, plan, batches, Compute(device))
+
+
+def resident(what: str) -> int:
+    """Return VmRSS or VmHWM, the most so far, in bytes."""
+    found = re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def measure(shape: dict[str, int], rows: Rows, recipe: Recipe, steps: int = 2) -> dict[str, int]:
+    """Return the bytes of the plan and the peak of this process over what it had before."""
+    device = torch.device("cpu")
+    config = config_of(shape, rows.tokens)
+    planned = footprint(config, recipe, rows, autocast=False, checkpointing=False)
+    small = config_of({**shape, "layers": 1, "vocab_size": 512}, rows.tokens)
+    warm = trainer_of(small, recipe, rows, device)
+    for _ in range(2):
+        warm.step()
+    del warm
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the most so far is forgotten
+    before = resident("VmRSS")
+    trainer = trainer_of(config, recipe, rows, device)
+    for _ in range(steps):
+        trainer.step()
+    measured = resident("VmHWM") - before
+    return {"held": planned.held, "planned": planned.peak, "measured": measured}
+
+
+def measured_apart(shape: str, recipe: str) -> dict[str, int]:
+    """Return :func:`measure` of a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.memory", "--shape", shape, "--recipe", recipe]
+    variables = {**os.environ, **MMAP, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=True)
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Read the options, measure, print a line of JSON."""
+    recipes = {recipe.name: recipe for recipe in RECIPES}
+    parser = argparse.ArgumentParser("python -m benchmarks.memory")
+    parser.add_argument("--shape", choices=SHAPES, default="held")
+    parser.add_argument("--recipe", choices=recipes, default="full")
+    options = parser.parse_args()
+    print(json.dumps(measure(*SHAPES[options.shape], recipes[options.recipe])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Weights of which every process holds a part: torch's `fully_shard`, and what is done by hand.
+
+A sharded weight is a DTensor, cut along its first dimension. What works element by element takes
+the part of this process (:func:`local`); what needs a whole tensor gathers it (:func:`whole`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import rank, world
+from unlearn.options.schema import Sharding
+
+SPARE = 0.8
+"""Share of a GPU that may be so filled; the rest is for activations."""
+
+
+def resolve_sharding(
+    wanted: Sharding, processes: int, device: torch.device, held: Callable[[], float | None]
+) -> tuple[Sharding, str]:
+    """Return how the processes share the model, and why; `held`: bytes of a step but activations,
+    None where nobody knows."""
+    if processes == 1:
+        return Sharding.none, "there is one process"
+    if wanted is not Sharding.auto:
+        return wanted, f"training.sharding={wanted.value}"
+    if device.type != "cuda":
+        return Sharding.ddp, f"each of {processes} processes has room for the model"
+    needs, room = held(), torch.cuda.get_device_properties(device).total_memory
+    if needs is None or needs <= SPARE * room:
+        return Sharding.ddp, f"each of {processes} GPUs has room for the model"
+    return Sharding.fsdp, f"{needs / 1e9:.0f} GB do not fit a GPU of {room / 1e9:.0f} GB"
+
+
+def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.device) -> None:
+    """Spread the weights of a model over all processes, layer by layer, and its buffers to each."""
+    from torch.distributed import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    mesh = init_device_mesh(device.type, (world(),))
+    module: Any = model
+    for part in (*layers, module):
+        # Of the root, too, nothing stays gathered after a pass: an automatic rate moves the parts,
+        # and the next pass would compute with what was gathered before.
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            # Gradients are sums over the rows of all processes, and divided by their count already.
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)  # gloo knows no product beside the sum
+
+
+class Weights(Protocol):
+    """What has weights: a model, or an adapter in one."""
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+    def state_dict(self, *, keep_vars: bool = False) -> Mapping[str, Any]: ...
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether each process holds a part of a tensor: a DTensor, whose import takes long."""
+    return hasattr(tensor, "to_local")
+
+
+def is_sharded_model(model: Weights) -> bool:
+    """Return whether each process holds a part of every weight."""
+    return world() > 1 and any(is_sharded(parameter) for parameter in model.parameters())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process holds, in the memory where it lies."""
+    return cast(Any, tensor).to_local() if is_sharded(tensor) else tensor
+
+
+@torch.no_grad()
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor with all its parts; every process is to ask for it."""
+    return cast(Any, tensor.detach()).full_tensor() if is_sharded(tensor) else tensor
+
+
+@torch.no_grad()
+def put_(tensor: Tensor, value: Tensor) -> None:
+    """Write a whole tensor into one that may be sharded."""
+    tensor.copy_(value) if not is_sharded(tensor) else local(tensor).copy_(part_of(value))
+
+
+def part_of(value: Tensor) -> Tensor:
+    """Return the part of a whole tensor that this process holds where it is sharded."""
+    parts = value.chunk(world())
+    return parts[rank()] if rank() < len(parts) else value[:0]
+
+
+def gathered_state(state: Any) -> Any:
+    """Return a tree of mappings and lists with each sharded tensor whole, on the CPU."""
+    if isinstance(state, Tensor):
+        return whole(state).cpu() if is_sharded(state) else state
+    if isinstance(state, dict):
+        return {key: gathered_state(value) for key, value in state.items()}
+    return [gathered_state(value) for value in state] if isinstance(state, list) else state
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer the state of one whose weights were whole, whatever its own are."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(is_sharded(parameter) for parameter in parameters):
+        optimizer.load_state_dict(state)
+        return
+    from torch.distributed.tensor import DTensor
+
+    def cut(value: Any, parameter: Any) -> Any:
+        if not isinstance(value, Tensor) or value.shape != parameter.shape or not value.dim():
+            return value
+        part = part_of(value).to(parameter.device).clone()
+        mesh, placements = parameter.device_mesh, parameter.placements
+        return DTensor.from_local(
+            part, mesh, placements, shape=parameter.shape, stride=parameter.stride()
+        )
+
+    each = {
+        number: {key: cut(value, parameters[number]) for key, value in kept.items()}
+        for number, kept in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": each})
+
+
+def state_of(model: Weights) -> dict[str, Tensor]:
+    """Return the state of a model with every tensor whole; tied weights stay one tensor.
+
+    Of a sharded model it lies on the CPU, and every process is to ask for it.
+    """
+    found: dict[int, Tensor] = {}
+    state = model.state_dict(keep_vars=True)
+    for value in state.values():
+        if is_sharded(value) and id(value) not in found:
+            found[id(value)] = Parameter(whole(value).cpu(), requires_grad=False)
+    return {name: found.get(id(value), value) for name, value in state.items()}
