@@ -1,11 +1,11 @@
 """The order in which metrics and attacks must put models of `minitofu`: who knows most, who least.
 
-Target (learnt all), reference (learnt the retain rows), three unlearned models, and a target whose
-output was only masked. One preparation and four short runs serve every test.
+Target (learnt all), reference (learnt the retain rows), four unlearned models, and a target whose
+output was only masked. One preparation and five short runs serve every test.
 
-What is asserted must hold over rounding: the rates are fixed, and every margin was seen from three
-seeds under `ATEN_CPU_CAPABILITY=default` and `avx2`, in float32. What the automatic rate makes of
-rounding is seen in test_rounding.
+What is asserted must hold over rounding: the rates are fixed but for the guarded run's, and every
+margin was seen from three seeds (the guarded run's from two) under `ATEN_CPU_CAPABILITY=default`
+and `avx2`, in float32. What the automatic rate makes of rounding is seen in test_rounding.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ RUNS = {
         *ATTACKED,
     ),
     "graddiff_as_ngdiff": ("method=graddiff", "training.until=null", *DESCENT),
+    "ngdiff_guarded": ("method=ngdiff_guarded", "optimizer.lr=1e-2"),
 }
 Flat = dict[str, float]
 
@@ -231,6 +232,19 @@ def test_what_is_to_be_kept_is_kept(
             assert unlearned[method][name] >= max(0.95, unlearned["graddiff"][name])
     for flat in unlearned.values():
         assert flat["model_utility"] > 0.75 * target["model_utility"]
+
+
+def test_the_guarded_run_ends_where_the_reference_stands_and_is_safe_on_the_way(
+    runs: dict[str, Done], reference: Flat
+) -> None:
+    """With the automatic rate, from a start that is far off."""
+    summary = runs["ngdiff_guarded"].summary
+    before, after = (summary["metrics"][stage] for stage in ("before", "after"))
+    assert abs(after["forget/loss"] - reference["forget/loss"]) < 0.5
+    assert after["forget_quality"] > 0.05
+    assert after["retain/rougeL_recall"] >= 0.99 * before["retain/rougeL_recall"]
+    assert summary["safety"]["beyond"] == 0
+    assert summary["safety"]["largest"] < summary["safety"]["first"] + 0.25
 
 
 # Attacks.
