@@ -29,6 +29,7 @@ from benchmarks.loops import plain_labels
 from benchmarks.memory import config_of, trainer_of
 from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.device import memory_there, resolve_device
+from unlearn.compute.memory import free_memory
 from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import FLOAT32, RECIPES, SPARE, Recipe, there
 
@@ -157,6 +158,7 @@ def main() -> None:
     found: dict[str, Any] = {"device": name, "matrix peak": peak, "steps": {}}
     for shape, numbers in (SMALL if options.small else SHAPES).items():
         for recipe in (one for one in RECIPES if one.name in CHOSEN and there(one)):
+            free_memory()  # of the one before
             taken = measure(numbers, rows, recipe, shape in CHECKPOINTED, device)
             found["steps"][f"{shape}, {recipe.name}"] = taken
             planned = f"{taken['planned'] / 1e9:.2f}"
@@ -170,8 +172,6 @@ def main() -> None:
                 planned,
                 "" if taken["measured"] is None else f"{taken['measured'] / 1e9:.2f}",
             )
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
     console.print(table)
     words = ["tracker=none", f"model.device={options.device}"]
     words += QUICK if options.small else []
