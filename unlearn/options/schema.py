@@ -7,7 +7,7 @@ are dataclasses of their own rooms: their fields are their options.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -248,7 +248,7 @@ class ModelConfig(Ranged):
     less. Never more than the model's own positions."""
     published_reference: dict[str, str] = field(default_factory=dict)
     """Retain-only models that others have published, by the data's subset name."""
-    weights: int | None = option(None, ABOVE_ZERO)
+    weights: int | None = option(None, replace(ABOVE_ZERO, most=1e13))
     """How many weights a preset's model has. Where it says so, and the command names neither
     adapter, precision nor optimizer, the first of these ways is taken that the memory there allows:
     every weight in float32, with 8-bit AdamW (where torchao is), LoRA, LoRA on bfloat16 weights."""
