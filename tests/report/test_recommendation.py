@@ -130,6 +130,16 @@ def test_the_nearest_of_those_that_keep_enough_is_taken(tmp_path: Path) -> None:
         assert word in section.rule
 
 
+def test_nearest_in_all_forget_metrics_is_taken_off_the_front_too(tmp_path: Path) -> None:
+    """The plane knows one of them: what is nearer there may be farther off in the others."""
+    a_run(tmp_path, "nearer", 0.31, 0.97, probability=0.2, truth_ratio=0.8)
+    a_run(tmp_path, "near", 0.35, 0.97, probability=0.102, truth_ratio=0.5104)
+    a_run(tmp_path, "babbler", LEVEL, 0.90, repeated=0.6, probability=0.102, truth_ratio=0.5104)
+    section = section_of(tmp_path)
+    assert on_front(section) == ["nearer"]
+    assert taken(section) == "near"
+
+
 def test_utility_has_to_be_kept_as_well(tmp_path: Path) -> None:
     a_run(tmp_path, "useless", LEVEL, 0.98)
     job = next(tmp_path.glob("0-x"))
@@ -138,7 +148,7 @@ def test_utility_has_to_be_kept_as_well(tmp_path: Path) -> None:
     (job / "summary.json").write_text(json.dumps(record))
     section = section_of(tmp_path)
     assert on_front(section) == ["useless"]
-    assert section.choice == (None, "no group on the front keeps 95% of retain and utility")
+    assert section.choice == (None, "no group keeps 95% of retain and utility")
 
 
 def test_without_a_reference_lower_is_better_down_to_the_floor(tmp_path: Path) -> None:
@@ -207,7 +217,7 @@ def test_page_table_terminal_and_picture_say_it(
     assert "babbles, below the reference" in page
     print_comparison(comparison)
     said = " ".join(capsys.readouterr().out.split())
-    assert "recommended: method=guarded. The rule: of the groups on the front that keep 95%" in said
+    assert "recommended: method=guarded. The rule: of the groups that keep 95%" in said
     write_csv(tmp_path / "t.csv", comparison)
     lines = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert [line["recommended"] for line in lines] == ["no", "yes"]

@@ -29,21 +29,23 @@ class Choice(NamedTuple):
 
 
 def choose(groups: Sequence[Sequence[Standing]], front: Sequence[int]) -> Choice:
-    """Choose among the groups on the front; `groups` holds where the runs of each stand.
+    """Choose the group nearest the reference; `groups` holds where the runs of each stand.
 
-    Of equals the first on the front is taken.
+    Not among the groups on the front alone: that is one of one forget metric, on which a group may
+    be nearer and stand farther off in all others. Of equals the first on the front is taken.
     """
+    barred = [any(one.babbles or one.forgot_nothing for one in group) for group in groups]
     if not front:
-        barred = [any(one.babbles or one.forgot_nothing for one in group) for group in groups]
         why = ": all babble or forgot nothing" if barred and all(barred) else ""
         return Choice(None, f"no group is on the front{why}")
+    others = (place for place in range(len(groups)) if place not in front and not barred[place])
     keeping = [
         place
-        for place in front
+        for place in (*front, *others)
         if (kept := _mean([one.kept for one in groups[place]])) is not None and kept >= KEPT
     ]
     if not keeping:
-        return Choice(None, f"no group on the front keeps {KEPT:.0%} of retain and utility")
+        return Choice(None, f"no group keeps {KEPT:.0%} of retain and utility")
 
     def far(place: int) -> float:
         near = _mean([one.near for one in groups[place]])
@@ -61,8 +63,8 @@ def rule(runs: Sequence[Run], measure: str | None) -> str:
     if not near:
         goal = f"the one whose {label} on the forget rows is lowest, down to its floor"
     return (
-        f"of the groups on the front that keep {KEPT:.0%} of the {label} on retain rows and of the "
-        f"utility of before, {goal} in the mean; a group is not on the front where a run repeats "
+        f"of the groups that keep {KEPT:.0%} of the {label} on retain rows and of the utility of "
+        f"before, {goal} in the mean; neither that nor on the front is a group where a run repeats "
         f"more than {BABBLES:.0%} of the 4-grams of its forget answers (babbles), or went less "
         f"than {MOVED:.0%} of the way to {'the reference' if near else 'forgetting'} (forgot "
         "nothing)"
