@@ -157,6 +157,13 @@ def test_a_preset_that_knows_its_size_is_trained_as_the_memory_allows(
     assert measured.model.adapter is None
 
 
+def test_billions_of_weights_are_no_mistake(unlearn: Command) -> None:
+    done = unlearn(*QUICK, "model=llama_3_1_8b", "model.path=./nowhere")
+    assert done.status == 2, done.said
+    assert "model.path: './nowhere'" in done.said
+    assert "model.weights" not in done.said
+
+
 MEASURED = [
     *(("held", name) for name in ("full", "8-bit", "LoRA")),
     *(("deep", "full"), ("wide", "LoRA"), ("long", "bf16, 8-bit")),
