@@ -142,7 +142,7 @@ def ideal(name: str, method: Method, depth: int) -> float:
         return trained + 1
     if name in ("dpo", "idk_dpo"):  # two answers to each forget question
         return 3 * trained
-    if name == "graddiff_kl":  # reference logits of the retain rows
+    if name in ("graddiff_kl", "ngdiff_guarded"):  # the target's logits of one task's rows
         return 2 * trained + 1
     if name == "rmu":  # up to its layer: two tasks, and the reference of the retain rows
         layer = method.forget.layer

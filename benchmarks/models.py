@@ -201,7 +201,7 @@ def examine(name: str, template: str, folder: Path) -> Found:
     once.said.clear()
     try:
         compute = Compute(torch.device("cpu"))
-        model = ready(load_weights(config, str(given)), config, compute.device)
+        model = ready(load_weights(config, str(given)), config, compute)
         encoder = Encoder(load_tokenizer(config, str(given)), system_prompt=SYSTEM)
         answers = answers_to_score(encoder, "forget", ROWS)
         table = score(model, answers, compute)

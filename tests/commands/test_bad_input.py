@@ -171,7 +171,7 @@ REFUSED = {
     "day of a chat template": (["model.chat_date=today"], ["chat_date: today; allowed: a day"]),
     "folder of a tokenizer": (["model.tokenizer=./nowhere"], ["model.tokenizer: './nowhere'"]),
     "reference": (["reference=./nowhere"], ["reference: './nowhere'", "auto, train, none"]),
-    "bfloat16 weights": (["model.dtype=bfloat16"], ["model.dtype: bfloat16", "=float32"]),
+    "bfloat16 weights": (["model.dtype=bfloat16"], ["model.dtype: bfloat16", "adamw_8bit"]),
     "device": (["model.device=gpu"], ["model.device: 'gpu'", "allowed: auto, cpu, cuda"]),
     "no GPU": (["model.device=cuda"], ["model.device: 'cuda'", "allowed: auto, cpu, cuda"]),
     # data

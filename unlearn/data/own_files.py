@@ -122,6 +122,8 @@ class Files:
                 if value is not None and value != name
             ]
         columns = {name: getattr(self, name) for name in ("question", "answer", *_OPTIONAL)}
+        if not any(given.values()):  # a column that is not named has its own name
+            columns |= {name: columns[name] or name for name in ("question", "answer")}
         for name, column in columns.items():
             same = [other for other, of in columns.items() if of == column is not None]
             if same[0:1] == [name] and same[1:]:
