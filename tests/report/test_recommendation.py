@@ -140,6 +140,18 @@ def test_nearest_in_all_forget_metrics_is_taken_off_the_front_too(tmp_path: Path
     assert taken(section) == "near"
 
 
+def test_who_goes_less_than_half_of_the_way_is_not_taken(tmp_path: Path) -> None:
+    """On the front, as it forgot something, and keeps all; but nobody would call that deleted."""
+    a_run(tmp_path, "timid", 0.80, 0.99)
+    a_run(tmp_path, "babbler", LEVEL, 0.97, repeated=0.6)
+    section = section_of(tmp_path)
+    assert on_front(section) == ["timid"]
+    assert section.choice.place is None
+    assert "goes 50% of the way" in section.choice.why_none
+    a_run(tmp_path, "bold", 0.60, 0.96)
+    assert taken(section_of(tmp_path)) == "bold"
+
+
 def test_utility_has_to_be_kept_as_well(tmp_path: Path) -> None:
     a_run(tmp_path, "useless", LEVEL, 0.98)
     job = next(tmp_path.glob("0-x"))
@@ -148,7 +160,10 @@ def test_utility_has_to_be_kept_as_well(tmp_path: Path) -> None:
     (job / "summary.json").write_text(json.dumps(record))
     section = section_of(tmp_path)
     assert on_front(section) == ["useless"]
-    assert section.choice == (None, "no group keeps 95% of retain and utility")
+    assert section.choice == (
+        None,
+        "no group keeps 95% of retain and utility and goes 50% of the way",
+    )
 
 
 def test_without_a_reference_lower_is_better_down_to_the_floor(tmp_path: Path) -> None:

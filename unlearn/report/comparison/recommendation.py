@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from unlearn.metrics.catalogue import BABBLES
 from unlearn.report.comparison.runs import Run
-from unlearn.report.comparison.standing import KEPT, MOVED, NEAR, Standing
+from unlearn.report.comparison.standing import GONE, KEPT, MOVED, NEAR, Standing
 from unlearn.report.plane import PLANES
 
 WORDS = {
@@ -39,19 +39,16 @@ def choose(groups: Sequence[Sequence[Standing]], front: Sequence[int]) -> Choice
         why = ": all babble or forgot nothing" if barred and all(barred) else ""
         return Choice(None, f"no group is on the front{why}")
     others = (place for place in range(len(groups)) if place not in front and not barred[place])
-    keeping = [
-        place
-        for place in (*front, *others)
-        if (kept := _mean([one.kept for one in groups[place]])) is not None and kept >= KEPT
-    ]
-    if not keeping:
-        return Choice(None, f"no group keeps {KEPT:.0%} of retain and utility")
+    fit = [place for place in (*front, *others) if _fit(groups[place])]
+    if not fit:
+        why = f"keeps {KEPT:.0%} of retain and utility and goes {GONE:.0%} of the way"
+        return Choice(None, f"no group {why}")
 
     def far(place: int) -> float:
         near = _mean([one.near for one in groups[place]])
         return float("inf") if near is None else near
 
-    return Choice(min(keeping, key=far), "")
+    return Choice(min(fit, key=far), "")
 
 
 def rule(runs: Sequence[Run], measure: str | None) -> str:
@@ -62,13 +59,20 @@ def rule(runs: Sequence[Run], measure: str | None) -> str:
     goal = f"the one whose forget metrics ({', '.join(near)}) are nearest the reference's"
     if not near:
         goal = f"the one whose {label} on the forget rows is lowest, down to its floor"
+    end = "the reference" if near else "forgetting"
     return (
         f"of the groups that keep {KEPT:.0%} of the {label} on retain rows and of the utility of "
-        f"before, {goal} in the mean; neither that nor on the front is a group where a run repeats "
-        f"more than {BABBLES:.0%} of the 4-grams of its forget answers (babbles), or went less "
-        f"than {MOVED:.0%} of the way to {'the reference' if near else 'forgetting'} (forgot "
-        "nothing)"
+        f"before, and went at least {GONE:.0%} of the way to {end}, {goal} in the mean; neither "
+        "that nor on the front is a group where a run repeats more than "
+        f"{BABBLES:.0%} of the 4-grams of its forget answers (babbles), or went less than "
+        f"{MOVED:.0%} of that way (forgot nothing)"
     )
+
+
+def _fit(group: Sequence[Standing]) -> bool:
+    """Return whether a group kept enough, and forgot enough where that was measured."""
+    kept, moved = _mean([one.kept for one in group]), _mean([one.moved for one in group])
+    return kept is not None and kept >= KEPT and (moved is None or moved >= GONE)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -17,6 +17,8 @@ from unlearn.report.plane import plane_of
 
 MOVED = 0.05
 """Share of the way from the target to the reference that a run must have gone to have forgotten."""
+GONE = 0.5
+"""Share of that way that a run must have gone to be recommended."""
 KEPT = 0.95
 """Share of the target's retain score and utility that a run must keep to be recommended."""
 NEAR = ("rougeL_recall", "verbmem", "knowmem", "probability", "truth_ratio")
