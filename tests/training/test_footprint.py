@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.memory import config_of, measured_apart
 from unlearn.commands.planning import plan
+from unlearn.composition.register import register
 from unlearn.compute.optimizers import maker_8bit
 from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import RECIPES, Recipe, held
@@ -145,6 +146,7 @@ def test_a_preset_that_knows_its_size_is_trained_as_the_memory_allows(
 ) -> None:
     from hydra import compose, initialize_config_module
 
+    register()
     monkeypatch.setattr("unlearn.compute.device.memory_there", lambda _: (room * 10**9, "a card"))
     monkeypatch.setattr("unlearn.compute.optimizers.find_spec", lambda _: None)
     with initialize_config_module("unlearn.conf", version_base="1.3"):
