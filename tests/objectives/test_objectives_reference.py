@@ -746,6 +746,27 @@ def test_a_token_that_is_certain_is_distilled_without_a_fault() -> None:
     assert tiny.flat(gradient).isfinite().all()
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        NegativeLogLikelihood(),
+        KullbackLeibler(),
+        UNDIAL(),
+        BoundedAscent("reference", 2.0),
+        BoundedAscent("reference", 2.0, distil=0.5),
+        BoundedAscent("holdout", 2.0, distil=0.5),
+        BoundedAscent(3.0, 2.0, distil=0.5),
+    ],
+)
+def test_who_keeps_the_target_says_so(objective: Objective) -> None:
+    """What a step needs is planned by it, before there is a model."""
+    resources = resources_of(moved())
+    if objective.needs_level == "reference":
+        resources._token_levels = token_losses(resources.model)
+    objective.prepare(resources, NegativeLogLikelihood())
+    assert (resources._frozen is not None) == objective.keeps_target
+
+
 def test_nothing_is_distilled_where_a_level_is_known_by_row(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

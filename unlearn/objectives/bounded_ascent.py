@@ -74,6 +74,11 @@ class BoundedAscent(Ascent):
         """Whether the loss is a distance, that ends at zero."""
         return self.fade > 0
 
+    @property
+    def keeps_target(self) -> bool:  # type: ignore[override]
+        """Whether the target stays in memory, as it does where the level may be the reference's."""
+        return self.distil > 0 and self.needs_level in ("auto", "reference")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.level = level_of(self.level)

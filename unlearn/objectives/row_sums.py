@@ -13,14 +13,9 @@ from unlearn.forward.answers import answer_losses
 def row_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """Return S = Σ ℓ over the answer of every row, (B,) float32 with gradient."""
     losses, _ = answer_losses(model, batch)
-    return summed_by_row(losses, batch)
-
-
-def summed_by_row(values: Tensor, batch: Batch) -> Tensor:
-    """Return the sum over every row's answer (B,) of one value a token (N,), in order of rows."""
     # Spread over (B, T) and summed in order: adding by index has no fixed order on a GPU.
-    table = values.new_zeros(batch.answer_mask.shape)
-    return table.masked_scatter(batch.answer_mask, values).sum(dim=1)
+    table = losses.new_zeros(batch.answer_mask.shape)
+    return table.masked_scatter(batch.answer_mask, losses).sum(dim=1)
 
 
 def preference_loss(margins: Tensor, beta: float) -> Tensor:
