@@ -21,6 +21,10 @@ WITHOUT = pytest.mark.parametrize(
         (["optimizer=adamw_8bit"], "optimizer._target_: adamw_8bit needs torchao: pip install"),
         (["training.park_gradient=true"], "training.park_gradient: true, but the model is on"),
         (
+            ["training.offload_activations=true"],
+            "training.offload_activations: true, but the model",
+        ),
+        (
             ["model.dtype=bfloat16", "scheduler=constant"],
             "use optimizer=adamw_8bit of torchao, which rounds at random and loses none",
         ),

@@ -89,6 +89,17 @@ def test_activations_grow_with_the_rows_and_shrink_where_they_are_computed_again
     assert activations(Rows(2, 64, 32), checkpointing=True) < 0.5 * few
 
 
+def test_what_waits_elsewhere_leaves_one_layer_however_many_there_are() -> None:
+    def counted(layers: int, checkpointing: bool = False) -> tuple[int, int]:
+        config = config_of({"hidden_size": 128, "intermediate_size": 256, "layers": layers}, 64)
+        found = footprint(config, BY_NAME["full"], Rows(2, 64, 32), False, checkpointing)
+        return found.activations, found.offloaded
+
+    (few, left), (many, still_left) = counted(3), counted(12)
+    assert still_left == left < few < many
+    assert counted(12, checkpointing=True)[1] == left
+
+
 def test_several_micro_batches_add_to_a_gradient_that_is_there() -> None:
     config = config_of({"hidden_size": 128, "intermediate_size": 256, "layers": 2}, 64)
     one, two = (

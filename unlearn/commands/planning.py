@@ -55,7 +55,7 @@ def show(settings: object) -> None:
     for column in COLUMNS:
         justify: Literal["left", "right"] = "left" if column == "recipe" else "right"
         table.add_column(column, justify=justify, no_wrap=True)
-    words = []
+    words, offloaded = [], 0
     for recipe, found in plans(settings):
         if found is None:
             table.add_row(recipe.name, "this model cannot have it")
@@ -63,12 +63,19 @@ def show(settings: object) -> None:
         kept = found.weights + found.target, sum(found.gradients), found.optimizer
         sizes = [in_gigabytes(size) for size in (*kept, found.activations, found.peak)]
         table.add_row(recipe.name, *sizes, card_for(found.peak))
+        offloaded = offloaded or found.offloaded  # of the first, which is what was asked for
         words += [f"{recipe.name}: {' '.join(recipe.words)}"] if recipe.words else []
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
     console.print(table)
     console.print(*words, sep="\n", soft_wrap=True)
+    if not settings.training.offload_activations:
+        console.print(
+            "training.offload_activations=true leaves of the first line's activations "
+            f"{in_gigabytes(offloaded)}",
+            soft_wrap=True,
+        )
     room, name = memory_there(resolve_device(settings.model.device)[0])
     console.print(
         f"GB (10⁹ bytes) a device; {name} has {in_gigabytes(room)}. Activations are those of the "
