@@ -20,7 +20,7 @@ def summed_by_row(values: Tensor, batch: Batch) -> Tensor:
     """Return the sum over every row's answer (B,) of one value a token (N,), in order of rows."""
     # Spread over (B, T) and summed in order: adding by index has no fixed order on a GPU.
     table = values.new_zeros(batch.answer_mask.shape)
-    return table.masked_scatter(batch.answer_mask, values).sum(dim=1)
+    return table.index_put((batch.owner, batch.columns), values).sum(dim=1)
 
 
 def preference_loss(margins: Tensor, beta: float) -> Tensor:
