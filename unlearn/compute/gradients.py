@@ -111,8 +111,8 @@ def gramian_and(
         of_forget += _products(f, f)
     retained, crossed, forgotten = (_summed(part) for part in (of_retain, cross, of_forget))
     numbers = at_once(retained, crossed, forgotten, *scalars)
-    r, c, f = numbers[:3]
-    products = torch.tensor([[r, c], [c, f]], dtype=torch.float64)
+    r_r, r_f, f_f = numbers[:3]
+    products = torch.tensor([[r_r, r_f], [r_f, f_f]], dtype=torch.float64)
     return _of_all_parts(products, [*retain, *forget]), numbers[3:]
 
 
