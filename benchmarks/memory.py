@@ -22,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from unlearn.compute.device import Compute
 from unlearn.compute.memory import free_memory
-from unlearn.compute.optimizers import adamw_8bit
+from unlearn.compute.optimizers import adamw, adamw_8bit
 from unlearn.data.batches import PairedBatches
 from unlearn.data.tokens import Example
 from unlearn.models.lora import Adapter
@@ -83,7 +83,7 @@ def trainer_of(config: LlamaConfig, recipe: Recipe, rows: Rows, device: torch.de
 
     def optimizer(parameters: Any) -> Any:
         if recipe.state == ADAM:
-            return torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.0)
+            return adamw(parameters, lr=1e-5, weight_decay=0.0)
         return adamw_8bit(parameters, lr=1e-5)
 
     plan: Any = SimpleNamespace(

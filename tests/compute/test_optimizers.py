@@ -1,4 +1,4 @@
-"""optimizer=adamw_8bit: AdamW but for the precision of its moments, and no update is lost."""
+"""optimizer=adamw is torch's, fused; adamw_8bit is it but for its moments, and loses no update."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute import optimizers
-from unlearn.compute.optimizers import adamw_8bit, rounds_stochastically
+from unlearn.compute.optimizers import adamw, adamw_8bit, rounds_stochastically
 from unlearn.errors import ConfigurationError
 from unlearn.schedulers.base import set_rate
 
@@ -20,6 +20,10 @@ WITHOUT = pytest.mark.parametrize(
     [
         (["optimizer=adamw_8bit"], "optimizer._target_: adamw_8bit needs torchao: pip install"),
         (["training.park_gradient=true"], "training.park_gradient: true, but the model is on"),
+        (
+            ["training.offload_activations=true"],
+            "training.offload_activations: true, but the model",
+        ),
         (
             ["model.dtype=bfloat16", "scheduler=constant"],
             "use optimizer=adamw_8bit of torchao, which rounds at random and loses none",
@@ -56,6 +60,35 @@ def steps(optimizer: torch.optim.Optimizer, weight: Parameter, gradients: list[T
         weight.grad = gradient.clone()
         set_rate(optimizer, 1e-3)
         optimizer.step()
+
+
+def test_the_fused_step_is_adamws_within_rounding_and_can_be_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(64, 128, generator=generator)
+    gradients = [torch.randn(64, 128, generator=generator) for _ in range(10)]
+
+    def after(**options: bool) -> tuple[Tensor, object]:
+        weight = Parameter(start.clone())
+        optimizer = adamw([weight], lr=1.0, eps=1e-8, weight_decay=0.1, **options)
+        steps(optimizer, weight, gradients)
+        return weight.detach(), optimizer.defaults["fused"]
+
+    by_hand, first, second = start.double(), 0.0, 0.0  # Loshchilov & Hutter 2019, algorithm 2
+    for number, gradient in enumerate(gradients, 1):
+        by_hand = by_hand * (1 - 1e-3 * 0.1)
+        first = 0.9 * first + 0.1 * gradient.double()
+        second = 0.999 * second + 0.001 * gradient.double() ** 2
+        corrected = (second / (1 - 0.999**number)) ** 0.5 + 1e-8
+        by_hand = by_hand - 1e-3 * first / (1 - 0.9**number) / corrected
+    weight, fused = after()
+    assert fused
+    torch.testing.assert_close(weight.double(), by_hand, rtol=1e-5, atol=1e-6)
+    for options in ({"fused": False}, {"foreach": True}, {"foreach": False}):
+        weight, fused = after(**options)
+        assert not fused
+        torch.testing.assert_close(weight.double(), by_hand, rtol=1e-5, atol=1e-6)
+    elsewhere = Parameter(torch.zeros(1, device="meta"))
+    assert not adamw([elsewhere]).defaults["fused"]
 
 
 def test_eight_bits_step_as_thirty_two_do() -> None:

@@ -38,7 +38,10 @@ def test_a_batch_is_padded_to_the_right_and_masked_by_length() -> None:
         [False, True, True, True],
     ]
     assert batch.rows.tolist() == [7, 4]
+    assert batch.owner.tolist() == [0, 1, 1, 1]
+    assert batch.columns.tolist() == [2, 1, 2, 3]
     assert batch.answer_tokens == 4
+    assert batch.tokens == 7
     assert batch.size == 2
     assert batch.input_ids.dtype == batch.attention_mask.dtype == torch.long
 
@@ -59,9 +62,11 @@ def test_where_pad_is_the_end_token_the_end_token_is_still_seen_and_predicted() 
 def test_a_batch_moves_whole() -> None:
     batch = tiny.batch([0, 1])
     moved = batch.to("meta")
-    tensors = [moved.input_ids, moved.attention_mask, moved.answer_mask, moved.rows]
+    tensors = [part for part in vars(moved).values() if isinstance(part, torch.Tensor)]
+    assert len(tensors) == 6
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.answer_tokens == batch.answer_tokens
+    assert moved.tokens == batch.tokens
 
 
 # The order of rows

@@ -85,8 +85,11 @@ def wider(batch: Batch, columns: int, pad: int) -> Batch:
     ids = F.pad(batch.input_ids, (0, columns))
     attention = F.pad(batch.attention_mask, (0, columns))
     answers = F.pad(batch.answer_mask, (0, columns))
-    return Batch(
-        ids.masked_fill(attention == 0, pad), attention, answers, batch.rows, batch.answer_tokens
+    return replace(
+        batch,
+        input_ids=ids.masked_fill(attention == 0, pad),
+        attention_mask=attention,
+        answer_mask=answers,
     )
 
 

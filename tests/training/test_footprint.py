@@ -11,7 +11,7 @@ from support.command import QUICK, Command
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.memory import config_of, measured_apart
-from unlearn.commands.planning import plan
+from unlearn.commands.planning import in_gigabytes, plan
 from unlearn.composition.register import register
 from unlearn.compute.optimizers import maker_8bit
 from unlearn.training.footprint import Rows, footprint
@@ -90,6 +90,17 @@ def test_activations_grow_with_the_rows_and_shrink_where_they_are_computed_again
     assert activations(Rows(2, 64, 32), checkpointing=True) < 0.5 * few
 
 
+def test_what_waits_elsewhere_leaves_one_layer_however_many_there_are() -> None:
+    def counted(layers: int, checkpointing: bool = False) -> tuple[int, int]:
+        config = config_of({"hidden_size": 128, "intermediate_size": 256, "layers": layers}, 64)
+        found = footprint(config, BY_NAME["full"], Rows(2, 64, 32), False, checkpointing)
+        return found.activations, found.offloaded
+
+    (few, left), (many, still_left) = counted(3), counted(12)
+    assert still_left == left < few < many
+    assert counted(12, checkpointing=True)[1] == left
+
+
 def test_several_micro_batches_add_to_a_gradient_that_is_there() -> None:
     config = config_of({"hidden_size": 128, "intermediate_size": 256, "layers": 2}, 64)
     one, two = (
@@ -108,8 +119,26 @@ def test_the_plan_names_every_recipe_and_the_words_that_choose_it(
     for recipe in RECIPES:
         assert f"\n{recipe.name} " in said
         assert " ".join(recipe.words) in said
+    assert "0.00 " not in said, "the tiny model takes some memory"
     assert plan(["--plan", "training.steps=0"]) == 2
     assert plan(["--plan", "method=nothing"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0"),
+        (12_345, "0.0000123"),
+        (7_123_456, "0.00712"),
+        (999_600_000, "1.000"),
+        (24_700_000_000, "24.7"),
+        (160_605_000_000, "161"),
+        (1_411_000_000_000, "1411"),
+    ],
+)
+def test_gigabytes_have_three_digits_however_small_they_are(size: int, said: str) -> None:
+    assert in_gigabytes(size) == said
+    assert float(said) == pytest.approx(size / 1e9, rel=5e-3)
 
 
 def test_what_does_not_fit_is_refused_before_it_loads_with_what_does(

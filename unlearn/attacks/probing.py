@@ -110,7 +110,7 @@ def lens(
         def take(part: Pass) -> None:
             rows, chosen = zip(*(windows[number] for number in part.rows), strict=True)
             batch = collate(chosen, part.rows).to(model.device)
-            labels = batch.input_ids[batch.answer_mask]
+            labels = batch.input_ids[batch.owner, batch.columns]
             owner = np.repeat(rows, [len(window.answer) for window in chosen])
             with suite.compute.autocast:
                 states = normed_states(model, batch, layer)

@@ -94,6 +94,9 @@ class Compute:
     split: bool = False
     """Whether each process has the whole model, and a share of the passes of an evaluation."""
 
+    offloads: bool = False
+    """Whether what the backward pass of a step needs waits in the CPU's memory."""
+
     @property
     def together(self) -> bool:
         """Whether all processes take part in an evaluation."""

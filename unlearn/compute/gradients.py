@@ -90,9 +90,17 @@ def _summed(parts: list[Tensor]) -> Tensor:
 
 
 def gramian(retain: Gradient, forget: Gradient) -> Tensor:
-    """Return the Gramian (2, 2) of the two gradients, float64 on the CPU, retain first.
+    """Return the Gramian (2, 2) of the two gradients, float64 on the CPU, retain first."""
+    return gramian_and(retain, forget, ())[0]
 
-    One of them may be parked: each part of it comes to the other's device once, and goes again.
+
+def gramian_and(
+    retain: Gradient, forget: Gradient, scalars: Sequence[Tensor]
+) -> tuple[Tensor, list[float]]:
+    """Return the Gramian (2, 2), float64 on the CPU, retain first, and the values of `scalars`.
+
+    They leave the device together, so that a step waits for it once. One of the gradients may be
+    parked: each part of it comes to the other's device once, and goes again.
     """
     of_retain, cross, of_forget = [], [], []
     for r, f in zip(retain, forget, strict=True):
@@ -102,9 +110,18 @@ def gramian(retain: Gradient, forget: Gradient) -> Tensor:
         cross += _products(r, f)
         of_forget += _products(f, f)
     retained, crossed, forgotten = (_summed(part) for part in (of_retain, cross, of_forget))
-    entries = [retained, crossed, crossed, forgotten]
-    products = torch.stack([entry.cpu() for entry in entries]).reshape(2, 2)
-    return _of_all_parts(products, [*retain, *forget])
+    numbers = at_once(retained, crossed, forgotten, *scalars)
+    r_r, r_f, f_f = numbers[:3]
+    products = torch.tensor([[r_r, r_f], [r_f, f_f]], dtype=torch.float64)
+    return _of_all_parts(products, [*retain, *forget]), numbers[3:]
+
+
+def at_once(*scalars: Tensor) -> list[float]:
+    """Return the values of scalars, which leave their device together: each wait stops it."""
+    numbers = [scalar.detach().double() for scalar in scalars]
+    if len({number.device for number in numbers}) > 1:  # nothing of one task, and the other parked
+        numbers = [number.cpu() for number in numbers]
+    return torch.stack(numbers).tolist()
 
 
 @torch.no_grad()

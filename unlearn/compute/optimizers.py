@@ -1,7 +1,8 @@
-"""AdamW whose two moments are kept in 8 bits each: that of torchao, or of bitsandbytes on a GPU.
+"""AdamW in one kernel, and AdamW whose two moments are kept in 8 bits each.
 
-Dettmers et al. 2022 (arXiv 2110.02861): blocks of 256 numbers share a scale. 2.03 bytes a weight
-instead of 8; tensors of fewer than 4096 weights keep theirs whole.
+The latter is that of torchao, or of bitsandbytes on a GPU. Dettmers et al. 2022 (arXiv 2110.02861):
+blocks of 256 numbers share a scale. 2.03 bytes a weight instead of 8; tensors of fewer than 4096
+weights keep theirs whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,22 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from unlearn.errors import ConfigurationError, to_install
+
+FUSED = ("cpu", "cuda")
+"""Devices on which torch's fused AdamW is used: every weight is read and written once a step."""
+
+
+def adamw(parameters: Iterable[Parameter], **options: Any) -> torch.optim.AdamW:
+    """Return torch's AdamW with its own options, fused where the device has that.
+
+    `fused` and `foreach`, where they are given, are left as they are.
+    """
+    every = list(parameters)
+    if "foreach" not in options:
+        fused = all(parameter.device.type in FUSED for parameter in every)
+        options = {"fused": fused or None, **options}
+    return torch.optim.AdamW(every, **options)
+
 
 TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
 

@@ -28,8 +28,13 @@ class Batch:
     attention_mask: Tensor  # (B, T) int64, 1 = a real token
     answer_mask: Tensor  # (B, T) bool, True at the tokens of the answer
     rows: Tensor  # (B,) int64, index of each row in its set
+    owner: Tensor  # (N,) int64, row of each answer token in the batch, in row-major order
+    columns: Tensor  # (N,) int64, where in its row it stands
     answer_tokens: int
-    """Answer tokens of the batch, counted here so that no step waits for the device to count."""
+    """N, counted here so that no step waits for the device to count; `owner` and `columns` are here
+    for the same reason: a mask on a GPU has to be counted before anything is picked by it."""
+    tokens: int
+    """Tokens of the batch, prompts included and padding not."""
     idle: bool = False
     """Whether it counts for nothing: a process with fewer rows passes through a sharded model as
     often as the others."""
@@ -45,7 +50,10 @@ class Batch:
             self.attention_mask.to(device),
             self.answer_mask.to(device),
             self.rows.to(device),
+            self.owner.to(device),
+            self.columns.to(device),
             self.answer_tokens,
+            self.tokens,
             self.idle,
         )
 
@@ -57,8 +65,10 @@ def collate(examples: Sequence[Example], rows: Sequence[int], pad: int = PAD) ->
     begins = torch.tensor([[len(example.prompt)] for example in examples])
     columns, ends = torch.arange(ids.shape[1]), torch.tensor([[len(e)] for e in examples])
     real, answer = columns < ends, (columns >= begins) & (columns < ends)
-    tokens = sum(len(example.answer) for example in examples)
-    return Batch(ids, real.long(), answer, torch.tensor(list(rows)), tokens)
+    owner, places = answer.nonzero(as_tuple=True)
+    tokens = sum(map(len, examples))
+    numbers = torch.tensor(list(rows))
+    return Batch(ids, real.long(), answer, numbers, owner, places, len(owner), tokens)
 
 
 class SeededOrder:

@@ -89,13 +89,19 @@ def check_memory(
         "model/adapter=lora, which trains none of them, or model.dtype=float32 with "
         "model.autocast=bfloat16, which keeps float32 masters",
     )
-    if training.park_gradient and device_problem(model.device) is None:
+    moved = {
+        "park_gradient": (training.park_gradient, "both gradients are"),
+        "offload_activations": (training.offload_activations, "the activations are"),
+    }
+    asked = {name: what for name, (wanted, what) in moved.items() if wanted}
+    if asked and device_problem(model.device) is None:
         device, _ = resolve_device(model.device)
-        problems.require(
-            device.type == "cuda",
-            f"training.park_gradient: true, but the model is on the device {device.type}, in whose "
-            "memory both gradients are to be; leave it out",
-        )
+        for name, what in asked.items():
+            problems.require(
+                device.type == "cuda",
+                f"training.{name}: true, but the model is on the device {device.type}, in whose "
+                f"memory {what} to be; leave it out",
+            )
 
 
 def check_adapter(model: ModelConfig, trains: bool) -> None:

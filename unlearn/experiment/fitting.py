@@ -80,6 +80,8 @@ def plans(settings: Settings) -> list[tuple[Recipe, Footprint | None]]:
             found = footprint(config, recipe, rows, autocast, model.gradient_checkpointing, keeps)
         except ConfigurationError:
             return None
+        if settings.training.offload_activations:
+            found = replace(found, activations=found.offloaded)
         return found.shared_by(shared) if shared > 1 else found
 
     adapter = model.adapter or AdapterConfig()

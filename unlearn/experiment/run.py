@@ -173,6 +173,7 @@ class Run:
             compute_of(settings.model, settings.evaluation),
             sharded=settings.sharding is Sharding.fsdp,
             split=settings.sharding is Sharding.ddp,
+            offloads=settings.training.offload_activations,
         )
         if compute.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(compute.device)

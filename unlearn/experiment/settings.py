@@ -228,7 +228,11 @@ def sharding_of(
         *(f"attack.{name}" for name in attacks),
         *(measure.title for measure in measures.each),
         *(["evaluation.gradient_norm"] if cfg.evaluation.gradient_norm else []),
-        *(["training.park_gradient"] if cfg.training.park_gradient else []),
+        *(
+            f"training.{name}"
+            for name in ("park_gradient", "offload_activations")
+            if cfg.training[name]
+        ),
     ]
     problems.add(
         *(

@@ -22,8 +22,12 @@ from unlearn.errors import ConfigurationError
 
 
 @contextmanager
-def _output_layer_sees_only(model: LanguageModel, positions: Tensor) -> Iterator[None]:
-    """Let `positions` (B, T) bool reach the output layer, flattened to (1, N, hidden).
+def _output_layer_sees_only(
+    model: LanguageModel, positions: Tensor | tuple[Tensor, Tensor]
+) -> Iterator[None]:
+    """Let `positions` reach the output layer, as (1, N, hidden).
+
+    They are (B, T) bool, or rows and columns (N,).
 
     A hook instead of a call of the layer keeps whatever else the architecture does to its logits
     (soft caps, scaling) and works for every model with output embeddings.
@@ -47,18 +51,18 @@ def answer_logits(
     N = answer tokens of the batch, in row-major order. Position t predicts token t + 1. A model in
     float64 gives logits in float64. `past` is a cache of what stands ahead of every row.
     """
-    positions, mask = before_answer(batch), batch.attention_mask
+    mask = batch.attention_mask
     if past is not None:
         mask = F.pad(mask, (past.get_seq_length(), 0), value=1)
-    with _output_layer_sees_only(model, positions):
+    with _output_layer_sees_only(model, before_answer(batch)):
         output = model(
             input_ids=batch.input_ids,
             attention_mask=mask,
             **_behind(past),
             **plain_output(model),
         )
-    rows = positions.nonzero()[:, 0]
-    return at_least_float32(output.logits[0]), batch.input_ids[batch.answer_mask], rows
+    labels = batch.input_ids[batch.owner, batch.columns]
+    return at_least_float32(output.logits[0]), labels, batch.owner
 
 
 def tree_logits(
@@ -176,11 +180,9 @@ def _find_layers(model: LanguageModel) -> tuple[nn.Module, str]:
     )
 
 
-def before_answer(batch: Batch) -> Tensor:
-    """Return the positions (B, T) bool whose next token is one of the answer."""
-    positions = torch.zeros_like(batch.answer_mask)
-    positions[:, :-1] = batch.answer_mask[:, 1:]
-    return positions
+def before_answer(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return rows and columns (N,) of the positions whose next token is one of the answer."""
+    return batch.owner, batch.columns - 1
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

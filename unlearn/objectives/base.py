@@ -125,7 +125,7 @@ class Objective(Declared):
 
     def tokens(self, batch: Batch) -> int:
         """Return the tokens of the batch that are trained on, prompts included."""
-        return int(batch.attention_mask.sum()) if self.trains else 0
+        return batch.tokens if self.trains else 0
 
     def shown(self, loss: float) -> float:
         """Return the value that the record shows for a mean loss: NLL-like and positive."""

@@ -109,9 +109,10 @@ class BoundedAscent(Ascent):
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         lengths = batch.answer_mask.sum(dim=1)  # (B,)
         if self.token_levels is not None:
-            levels = self.token_levels[batch.rows]  # (B, longest answer)
-            known = torch.arange(levels.shape[1], device=levels.device) < lengths[:, None]
-            by_token, rows = self._distances(model, batch, levels[known])
+            begins = batch.answer_mask.int().argmax(dim=1)  # (B,)
+            places = batch.columns - begins[batch.owner]  # (N,), in the answer
+            levels = self.token_levels[batch.rows[batch.owner], places]
+            by_token, rows = self._distances(model, batch, levels)
             return (by_token / lengths[rows]).sum()
         means = row_sums(model, batch) / lengths
         level = self.level if self.levels is None else self.levels[batch.rows]

@@ -15,7 +15,7 @@ def row_sums(model: LanguageModel, batch: Batch) -> Tensor:
     losses, _ = answer_losses(model, batch)
     # Spread over (B, T) and summed in order: adding by index has no fixed order on a GPU.
     table = losses.new_zeros(batch.answer_mask.shape)
-    return table.masked_scatter(batch.answer_mask, losses).sum(dim=1)
+    return table.index_put((batch.owner, batch.columns), losses).sum(dim=1)
 
 
 def preference_loss(margins: Tensor, beta: float) -> Tensor:

@@ -293,6 +293,9 @@ class TrainingConfig(Ranged):
     park_gradient: bool = False
     """On a GPU: keep the gradient of the retain task in the CPU's memory while that of the forget
     task is taken, which saves the bytes of one gradient there and changes no result."""
+    offload_activations: bool = False
+    """On a GPU: keep what the backward pass needs in the CPU's memory until then, which leaves one
+    layer's activations on the GPU at a time, takes the time of the bus, and changes no result."""
     sharding: Sharding = Sharding.auto
     """Under torchrun: `ddp` = each process has the whole model and a share of every batch's rows;
     `fsdp` = the weights are shared out, too; `auto` = `ddp` where a GPU has room for weights, two

@@ -48,6 +48,8 @@ class Footprint:
     """Of the first task while the second is taken, zero where it is parked; of the second."""
     optimizer: int
     activations: int
+    offloaded: int
+    """Of the activations, what stays on the device with training.offload_activations."""
     micro_batches: int = 1
     target: int = 0
     """Of a copy of the model that stays as it was, where an objective compares with it."""
@@ -101,7 +103,7 @@ def footprint(
             weights,
             (0 if recipe.parked else gradient, gradient),
             int(recipe.state * sum(weight.numel() for weight in trained)),
-            _activations(model, rows, autocast, checkpointing),
+            *_activations(model, rows, autocast, checkpointing),
             rows.micro_batches,
             weights if keeps_target and recipe.adapter is None else 0,
             _tied(model),
@@ -136,8 +138,13 @@ def _without_memory(config: Any, recipe: Recipe) -> Any:
     return model.eval()
 
 
-def _activations(model: LanguageModel, rows: Rows, autocast: bool, checkpointing: bool) -> int:
-    """Return the bytes that a forward pass keeps for the backward one, and the first that makes."""
+def _activations(
+    model: LanguageModel, rows: Rows, autocast: bool, checkpointing: bool
+) -> tuple[int, int]:
+    """Return the bytes that a forward pass keeps for the backward one, and the first that makes.
+
+    Second, what of them is on the device where they wait elsewhere: those of one layer at a time.
+    """
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
     kept: dict[int, tuple[Tensor, int]] = {}
     layers = layers_of(model)
@@ -177,7 +184,8 @@ def _activations(model: LanguageModel, rows: Rows, autocast: bool, checkpointing
     found = sum(by_layer)
     if checkpointing:  # each layer keeps its input alone, and one at a time the rest
         found = by_layer[-1] + inputs[0] + max(by_layer[:-1])
-    return found + _bytes(logits)  # whose gradient comes before anything is freed
+    first = _bytes(logits)  # whose gradient comes before anything is freed
+    return found + first, max(by_layer) + first
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unlearn.compute.device import Compute
+from unlearn.compute.gradients import at_once
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import gathered, summed
 from unlearn.data.batches import Batch
@@ -57,7 +58,8 @@ class StepLosses:
         task = Task(NegativeLogLikelihood(), self.next_retain)
         sums = [self.start[batch.rows] for batch in task.counted]
         at_target = torch.cat([*sums, self.start.new_zeros(0)]).sum()
-        return self._loss(task) - summed(at_target).item() / task.count
+        loss, before = at_once(task_loss(self.model, task, self.compute), summed(at_target))
+        return loss - before / task.count
 
     def forget(self) -> float | None:
         return self._loss(self._forgetting()) if self.method.forget.trains else None
@@ -90,9 +92,16 @@ class StepLosses:
         return task_loss(self.model, task, self.compute).item()
 
 
-def loss_at_target(task: Task, start: Tensor) -> float | None:
-    """Return what a task's loss was at the target, from S of its rows; None where it is unknown."""
+def sums_at_target(task: Task, start: Tensor) -> list[Tensor]:
+    """Return the sum of a task's loss at the target (scalars), from S of its rows.
+
+    One a micro-batch of this process, and none where that is unknown.
+    """
     sums = [task.objective.at_target(batch, start) for batch in task.counted]
-    known = [value.item() for value in sums if value is not None]
-    of_all = gathered((sum(known), len(known) == len(sums)))
+    return [value for value in sums if value is not None]
+
+
+def loss_at_target(task: Task, known: Sequence[float]) -> float | None:
+    """Return what a task's loss was at the target, from its sums; None where it is unknown."""
+    of_all = gathered((sum(known), len(known) == len(task.counted)))
     return sum(part for part, _ in of_all) / task.count if all(all_ for _, all_ in of_all) else None

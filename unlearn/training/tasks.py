@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import Parameter
 from unlearn.compute.device import Compute
 from unlearn.compute.gradients import Gradient, take_gradient
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.offloading import Offloaded
 from unlearn.compute.processes import sum_, summed, total
 from unlearn.data.batches import Batch
 from unlearn.objectives import Objective
@@ -40,7 +42,7 @@ class Task:
 
     def loss(self, model: LanguageModel, batch: Batch, compute: Compute) -> Tensor:
         """Return what a micro-batch adds to the loss (scalar)."""
-        with compute.autocast:
+        with compute.autocast, Offloaded(model) if compute.offloads else nullcontext():
             loss = self.objective.sum(model, batch) / self.count
         return loss * 0.0 if batch.idle else loss
 

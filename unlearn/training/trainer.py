@@ -15,9 +15,10 @@ from torch.nn import Parameter
 from unlearn.compute.device import Compute
 from unlearn.compute.gradients import (
     Gradient,
+    at_once,
     combine_,
     copied,
-    gramian,
+    gramian_and,
     inner_product,
     parked,
 )
@@ -31,7 +32,7 @@ from unlearn.errors import NumericalError
 from unlearn.objectives import Objective
 from unlearn.training.direction import Direction
 from unlearn.training.interventions import Interventions, Start
-from unlearn.training.losses import StepLosses, loss_at_target
+from unlearn.training.losses import StepLosses, loss_at_target, sums_at_target
 from unlearn.training.plan import Plan, number_of_steps
 from unlearn.training.tasks import Task, task_gradient, weighted_gradient
 from unlearn.weightings import diagnose
@@ -192,8 +193,8 @@ class Trainer:
             retain_loss, forget_loss, gradient = weighted_gradient(
                 self.model, retain, forget, weighting.fixed, self.parameters, self.compute
             )
-            losses = (retain_loss.item(), forget_loss.item())
-            norm = inner_product(gradient, gradient).sqrt().item()
+            numbers = at_once(inner_product(gradient, gradient).sqrt(), retain_loss, forget_loss)
+            norm, losses = numbers[0], (numbers[1], numbers[2])
             self._require_finite(*losses, {"direction norm": norm})
             unknown = dict.fromkeys(DIAGNOSTICS) if self.diagnose_every else {}
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
@@ -202,12 +203,14 @@ class Trainer:
         if self.parks and not self.interventions.needs_both:
             g_retain = parked(g_retain)
         forget_loss, g_forget = self._gradient("forget", forget)
-        products = gramian(g_retain, g_forget)
-        losses = (retain_loss.item(), forget_loss.item())
+        start = self.start if weighting.reads_target else None
+        at_target = [] if start is None else sums_at_target(retain, start)
+        products, numbers = gramian_and(g_retain, g_forget, [retain_loss, forget_loss, *at_target])
+        losses = (numbers[0], numbers[1])
         norms = products.diagonal().sqrt().tolist()
         self._require_finite(*losses, {"retain norm": norms[0], "forget norm": norms[1]})
-        if self.start is not None:
-            weighting.expect(loss_at_target(retain, self.start))
+        if start is not None:
+            weighting.expect(loss_at_target(retain, numbers[2:]))
         weights = weighting(products, torch.tensor(losses, dtype=torch.float64))
         named = {"retain norm": norms[0], "forget norm": norms[1]}
         self._require_finite(*losses, {**named, "w_retain": weights[0], "w_forget": weights[1]})
@@ -233,8 +236,8 @@ class Trainer:
         """Return the gradient of the only task there is: with one there is nothing to weigh."""
         task = retain if self.method.retain.trains else forget
         loss, gradient = self._gradient("retain" if task is retain else "forget", task)
-        norm = inner_product(gradient, gradient).sqrt().item()
-        retain_loss, forget_loss = (loss.item(), None) if task is retain else (None, loss.item())
+        norm, value = at_once(inner_product(gradient, gradient).sqrt(), loss)
+        retain_loss, forget_loss = (value, None) if task is retain else (None, value)
         self._require_finite(retain_loss, forget_loss, {"direction norm": norm})
         weights = (1.0, 0.0) if task is retain else (0.0, 1.0)
         return Direction(gradient, retain_loss, forget_loss, weights, norm, {})
