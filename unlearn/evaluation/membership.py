@@ -38,8 +38,9 @@ def membership(
 
     The attacks tell apart the forget rows, which were learnt, and those of the split `unseen`, rows
     of their kind that never were. `share` is the k of min_k and min_k_plus_plus, and `end_token`
-    whether they and privacy leakage count it. What cannot be measured goes to `notes`, but for gradient norms, which are there only where somebody asked for
-    them. Raises UnlearnError where the reference was asked other questions.
+    whether they and privacy leakage count it. What cannot be measured goes to `notes`, but for
+    gradient norms, which are there only where somebody asked for them. Raises UnlearnError where
+    the reference was asked other questions.
     """
     tables = _tables(scores, unseen)
     if "forget" not in tables:

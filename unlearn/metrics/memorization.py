@@ -1,9 +1,9 @@
 """How much of an answer a model can recite when it is led along the answer's own words.
 
-Both count the end token unless told otherwise: a model that says every word and cannot stop has not
-the answer. OpenUnlearning's code leaves it out, which is another number: 40 rows of one model, right
-in nearly all words of some and never in their end, had an extraction strength of .107 with it and
-.212 without. `end_token` false gives that code's number.
+Both count the end token unless told otherwise: a model that says every word and cannot stop does
+not have the answer. OpenUnlearning's code leaves it out, which is another number: the same 40 rows
+under one model had an extraction strength of .107 with it and of .212 without. `end_token` false
+gives that code's number.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from unlearn.errors import UnlearnError
 from unlearn.metrics.table import (
@@ -43,11 +42,11 @@ def auc(forget: pd.Series, holdout: pd.Series) -> float:
     sharing their mean rank (Mann & Whitney 1947). Infinite scores rank as such. NaN where any score
     is NaN.
     """
-    scores = np.concatenate([forget.to_numpy(dtype=float), holdout.to_numpy(dtype=float)])
-    if np.isnan(scores).any():
+    scores = pd.concat([forget, holdout], ignore_index=True).astype(float)
+    if scores.isna().any():
         return float("nan")
     of_holdout = len(holdout)
-    rank_sum = float(rankdata(scores)[len(forget) :].sum())
+    rank_sum = float(scores.rank().iloc[len(forget) :].sum())  # method "average"
     return (rank_sum - of_holdout * (of_holdout + 1) / 2) / (len(forget) * of_holdout)
 
 
