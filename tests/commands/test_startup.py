@@ -1,14 +1,17 @@
 """`unlearn --help` answers at once: it imports little, and Hydra copies little.
 
-The time it takes is measured by `python -m benchmarks.startup`; here is what it may import.
+The time it takes is measured by `python -m benchmarks.startup`; here is what it may import, and
+what a run must not before its steps are done.
 """
 
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from support.command import QUICK
 
 from unlearn.composition.register import register
 
@@ -58,3 +61,38 @@ def test_a_copy_of_the_config_store_still_hands_out_copies() -> None:
     first, second = (store.load("schema/model/base.yaml").node for _ in range(2))
     first.path = "somewhere"
     assert second.path is None
+
+
+STEPS = """
+import sys
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from unlearn.commands.run import main
+seen = set()
+register_optimizer_step_pre_hook(lambda *_: seen.update(sys.modules))
+sys.argv = ["unlearn", *sys.argv[1:]]
+main()
+print(*sorted(seen), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+def test_no_step_waits_for_packages_that_it_does_not_need(tmp_path: Path) -> None:
+    """Up to the last step of a run: neither what draws and tracks, nor what brings a stemmer."""
+    words = (*QUICK, f"hydra.run.dir={tmp_path / 'run'}")
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seen = set(done.stderr.splitlines()[-1].split())
+    assert {"torch", "transformers", "unlearn.training.trainer", "unlearn.metrics.text"} <= seen
+    idle = {
+        "nltk",
+        "sklearn",
+        "rouge_score",
+        "absl",
+        "scipy.stats",
+        "matplotlib",
+        "wandb",
+        "plotly",
+    }
+    assert seen & idle == set()

@@ -12,7 +12,7 @@ from benchmarks.architectures import ARCHITECTURES, random_model
 from unlearn.compute.checkpointing import Recomputed, recompute_activations
 from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.errors import ConfigurationError
-from unlearn.forward.answers import answer_losses
+from unlearn.forward.chunks import answer_losses
 from unlearn.models.load import ready
 from unlearn.options.schema import ModelConfig
 

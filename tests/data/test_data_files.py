@@ -145,6 +145,38 @@ def test_fewer_rows_are_trained_and_scored(tmp_path: Path, retain: str) -> None:
     assert "data.retain_rows=7" in error.value.problems[1]
 
 
+def test_of_many_rows_to_retain_a_fixed_sample_is_scored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget = write(tmp_path / "forget.jsonl", records("forget", 450))
+    retain = write(tmp_path / "retain.jsonl", records("retain", 450))
+    caplog.set_level("INFO")
+    splits = Files(forget, retain).read()
+    assert len(splits.retain) == len(splits.evaluated["forget"]) == 450
+    places = [splits.retain.index(row) for row in splits.evaluated["retain"]]
+    assert len(places) == 400
+    assert places == sorted(set(places))
+    assert places != list(range(400))  # drawn from all of them, not the first ones
+    assert "data.retain: 400 of 450 rows are scored, a fixed sample" in caplog.text
+    assert Files(forget, retain).read().evaluated == splits.evaluated
+    caplog.clear()
+    assert len(Files(forget, retain, retain_scored=None).read().evaluated["retain"]) == 450
+    few = Files(forget, retain, retain_rows=400).read()
+    assert few.evaluated["retain"] == few.retain
+    assert "sample" not in caplog.text
+    with pytest.raises(ConfigurationError, match=r"data\.retain_scored=0"):
+        Files(forget, retain, retain_scored=0)
+
+
+def test_a_fault_of_a_row_that_is_in_the_sample_is_told_once(tmp_path: Path) -> None:
+    broken = [record | {"answer": " "} for record in records("retain", 450)]
+    with pytest.raises(DataError) as error:
+        Files(
+            write(tmp_path / "f.jsonl", records("forget")), write(tmp_path / "r.jsonl", broken)
+        ).read()
+    assert not any("evaluated retain" in problem for problem in error.value.problems)
+
+
 def test_holdout_is_only_scored(tmp_path: Path, retain: str) -> None:
     forget = write(tmp_path / "f.json", records("forget"))
     splits = Files(forget, retain, holdout=write(tmp_path / "h.csv", records("unseen"))).read()

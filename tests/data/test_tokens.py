@@ -10,6 +10,7 @@ from support import tiny
 from support.tokenizer_kinds import byte_level, sentencepiece_like, with_start_token
 
 from unlearn.data.batches import collate
+from unlearn.data.splits import Turn
 from unlearn.data.tokens import Encoder
 from unlearn.errors import DataError
 
@@ -195,3 +196,19 @@ def test_where_pad_is_the_end_token_masks_still_come_from_lengths() -> None:
         assert batch.input_ids[row, length - 1] == tokenizer.eos_token_id
         assert batch.attention_mask[row, length - 1] == 1
         assert batch.answer_mask[row, length - 1]
+
+
+def test_a_row_is_tokenised_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, text = Encoder(tiny.tokenizer()), "A text without a question."
+    asked: list[str] = []
+    read = encoder._ids
+    monkeypatch.setattr(encoder, "_ids", lambda text: (asked.append(text), read(text))[1])
+    first = [encoder.examples(row) for row in tiny.ROWS] + [encoder.windows(text)]
+    texts = len(asked)
+    first[-1].clear()  # what one asker does to its list is no other's
+    again = [encoder.encode(row.question, row.answer, list(row.before)) for row in tiny.ROWS]
+    assert again == [example for examples in first[:-1] for example in examples]
+    assert encoder.windows(text) == tiny.encoder().windows(text)
+    assert len(asked) == texts > len(tiny.ROWS)
+    other = encoder.encode(tiny.ROWS[0].question, tiny.ROWS[0].answer, [Turn("user", "Before.")])
+    assert len(other.prompt) > len(again[0].prompt)  # turns ahead make another row

@@ -32,7 +32,7 @@ from unlearn.evaluation.summarising import summarise
 from unlearn.evaluation.token_scores import vocabulary_moments
 from unlearn.forward import passes
 from unlearn.metrics.catalogue import Catalogue
-from unlearn.metrics.memorization import extraction_strength
+from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.privacy import (
     auc,
     gradient_norm_scores,
@@ -204,6 +204,60 @@ def test_extraction_strength_of_one_answer(hits: list[bool], expected: float) ->
 def test_extraction_strength_is_a_mean_over_rows_however_long() -> None:
     rows = table([{"token_hits": [N, Y]}, {"token_hits": [Y] * 9}, {"token_hits": [N] * 5}])
     assert extraction_strength(rows) == pytest.approx((1 / 2 + 1 + 0) / 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_the_end_token_the_numbers_are_open_unlearnings(seed: int) -> None:
+    """Against the definitions of its code (evals/metrics), written down from the logits (T, V)."""
+    random = torch.Generator().manual_seed(seed)
+    given: list[dict[str, Any]] = []
+    exact, extracted, lowest, z_lowest = [], [], [], []
+    for length in (2, 3, 7, 12):
+        logits = 6 * torch.randn(length, 5, generator=random, dtype=torch.float64)
+        sure = torch.rand(length, generator=random) < 0.3
+        logits[sure, 0] += 60  # a variance below the least one
+        labels = torch.where(
+            torch.rand(length, generator=random) < 0.6,
+            logits.argmax(-1),
+            torch.randint(5, (length,), generator=random),
+        )
+        log_p = logits.log_softmax(-1)
+        p = log_p.exp()
+        mean = (p * log_p).sum(-1)
+        chosen = log_p.gather(1, labels[:, None])[:, 0]
+        given.append(
+            {
+                "token_hits": (logits.argmax(-1) == labels).tolist(),
+                "token_log_p": chosen.tolist(),
+                "token_mean_log_p": mean.tolist(),
+                "token_variance_log_p": (p * (log_p - mean[:, None]) ** 2).sum(-1).tolist(),
+            }
+        )
+        predicted, told, of = logits.argmax(-1)[:-1], labels[:-1], length - 1
+        exact.append(float((predicted == told).sum() / of))
+        k = next((k for k in range(of) if torch.equal(predicted[k:], told[k:])), of - 1)
+        extracted.append(1 - k / of)
+        spread = ((p * log_p**2).sum(-1) - mean**2).clamp(min=1e-6).sqrt()
+        most = max(1, int(0.4 * of))
+        lowest.append(-float(chosen[:-1].sort()[0][:most].mean()))
+        z_lowest.append(-float(((chosen - mean) / spread)[:-1].sort()[0][:most].mean()))
+    rows = table(given)
+    assert exact_memorization(rows, end_token=False) == pytest.approx(np.mean(exact), rel=1e-6)
+    assert extraction_strength(rows, end_token=False) == pytest.approx(np.mean(extracted))
+    assert min_k_scores(rows, 0.4, end_token=False).tolist() == pytest.approx(lowest)
+    found = min_k_plus_plus_scores(rows, 0.4, end_token=False).tolist()
+    assert found == pytest.approx(z_lowest, rel=1e-6)
+
+
+def test_what_the_end_token_decides() -> None:
+    never_ends = table([{"token_hits": [Y, Y, N]}, {"token_hits": [N, Y, N]}])
+    assert extraction_strength(never_ends) == 0.0
+    assert extraction_strength(never_ends, end_token=False) == (1 + 1 / 2) / 2
+    assert exact_memorization(never_ends) == (2 / 3 + 1 / 3) / 2
+    assert exact_memorization(never_ends, end_token=False) == (1 + 1 / 2) / 2
+    nowhere = table([{"token_hits": [N, N, N, Y]}])
+    assert extraction_strength(nowhere, end_token=False) == 1 / 3  # their k stops at L − 1
+    assert extraction_strength(table([{"token_hits": [Y]}]), end_token=False) == 1.0
 
 
 def test_hits_that_do_not_fit_the_table_are_refused() -> None:
@@ -575,6 +629,7 @@ def test_what_a_suite_measures_is_in_its_fingerprint() -> None:
     plain = suite().fingerprint
     assert suite(gradient_norm=True).fingerprint != plain
     assert suite(min_k=0.9).fingerprint == plain
+    assert suite(end_token=False).fingerprint != plain  # the hits of every split are kept
     assert suite({**SPLITS, "holdout": tiny.ROWS[5:]}).fingerprint != plain
 
 
@@ -587,6 +642,18 @@ def test_nothing_more_is_scored_where_nothing_can_be_compared() -> None:
     assert "real_authors/extraction_strength" not in evaluation.metrics
     assert evaluation.metrics["forget/loss"] == loss(
         evaluation.scores[evaluation.scores["split"] == "forget"]
+    )
+
+
+def test_without_the_end_token_every_split_is_counted_token_by_token() -> None:
+    rows = {"forget": tiny.ROWS[:3], "real_authors": tiny.ROWS[3:]}
+    evaluation = suite(rows, end_token=False).evaluate(half_taught("llama"), "before", None)
+    for split in rows:
+        table = evaluation.scores[evaluation.scores["split"] == split]
+        expected = exact_memorization(table, end_token=False)
+        assert evaluation.metrics[f"{split}/exact_memorization"] == expected
+    assert evaluation.metrics["forget/extraction_strength"] == extraction_strength(
+        evaluation.scores[evaluation.scores["split"] == "forget"], end_token=False
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import unicodedata
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from rouge_score.tokenizers import DefaultTokenizer
 
 from unlearn.data.minitofu import MiniTofu
-from unlearn.metrics.text import mean_recall, repetition, rouge_recall, tokenizer_of
+from unlearn.metrics.text import mean_recall, repetition, rouge_recall, tokens_of
 from unlearn.metrics.words import words_of
 
 LANGUAGES = ("de", "emoji", "en", "ja", "zh")
@@ -130,16 +131,16 @@ def ascii_texts() -> list[str]:
 
 @pytest.mark.parametrize("stemmer", [False, True])
 def test_ascii_has_the_words_of_rouge_score(stemmer: bool) -> None:
-    own, theirs = tokenizer_of("unicode", stemmer), DefaultTokenizer(stemmer)
+    theirs = DefaultTokenizer(stemmer)
     for text in ascii_texts():
-        assert own.tokenize(text) == theirs.tokenize(text)
+        assert tokens_of(text, "unicode", stemmer) == theirs.tokenize(text)
 
 
 @pytest.mark.slow
 def test_the_answers_of_tofu(tofu_path: Path) -> None:
     answers = [json.loads(line)["answer"] for line in lines(tofu_path / "full.json")]
-    own, theirs = tokenizer_of("unicode", True), DefaultTokenizer(True)
-    changed = [text for text in answers if own.tokenize(text) != theirs.tokenize(text)]
+    own, theirs = partial(tokens_of, words="unicode", stemmer=True), DefaultTokenizer(True)
+    changed = [text for text in answers if own(text) != theirs.tokenize(text)]
     assert len(answers) == 4000
     assert not any(text.isascii() for text in changed)
     assert len(changed) == 315

@@ -12,7 +12,8 @@ from support.tiny import every_architecture
 from torch import Tensor
 
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits, answer_losses
+from unlearn.forward.answers import answer_logits
+from unlearn.forward.chunks import answer_losses
 from unlearn.objectives import Ascent, NegativeLogLikelihood
 
 ROWS = range(len(tiny.ROWS))

@@ -26,12 +26,8 @@ from unlearn.compute.gradients import Gradient
 from unlearn.data.batches import Batch, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import ConfigurationError
-from unlearn.forward.answers import (
-    answer_logits,
-    answer_losses,
-    hidden_states,
-    number_of_layers,
-)
+from unlearn.forward.answers import answer_logits, hidden_states, number_of_layers
+from unlearn.forward.chunks import answer_losses
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent

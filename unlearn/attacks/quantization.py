@@ -74,7 +74,9 @@ class Quantization(Attack):
             scores = subject.score(answers)
             forget, retain = (scores[scores["split"] == s] for s in ("forget", "retain"))
             details[f"int{width}_probability"] = answer_probability(forget)
-            details[f"int{width}_extraction_strength"] = extraction_strength(forget)
+            details[f"int{width}_extraction_strength"] = extraction_strength(
+                forget, subject.suite.config.end_token
+            )
             kept = probability(retain) if len(retain) else None
             details[f"int{width}_retain_probability"] = kept
         best = max(details[f"int{width}_probability"] or 0.0 for width in self.bits)

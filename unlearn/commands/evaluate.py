@@ -90,7 +90,6 @@ def set_up() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("absl").setLevel(logging.WARNING)  # rouge-score greets through it
     silence_libraries()
 
 

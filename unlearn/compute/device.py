@@ -93,6 +93,9 @@ class Compute:
     """Whether each process holds a part of every model, so that all of them make every pass."""
     split: bool = False
     """Whether each process has the whole model, and a share of the passes of an evaluation."""
+    fixed_weights: bool = False
+    """Whether weights stay while the context of :attr:`autocast` lasts, so that a cast serves all
+    its passes; set by `weights_cast_once` alone."""
 
     offloads: bool = False
     """Whether what the backward pass of a step needs waits in the CPU's memory."""
@@ -124,12 +127,12 @@ class Compute:
     def autocast(self) -> AbstractContextManager:
         """The context of every forward pass.
 
-        The cache of cast weights is off: a probe moves the weights between two forward passes
-        without gradient, and a stale cast copy would answer for them.
+        The cache of cast weights is off unless the weights are said to be fixed: a probe moves them
+        between two forward passes without gradient, and a stale cast copy would answer for them.
         """
         if not self.bfloat16:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=self.fixed_weights)
 
 
 def compute_of(model: ModelConfig, evaluation: EvaluationConfig) -> Compute:

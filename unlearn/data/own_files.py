@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import random
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +30,8 @@ class Files:
     .gz. Columns are found by their usual names, and one line of the log says which was taken for
     what, and which are not read.
 
-    The rows trained on are also the rows scored. Of the optional columns, one that is named must
+    The rows trained on are also the rows scored, of those to retain a fixed sample where they are
+    many: `retain_scored`. Of the optional columns, one that is named must
     stand in both files; one that is not named is taken under TOFU's name for it from a file that
     has it. They feed the truth ratio, so plain text and holdout rows do without them; rows of
     `general` have them or not.
@@ -62,6 +64,10 @@ class Files:
     """Take only the first so many rows to forget, at least 1; null: all."""
     retain_rows: int | None = None
     """Take only the first so many rows to retain, at least 1; null: all."""
+    retain_scored: int | None = 400
+    """Most rows to retain that an evaluation scores and asks, at least 1: a sample that depends on
+    nothing but their number, in their order. The rows to forget are always scored whole; null:
+    all. Training takes every row in any case."""
     general: str | None = None
     """What must keep working, such as questions of the daily business: scored in every evaluation
     and guarded like retain, but never trained on; null: no such rows."""
@@ -85,6 +91,7 @@ class Files:
         problems += self._contradictions()
         problems += count_problems("data.forget_rows", self.forget_rows)
         problems += count_problems("data.retain_rows", self.retain_rows)
+        problems += count_problems("data.retain_scored", self.retain_scored)
         if problems:
             raise ConfigurationError(problems)
 
@@ -92,7 +99,14 @@ class Files:
         """Read all files; raises one DataError with the problems of all of them."""
         given = [name for name in _FILES if getattr(self, name) is not None]
         rows = together({name: partial(self._rows, name) for name in given})
-        return checked(Splits("files", rows["forget"], rows["retain"], evaluated=rows))
+        scored = rows | {"retain": sample(rows["retain"], self.retain_scored)}
+        if (number := len(scored["retain"])) < len(rows["retain"]):
+            log.info(
+                "data.retain: %d of %s are scored, a fixed sample; data.retain_scored=null "
+                "scores all",
+                *(number, counted(len(rows["retain"]))),
+            )
+        return checked(Splits("files", rows["forget"], rows["retain"], evaluated=scored))
 
     def _rows(self, split: str) -> list[Row]:
         """Read the rows of one option, and say how where that is not as usual."""
@@ -167,6 +181,13 @@ class Files:
 
 _FILES = ("forget", "retain", "general", "holdout")
 _OPTIONAL = ("paraphrased_answer", "perturbed_answer", "paraphrased_question")
+
+
+def sample(rows: list[Row], most: int | None) -> list[Row]:
+    """Return at most so many rows in their order, the same ones whenever there are as many."""
+    if most is None or len(rows) <= most:
+        return rows
+    return [rows[place] for place in sorted(random.Random(0).sample(range(len(rows)), most))]
 
 
 def _say(field: str, table: Table, columns: Columns, rows: list[Row]) -> None:

@@ -83,6 +83,9 @@ class Encoder:
         self.cut: dict[tuple[str, str], int] = {}
         """Question and answer of every row that lost its tail → tokens that the row has. A text
         loses none where it is learnt: it has windows."""
+        # A row is asked for by training, scoring, levels and reports: its text is read once.
+        self._known: dict[tuple[str, str, tuple[Turn, ...]], Example] = {}
+        self._known_windows: dict[str, list[Example]] = {}
         self.system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         self.chat_date, self.chat_options = chat_date, dict(chat_options or {})
         self.chat: ChatTemplate | None = None
@@ -164,6 +167,11 @@ class Encoder:
 
         Raises DataError for a text without tokens.
         """
+        if text not in self._known_windows:
+            self._known_windows[text] = self._windows(text)
+        return list(self._known_windows[text])
+
+    def _windows(self, text: str) -> list[Example]:
         ids = self._ids(text)
         if not ids or not text.strip():
             raise DataError(f"text without tokens: {text!r}")
@@ -183,6 +191,12 @@ class Encoder:
 
         Raises DataError for an answer without tokens and for a prompt that fills `max_length`.
         """
+        row = question, answer, tuple(before)
+        if row not in self._known:
+            self._known[row] = self._encode(*row)
+        return self._known[row]
+
+    def _encode(self, question: str, answer: str, before: Sequence[Turn]) -> Example:
         prompt = self.prompt(question, before)
         ids = self._answer(question, answer, before, prompt) if answer.strip() else []
         if not ids:

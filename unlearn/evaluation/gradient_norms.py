@@ -15,7 +15,7 @@ from unlearn.compute.undisturbed import in_evaluation_mode
 from unlearn.console.progress import progress
 from unlearn.data.batches import collate
 from unlearn.evaluation.scoring import Scored
-from unlearn.forward.answers import answer_losses
+from unlearn.forward.chunks import answer_losses
 
 
 @contextmanager

@@ -32,13 +32,15 @@ def membership(
     share: float,
     notes: list[str],
     unseen: str | None = "holdout",
+    end_token: bool = True,
 ) -> dict[str, float]:
     """Return the AUC of every attack that the tables allow, and privacy leakage.
 
     The attacks tell apart the forget rows, which were learnt, and those of the split `unseen`, rows
-    of their kind that never were. `share` is the k of min_k and min_k_plus_plus. What cannot be
-    measured goes to `notes`, but for gradient norms, which are there only where somebody asked for
-    them. Raises UnlearnError where the reference was asked other questions.
+    of their kind that never were. `share` is the k of min_k and min_k_plus_plus, and `end_token`
+    whether they and privacy leakage count it. What cannot be measured goes to `notes`, but for
+    gradient norms, which are there only where somebody asked for them. Raises UnlearnError where
+    the reference was asked other questions.
     """
     tables = _tables(scores, unseen)
     if "forget" not in tables:
@@ -49,8 +51,11 @@ def membership(
     attacks: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], list[str]]] = {
         "loss": (loss_scores, []),
         "zlib": (zlib_scores, ["zlib_bytes"]),
-        "min_k": (partial(min_k_scores, share=share), MIN_K),
-        "min_k_plus_plus": (partial(min_k_plus_plus_scores, share=share), list(LIKELIHOODS)),
+        "min_k": (partial(min_k_scores, share=share, end_token=end_token), MIN_K),
+        "min_k_plus_plus": (
+            partial(min_k_plus_plus_scores, share=share, end_token=end_token),
+            list(LIKELIHOODS),
+        ),
         "gradient_norm": (gradient_norm_scores, ["gradient_norm"]),
     }
     found = {}
@@ -60,10 +65,12 @@ def membership(
         elif name != "gradient_norm":
             notes.append(f"mia_{name}: not measured, as the scores lack {needed[0]}")
     theirs = None if reference is None else _tables(reference, unseen)
-    return found | _beside_reference(tables, theirs, notes)
+    return found | _beside_reference(tables, theirs, notes, end_token)
 
 
-def _beside_reference(tables: Tables, theirs: Tables | None, notes: list[str]) -> dict[str, float]:
+def _beside_reference(
+    tables: Tables, theirs: Tables | None, notes: list[str], end_token: bool
+) -> dict[str, float]:
     """Return what takes the reference model's scores of the same rows."""
     if theirs is None:
         notes.append("mia_reference, privleak: not measured, as there is no reference model")
@@ -77,7 +84,7 @@ def _beside_reference(tables: Tables, theirs: Tables | None, notes: list[str]) -
     strangeness = {split: reference_scores(tables[split], theirs[split]) for split in tables}
     found = {"mia_reference": auc(strangeness["forget"], strangeness["holdout"])}
     if _holds(tables, MIN_K) and _holds(theirs, MIN_K):
-        min_k = partial(min_k_scores, share=PRIVLEAK_SHARE)
+        min_k = partial(min_k_scores, share=PRIVLEAK_SHARE, end_token=end_token)
         found["privleak"] = privleak(attack(min_k, tables), attack(min_k, theirs))
     else:
         notes.append("privleak: not measured, as scores of this model or the reference lack tokens")

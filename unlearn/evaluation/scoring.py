@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.compute.casting import weights_cast_once
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import gathered, summed
@@ -116,7 +117,7 @@ def score(
         with progress(title, len(examples)) as bar:
 
             def take(part: Pass) -> None:
-                batch = part.run(model, behind, compute, start)
+                batch = part.run(model, behind, fixed, start)
                 losses, choices = losses_and_choices(batch)
                 hit = choices == batch.labels
                 lists.add(batch, losses, hit)
@@ -129,7 +130,8 @@ def score(
                     told.append((part.rows, choices.tolist()))
                 bar.advance(by=len(part.rows))
 
-            run_within_memory(compute.share(found), behind, take, title)
+            with weights_cast_once(model, compute) as fixed:
+                run_within_memory(compute.share(found), behind, take, title)
     if compute.split:  # an example is scored in one pass by one process: the rest of a sum is zeros
         sums, hits = summed(sums), summed(hits)
         lists.merge(gathered(lists.lists))

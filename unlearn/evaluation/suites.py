@@ -96,6 +96,8 @@ class Suite:
         asked = repr((answers, truths, texts, self.prompts, options))
         if self.quizzes:
             asked += repr((self.quizzes, self.config.stemmer))
+        if not self.config.end_token:  # the tables then hold the hits of every split
+            asked += "hits of all"
         if self.unusual:
             asked += repr(sorted(self.unusual.items()))
         return hashlib.sha256(asked.encode()).hexdigest()
@@ -131,6 +133,7 @@ class Suite:
             "stemmer": self.config.stemmer,
             "words": self.words,
             "min_k": self.config.min_k,
+            "end_token": self.config.end_token,
             "precision": self.compute.where,
         }
 
@@ -179,7 +182,11 @@ class Suite:
     ) -> Evaluation:
         """Return what the tables of this suite give, with what is to be said of it."""
         found = summarise(
-            *(scores, generations, reference), self.config.min_k, self.judged, self.words
+            *(scores, generations, reference),
+            self.config.min_k,
+            self.judged,
+            self.words,
+            self.config.end_token,
         )
         capped = capped_notes(generations, self.config.max_new_tokens)
         # A model that babbles is cut as well, and that is no fault of the limit.
@@ -200,7 +207,9 @@ class Suite:
             self.answers,
             self.compute,
             f"{stage}: scoring",
-            hits_of=[name for name, how in self.judged.items() if how.recited],
+            hits_of=[
+                n for n, how in self.judged.items() if how.recited or not self.config.end_token
+            ],
             likelihoods_of=self.attacked,
             starts=starts,
         )

@@ -56,11 +56,14 @@ def summarise(
     min_k: float = PRIVLEAK_SHARE,
     judged: Mapping[str, Judged] | None = None,
     words: WordRule = "tofu",
+    end_token: bool = True,
 ) -> Evaluation:
     """Compute every metric that the tables allow: a pure function of them.
 
     `min_k` is the share of tokens that the membership attacks min_k and min_k_plus_plus read;
-    `judged` is what the reader says of its splits, `words` what is a word of an answer.
+    `judged` is what the reader says of its splits, `words` what is a word of an answer, and
+    `end_token` whether what is counted token by token counts it. Seven parameters: the tables
+    (three), and what a configuration and a reader may change of how they are read.
     """
     metrics: dict[str, float | None] = {}
     notes: list[str] = []
@@ -74,9 +77,9 @@ def summarise(
             metrics[f"{split}/probability"] = probability(table)
         if how.form == "multiple_choice":
             metrics[f"{split}/accuracy"] = accuracy(table)
-        metrics[f"{split}/exact_memorization"] = exact_memorization(table)
+        metrics[f"{split}/exact_memorization"] = exact_memorization(table, end_token)
         if how.recited and HITS in table:
-            metrics[f"{split}/extraction_strength"] = extraction_strength(table)
+            metrics[f"{split}/extraction_strength"] = extraction_strength(table, end_token)
         if not has_wrong:
             notes.append(f"{split}: no truth ratio, as its rows have no wrong answers")
             continue
@@ -102,7 +105,7 @@ def summarise(
     metrics |= compare_with_reference(ratios, reference, notes)
     unseen = unseen_of(map(str, scores["split"].unique()), judged)
     theirs = None if reference is None else reference.scores
-    metrics |= membership(scores, theirs, min_k, notes, unseen)
+    metrics |= membership(scores, theirs, min_k, notes, unseen, end_token)
     finite = {k: v if v is not None and math.isfinite(v) else None for k, v in metrics.items()}
     broken = [name for name, value in metrics.items() if value is not None and finite[name] is None]
     if broken:

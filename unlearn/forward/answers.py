@@ -102,12 +102,6 @@ def _behind(past: Any | None) -> dict[str, Any]:
     return {"use_cache": False} if past is None else {"past_key_values": past, "use_cache": True}
 
 
-def answer_losses(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the NLL of every answer token (N,) float32, and its row number in the batch (N,)."""
-    logits, labels, rows = answer_logits(model, batch)
-    return F.cross_entropy(logits, labels, reduction="none"), rows
-
-
 def number_of_layers(model: LanguageModel) -> int:
     """Return the depth of the model."""
     return int(model.config.num_hidden_layers)

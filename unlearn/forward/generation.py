@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from unlearn.compute.casting import weights_cast_once
 from unlearn.compute.device import Compute
 from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel, plain_output, positions_of
@@ -92,11 +93,11 @@ def said(
                 f"{type(model).__name__} answers by transformers' own generate, prompts of one "
                 "length at a time: its memory is of its own kind",
             )
-            with compute.autocast:
+            with weights_cast_once(model, compute):
                 answer_plainly(model, mine, ends, budget, bar)
         else:
             start = prefix_cache(model, [row.ids for row in open_rows], compute)
-            with compute.autocast:
+            with weights_cast_once(model, compute):
                 for part in streams(mine):
                     BatchedDecoding(model, part, ends, budget, start).run(bar)
     if compute.split:

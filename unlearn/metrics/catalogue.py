@@ -21,7 +21,7 @@ WAYS = ("higher", "lower", "reference")
 Role = Literal["forget", "keep", "unseen"]
 """A split is to be forgotten, to be kept, or no model has seen it."""
 WordRule = Literal["tofu", "unicode"]
-"""What ROUGE takes for a word: rouge_score's own runs of a-z and 0-9, by which TOFU's and MUSE's
+"""What ROUGE takes for a word: rouge-score's own runs of a-z and 0-9, by which TOFU's and MUSE's
 published numbers were made, or the words of every script."""
 ROLES: dict[str, Role] = {
     "forget": "forget",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unlearn.metrics.catalogue import WordRule
-from unlearn.metrics.text import rouge
+from unlearn.metrics.text import rouge_l, tokens_of
 
 ENDS = ("\n\n", "\nQuestion", "Question:")
 """Where a model goes on after its answer, as the examples ahead of the question taught it."""
@@ -35,8 +35,8 @@ def rouge_f1(
     script (`words="unicode"`); with `stemmer`, words of a-z over three letters are stemmed, as
     OpenUnlearning does. MUSE's own code does not stem.
     """
-    scores = rouge(("rougeL",), truth, answer, words, stemmer)
-    return None if scores is None else float(scores["rougeL"].fmeasure)
+    wanted, said = (tokens_of(text, words, stemmer) for text in (truth, answer))
+    return rouge_l(wanted, said).f1 if wanted else None
 
 
 def quiz_scores(generations: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:

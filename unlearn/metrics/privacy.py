@@ -6,6 +6,9 @@ same kind (label 1), which no model has seen, come apart: about ½ where the mod
 either, 1 where it recites the forget rows, below ½ where they were driven beyond unseen ones.
 The attacks and their orientation are OpenUnlearning's (Dorna et al. 2025). Notation: ℓ_t = −log p_t
 of token t, a = mean of ℓ over the answer.
+
+The end token counts, in all of them. OpenUnlearning's code leaves it out of min-k and min-k++, and
+counts it in the others: `end_token` false does likewise.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from unlearn.errors import UnlearnError
 from unlearn.metrics.table import (
@@ -23,10 +25,14 @@ from unlearn.metrics.table import (
     mean_nll,
     require_same_indexes,
     token_lists,
+    without_last,
 )
 
 PRIVLEAK_SHARE = 0.4
 """The k of min-k that privacy leakage is defined by (MUSE)."""
+
+LEAST_VARIANCE = 1e-6
+"""What OpenUnlearning's code raises the variance of min-k++ to."""
 
 
 def auc(forget: pd.Series, holdout: pd.Series) -> float:
@@ -36,11 +42,11 @@ def auc(forget: pd.Series, holdout: pd.Series) -> float:
     sharing their mean rank (Mann & Whitney 1947). Infinite scores rank as such. NaN where any score
     is NaN.
     """
-    scores = np.concatenate([forget.to_numpy(dtype=float), holdout.to_numpy(dtype=float)])
-    if np.isnan(scores).any():
+    scores = pd.concat([forget, holdout], ignore_index=True).astype(float)
+    if scores.isna().any():
         return float("nan")
     of_holdout = len(holdout)
-    rank_sum = float(rankdata(scores)[len(forget) :].sum())
+    rank_sum = float(scores.rank().iloc[len(forget) :].sum())  # method "average"
     return (rank_sum - of_holdout * (of_holdout + 1) / 2) / (len(forget) * of_holdout)
 
 
@@ -71,27 +77,32 @@ def zlib_scores(table: pd.DataFrame) -> pd.Series:
     return mean_nll(table, "answer") / answers_of(table, "answer")["zlib_bytes"].astype(float)
 
 
-def min_k_scores(table: pd.DataFrame, share: float) -> pd.Series:
+def min_k_scores(table: pd.DataFrame, share: float, end_token: bool = True) -> pd.Series:
     """Mean of ℓ over the `share` least likely tokens (Shi et al. 2023, arXiv:2310.16789).
 
-    At least one token; the number of tokens is rounded down.
+    At least one token; the number of tokens is rounded down. `end_token` false leaves the last
+    token of every row out.
     """
     rows = answers_of(table, "answer")
-    values = [-_lowest(log_p, share) for log_p in token_lists(rows, "token_log_p")]
+    lists = token_lists(rows, "token_log_p")
+    values = [-_lowest(log_p, share) for log_p in (lists if end_token else without_last(lists))]
     return _finite_rows(rows, values)
 
 
-def min_k_plus_plus_scores(table: pd.DataFrame, share: float) -> pd.Series:
+def min_k_plus_plus_scores(table: pd.DataFrame, share: float, end_token: bool = True) -> pd.Series:
     """−mean of the `share` lowest z (Zhang et al. 2024, arXiv:2404.02936).
 
         z_t = (log p_t − μ_t) / σ_t,   μ_t = E_p[log p],   σ_t² = Var_p[log p]
 
-    over the vocabulary at token t. OpenUnlearning's code raises σ² below 1e-6 to 1e-6; here it is
-    what it is. Where it is 0 in float32 (one token has all of p) z is 0 at that token, and −∞ at
-    any other.
+    over the vocabulary at token t. Where σ² is 0 in float32 (one token has all of p) z is 0 at that
+    token, and −∞ at any other. `end_token` false gives the score of OpenUnlearning's code: the last
+    token of every row is left out, and σ² below 1e-6 is raised to 1e-6.
     """
     rows = answers_of(table, "answer")
-    lists = (token_lists(rows, name) for name in LIKELIHOODS)
+    lists = [token_lists(rows, name) for name in LIKELIHOODS]
+    if not end_token:
+        log_ps, means, variances = map(without_last, lists)
+        lists = [log_ps, means, [variance.clip(min=LEAST_VARIANCE) for variance in variances]]
     values = []
     for log_p, mean, variance in zip(*lists, strict=True):
         difference = log_p - mean

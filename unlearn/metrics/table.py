@@ -116,6 +116,15 @@ def token_lists(rows: pd.DataFrame, column: str) -> list[np.ndarray]:
     return [values for values in lists if values is not None]
 
 
+def without_last(lists: list[np.ndarray]) -> list[np.ndarray]:
+    """The lists without their last entry, which is the end token's unless the answer was cut.
+
+    OpenUnlearning's code leaves the last one out either way. A list of one entry stays, as nothing
+    would be left of it to count.
+    """
+    return [values[:-1] if len(values) > 1 else values for values in lists]
+
+
 def right_and_wrong(
     table: pd.DataFrame, right_kind: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, pd.Index]:

@@ -1,6 +1,6 @@
 """Words of every script: what ROUGE counts where a text is not written in a to z alone.
 
-rouge_score's own tokenizer keeps a-z and 0-9, so that a Japanese, Arabic or Russian text has no
+The package rouge-score keeps a-z and 0-9, so that a Japanese, Arabic or Russian text has no
 words at all, and "Müller" and "Möller" are one name.
 """
 
@@ -33,7 +33,7 @@ def words_of(text: str) -> list[str]:
     In scripts without spaces (Han, kana, Thai, Lao, Khmer, Burmese) each character is a word, with
     its combining marks. An emoji is a word as a whole grapheme, skin tone, joined figures and flags
     included, whether or not a variation selector follows. On ASCII these are the runs of a-z and
-    0-9 that rouge_score takes.
+    0-9 that rouge-score takes.
     """
     # Lower case may undo the composition, so it is composed again.
     lowered = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())

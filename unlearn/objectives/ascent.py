@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_losses
+from unlearn.forward.chunks import answer_losses
 from unlearn.objectives.base import Objective
 
 

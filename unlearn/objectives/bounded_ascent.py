@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits, answer_losses
+from unlearn.forward.chunks import answer_losses, token_values
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.levels import LEVEL, level_of
@@ -127,17 +127,22 @@ class BoundedAscent(Ascent):
         if self.target is None:
             losses, rows = answer_losses(model, batch)
             return self._huber(losses - levels), rows
-        logits, labels, rows = answer_logits(model, batch)
+        return token_values(model, batch, self._distilled, self.target, [levels])
+
+    def _distilled(
+        self, logits: Tensor, labels: Tensor, target_logits: Tensor, levels: Tensor
+    ) -> Tensor:
+        """Return the distance of every token (N,) from logits (N, V) of model and target."""
         predicted = logits.log_softmax(dim=1)  # (N, V)
         losses = -predicted.gather(1, labels[:, None]).squeeze(1)
-        wanted = self._without(batch, levels)
+        wanted = self._without(target_logits, labels, levels)
         others = kl_div(predicted, wanted, reduction="none", log_target=True).sum(dim=1)
-        return torch.lerp(self._huber(losses - levels), others, self.distil), rows
+        return torch.lerp(self._huber(losses - levels), others, self.distil)
 
+    @staticmethod
     @torch.no_grad()
-    def _without(self, batch: Batch, levels: Tensor) -> Tensor:
+    def _without(logits: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
         """Return log q (N, V): the target's prediction with the right token at its level."""
-        logits, labels, _ = answer_logits(self.target, batch)
         levels = levels.to(logits.dtype).clamp(min=LEAST_LEVEL)[:, None]
         labels = labels[:, None]
         others = logits.scatter(1, labels, -math.inf).log_softmax(dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits
+from unlearn.forward.chunks import token_values
 from unlearn.objectives.base import Objective
 
 
@@ -32,11 +32,15 @@ class CEU(Objective):
     moving_target = True
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        logits, labels, _ = answer_logits(model, batch)
+        return token_values(model, batch, self._of_tokens)[0].sum()
+
+    @staticmethod
+    def _of_tokens(logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of every token (N,) from its logits (N, V)."""
         label = labels.unsqueeze(1)  # (N, 1)
         others = logits.scatter(1, label, -math.inf)  # (N, V)
         log_others = others.logsumexp(dim=1)  # (N,)
         suppressed = F.softplus(logits.gather(1, label).squeeze(1) - log_others)  # −log(1 − p_y)
         with torch.no_grad():
             entropy = torch.special.entr(others.softmax(dim=1)).sum(dim=1)  # H(q), with 0·log 0 = 0
-        return (suppressed + entropy).sum()
+        return suppressed + entropy

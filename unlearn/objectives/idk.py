@@ -11,7 +11,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
 from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
-from unlearn.forward.answers import answer_losses
+from unlearn.forward.chunks import answer_losses
 from unlearn.objectives.base import Objective, Resources
 from unlearn.objectives.other_answers import OtherAnswers, require_questions
 from unlearn.options.declared import SEED, option

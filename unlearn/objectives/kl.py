@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits
+from unlearn.forward.chunks import token_values
 from unlearn.objectives.base import Objective, Resources
 
 
@@ -40,11 +39,15 @@ class KullbackLeibler(Objective):
         self.reference = resources.frozen_target()
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            log_reference = answer_logits(self.reference, batch)[0].log_softmax(dim=1)
-            reference = log_reference.exp()
-        log_p = answer_logits(model, batch)[0].log_softmax(dim=1)
+        return token_values(model, batch, self._of_tokens, self.reference)[0].sum()
+
+    @staticmethod
+    def _of_tokens(logits: Tensor, _labels: Tensor, reference_logits: Tensor) -> Tensor:
+        """Return the divergence of every token (N,) from logits (N, V) of both models."""
+        log_reference = reference_logits.log_softmax(dim=1)
+        reference = log_reference.exp()
+        log_p = logits.log_softmax(dim=1)
         terms = reference * (log_reference - log_p) + (log_p.exp() - reference)  # (N, V)
         divergences = terms.sum(dim=1)
         # Where rounding makes one negative, the value is lifted to 0 and the gradient left alone.
-        return (divergences - divergences.detach().clamp(max=0)).sum()
+        return divergences - divergences.detach().clamp(max=0)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits
+from unlearn.forward.chunks import token_values
 from unlearn.objectives.base import Objective, Resources
 from unlearn.options.declared import ABOVE_ZERO, option
 
@@ -38,10 +37,10 @@ class UNDIAL(Objective):
         self.reference = resources.frozen_target()
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            reference, labels, _ = answer_logits(self.reference, batch)
-            label = labels.unsqueeze(1)  # (N, 1)
-            lowered = reference.scatter(1, label, reference.gather(1, label) - self.beta)
-            target = lowered.softmax(dim=1)  # (N, V)
-        logits, _, _ = answer_logits(model, batch)
-        return F.cross_entropy(logits, target, reduction="sum")
+        return token_values(model, batch, self._of_tokens, self.reference)[0].sum()
+
+    def _of_tokens(self, logits: Tensor, labels: Tensor, reference: Tensor) -> Tensor:
+        """Return the cross-entropy of every token (N,) from logits (N, V) of both models."""
+        label = labels.unsqueeze(1)  # (N, 1)
+        lowered = reference.scatter(1, label, reference.gather(1, label) - self.beta)
+        return F.cross_entropy(logits, lowered.softmax(dim=1), reduction="none")

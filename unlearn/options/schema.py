@@ -373,6 +373,10 @@ class EvaluationConfig(Ranged):
     min_k: float = option(0.4, SOME)
     """Share of an answer's least likely tokens that the membership attacks min_k and
     min_k_plus_plus read, above 0 up to 1. privleak always reads 0.4."""
+    end_token: bool = True
+    """Whether exact_memorization, extraction_strength, mia_min_k, mia_min_k_plus_plus and privleak
+    count the end of an answer. false: they are as OpenUnlearning computes and publishes them,
+    without it."""
     gradient_norm: bool = False
     """Also measure the membership attack gradient_norm: a forward and a backward pass for every
     forget and holdout row, one by one, at every evaluation."""

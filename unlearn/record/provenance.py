@@ -19,7 +19,6 @@ PACKAGES = (
     "hydra-core",
     "torchjd",
     "wandb",
-    "rouge-score",
 )
 
 

@@ -28,6 +28,7 @@ WORDS = {
     "stemmer": "stemmer",
     "words": "words",
     "min_k": "min_k",
+    "end_token": "end_token",
     "precision": "precision",
     "reference": "reference",
 }
@@ -59,6 +60,7 @@ def likeness(run: Run) -> dict[str, Any]:
     fields = {name: known.get(name, UNRECORDED) for name in WORDS}
     if known:  # recorded only where there is one
         fields["chat_options"] = known.get("chat_options", "none")
+        fields["end_token"] = known.get("end_token", True)  # always counted before it was asked
     if known.get("template") == "plain":
         fields["prompt_sha256"] = "none"
     return fields | {

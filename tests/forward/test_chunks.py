@@ -1,0 +1,164 @@
+"""Losses of tokens chunk by chunk: the same values and gradients, and never all logits at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from support import tiny
+from support.architectures import other_model
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unlearn.forward import chunks
+from unlearn.forward.chunks import answer_losses, is_cut
+from unlearn.objectives.base import Objective
+from unlearn.objectives.bounded_ascent import BoundedAscent
+from unlearn.objectives.ce_u import CEU
+from unlearn.objectives.kl import KullbackLeibler
+from unlearn.objectives.nll import NegativeLogLikelihood
+from unlearn.objectives.undial import UNDIAL
+
+ROWS = range(len(tiny.ROWS))
+ENTRIES = len(tiny.tokenizer())
+CHUNK = 3
+"""Tokens of a chunk in these tests."""
+SHAPE: dict[str, Any] = {
+    **tiny.vocabulary(),
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+FINISHED = {
+    "gemma2, soft cap": lambda: hf.Gemma2Config(**SHAPE, head_dim=16, final_logit_softcapping=2.0),
+    "granite, divisor": lambda: hf.GraniteConfig(**SHAPE, logits_scaling=3.0),
+    "cohere, factor": lambda: hf.CohereConfig(**SHAPE, logit_scale=0.3),
+}
+"""Architectures that do something to what their output layer gives."""
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make every batch too large for its logits, once it is called."""
+
+    def lower() -> None:
+        monkeypatch.setattr(chunks, "WHOLE", 0)
+        monkeypatch.setattr(chunks, "CHUNK", CHUNK * ENTRIES)
+
+    return lower
+
+
+def objectives(target: Any) -> list[Objective]:
+    kl, undial, bounded = KullbackLeibler(), UNDIAL(beta=2.0), BoundedAscent(3.0, 0.5, 0.4)
+    kl.reference = undial.reference = bounded.target = target
+    longest = max(len(example.answer) for example in tiny.examples())
+    draw = torch.Generator().manual_seed(0)
+    bounded.token_levels = 1 + torch.rand(len(ROWS), longest, generator=draw)
+    bounded.levels = None
+    return [NegativeLogLikelihood(), CEU(), kl, undial, bounded]
+
+
+def value_and_gradient(objective: Objective, model: Any) -> tuple[Tensor, list[Tensor]]:
+    value = objective.sum(model, tiny.batch(ROWS))
+    found = torch.autograd.grad(value, tiny.parameters(model), allow_unused=True)
+    return value.detach(), [part for part in found if part is not None]
+
+
+def differences(model: Any, target: Any, cut: Callable[[], None]) -> dict[str, float]:
+    """How far the chunked value and gradient of every objective are from the whole ones."""
+    every = objectives(target)
+    whole = [value_and_gradient(objective, model) for objective in every]
+    cut()
+    assert is_cut(model, tiny.batch(ROWS))
+    assert is_cut(target, tiny.batch(ROWS))
+    found = {}
+    for objective, (value, gradient) in zip(every, whole, strict=True):
+        in_chunks, parts = value_and_gradient(objective, model)
+        assert len(parts) == len(gradient) > 0
+        worst = max(
+            tiny.relative_error(torch.stack([in_chunks]), torch.stack([value])),
+            tiny.relative_error(tiny.flat(list(parts)), tiny.flat(list(gradient))),
+        )
+        found[type(objective).__name__] = worst
+    return found
+
+
+@tiny.every_architecture
+def test_every_objective_has_its_value_and_gradient_in_float64(
+    architecture: str, cut: Callable[[], None]
+) -> None:
+    target = tiny.model(architecture, dtype=torch.float64)
+    found = differences(tiny.moved(architecture), target, cut)
+    assert {name: worst for name, worst in found.items() if worst > 1e-11} == {}
+
+
+@pytest.mark.parametrize("kind", FINISHED)
+def test_what_an_architecture_does_to_its_logits_is_kept(
+    kind: str, cut: Callable[[], None]
+) -> None:
+    model = other_model(FINISHED[kind](), "eager").double()
+    target = other_model(FINISHED[kind](), "eager").double()
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter.mul_(1.05)
+    found = differences(model, target, cut)
+    assert {name: worst for name, worst in found.items() if worst > 1e-11} == {}
+
+
+class Widest(TorchDispatchMode):
+    """Keeps how many tokens the largest tensor of logits has."""
+
+    tokens = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.dim() > 1 and found.shape[-1] == ENTRIES:
+            tokens = found.numel() // ENTRIES
+            self.tokens = max(self.tokens, tokens * (tokens != 32))  # 32: the layer's own weight
+        return found
+
+
+def test_no_tensor_holds_more_than_a_chunk_forward_and_backward(cut: Callable[[], None]) -> None:
+    model, target = tiny.model(), tiny.model(seed=1)
+    answers = tiny.batch(ROWS).answer_tokens
+    every = objectives(target)
+    with Widest() as before:
+        value_and_gradient(every[0], model)
+    assert before.tokens == answers > 10 * CHUNK
+    cut()
+    assert is_cut(model, tiny.batch(ROWS))
+    assert is_cut(target, tiny.batch(ROWS))
+    for objective in every:
+        with Widest() as widest:
+            value_and_gradient(objective, model)
+        assert widest.tokens == CHUNK, type(objective).__name__
+
+
+def test_logits_that_are_made_in_an_unknown_way_stay_whole(
+    cut: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = tiny.model(seed=2), tiny.batch(ROWS)
+    losses, rows = answer_losses(model, batch)
+    cut()
+    monkeypatch.setattr(chunks, "_known_finishes", lambda _config: [lambda raw: raw + 1])
+    assert not is_cut(model, batch)
+    again, owner = answer_losses(model, batch)
+    assert torch.equal(again, losses)
+    assert torch.equal(owner, rows)
+
+
+def test_an_adapter_on_the_output_layer_keeps_the_logits_whole(cut: Callable[[], None]) -> None:
+    model, batch = tiny.model(seed=3), tiny.batch(ROWS)
+    cut()
+    assert is_cut(model, batch)
+    model.get_output_embeddings().lora_A = torch.nn.Parameter(torch.zeros(1))
+    assert not is_cut(model, batch)
+
+
+def test_a_small_batch_is_never_cut() -> None:
+    assert not is_cut(tiny.model(), tiny.batch(ROWS))

@@ -1,0 +1,164 @@
+"""Losses of answer tokens without all their logits at once.
+
+Logits of a large vocabulary are the largest tensor of a step, and a loss with its gradient holds
+three of that size. Where one would be over a budget, the output layer sees the answers chunk by
+chunk, and each chunk's logits are made once more on the way back (as checkpointing does): one more
+product of the output layer instead of the memory. Below the budget nothing is cut or made twice.
+
+N answer tokens of a batch, in row-major order; V entries of the vocabulary; H the model's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from unlearn.compute.model import LanguageModel, plain_output
+from unlearn.compute.sharding import is_sharded_model
+from unlearn.data.batches import Batch
+from unlearn.forward.answers import answer_logits, at_least_float32, before_answer
+
+WHOLE = 1 << 26
+"""Most logits that are made at once: 256 MiB in float32, of which a step holds up to three."""
+CHUNK = 1 << 24
+"""Logits of a chunk, where there are more: 64 MiB."""
+
+TokenLoss = Callable[..., Tensor]
+"""Of logits (n, V), labels (n,), logits (n, V) of the reference if there is one, and whatever has
+one entry a token, to one value a token (n,)."""
+Finish = Callable[[Tensor], Tensor]
+"""What an architecture does to the output of its output layer, element by element."""
+
+_finishes: WeakKeyDictionary[Any, Finish | None] = WeakKeyDictionary()
+
+
+def token_values(
+    model: LanguageModel,
+    batch: Batch,
+    loss: TokenLoss,
+    reference: LanguageModel | None = None,
+    beside: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of every answer token (N,), and its row number in the batch (N,).
+
+    `reference` is a frozen model whose logits the loss takes as well; `beside` are tensors (N, …).
+    """
+    models = [model] if reference is None else [model, reference]
+    if all(is_cut(one, batch) for one in models):
+        return _in_chunks(models, batch, loss, beside)
+    others = []
+    if reference is not None:
+        with torch.no_grad():
+            others = [answer_logits(reference, batch)[0]]
+    logits, labels, rows = answer_logits(model, batch)
+    return loss(logits, labels, *others, *beside), rows
+
+
+def answer_losses(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the NLL of every answer token (N,) float32, and its row number in the batch (N,)."""
+    return token_values(model, batch, partial(F.cross_entropy, reduction="none"))
+
+
+def is_cut(model: LanguageModel, batch: Batch) -> bool:
+    """Return whether the logits of a batch are too many, and this model's can be made in chunks."""
+    if batch.answer_tokens * _vocabulary(model) <= WHOLE:
+        return False
+    weights = model.get_output_embeddings().named_parameters()
+    # Sharded weights are whole, and an adapter is on or off, only while the model itself is called.
+    if is_sharded_model(model) or any("lora_" in name for name, _ in weights):
+        return False
+    return _finish_of(model, batch) is not None
+
+
+def _vocabulary(model: LanguageModel) -> int:
+    """Return V; 0 for a model that does not say it, whose logits are never cut."""
+    return int(getattr(model.config.get_text_config(), "vocab_size", 0))
+
+
+def _in_chunks(
+    models: Sequence[LanguageModel], batch: Batch, loss: TokenLoss, beside: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    states = []
+    for place, model in enumerate(models):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and place == 0):
+            states.append(_before_output_layer(model, batch)[0])  # (N, H)
+    labels = batch.input_ids[batch.owner, batch.columns]
+
+    def chunk(*parts: Tensor) -> Tensor:
+        made = []
+        for place, (model, state) in enumerate(zip(models, parts, strict=False)):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and place == 0):
+                finish = _finishes[model]
+                assert finish is not None  # is_cut asked for it
+                made.append(at_least_float32(finish(model.get_output_embeddings()(state))))
+        logits, *others = made
+        labels, *more = parts[len(models) :]
+        return loss(logits, labels, *others, *more)
+
+    size = max(1, CHUNK // _vocabulary(models[0]))
+    parts = zip(*(tensor.split(size) for tensor in (*states, labels, *beside)), strict=True)
+    values = [
+        checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
+    ]
+    return torch.cat(values), batch.owner
+
+
+def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what enters the output layer at the answers (N, H), and of the first token the output
+    of that layer (1, V) and the model's logits (1, V)."""
+    positions, kept = before_answer(batch), []
+
+    def select(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        kept.append(inputs[0][positions])  # (N, H)
+        return (kept[0][None, :1], *inputs[1:])
+
+    def keep(_module: Any, _inputs: Any, output: Tensor) -> None:
+        kept.append(output[0])
+
+    layer = model.get_output_embeddings()
+    handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
+    try:
+        output = model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            use_cache=False,
+            **plain_output(model),
+        )
+    finally:
+        for handle in handles:
+            handle.remove()
+    states, raw = kept
+    return states, raw, output.logits[0]
+
+
+def _finish_of(model: LanguageModel, batch: Batch) -> Finish | None:
+    """Return what the architecture does behind its output layer; None where that is not known.
+
+    Known are nothing at all, a factor, a divisor and a soft cap. The first whose result for one
+    token is the model's own to the bit is taken, found out once a model.
+    """
+    if model not in _finishes:
+        with torch.no_grad():
+            _, raw, logits = _before_output_layer(model, batch)
+        known = _known_finishes(model.config.get_text_config())
+        same = (finish for finish in known if torch.equal(finish(raw).to(logits.dtype), logits))
+        _finishes[model] = next(same, None)
+    return _finishes[model]
+
+
+def _known_finishes(config: Any) -> list[Finish]:
+    found: list[Finish] = [lambda raw: raw]
+    if cap := getattr(config, "final_logit_softcapping", None):
+        found.append(lambda raw: torch.tanh(raw / cap) * cap)
+    scales = (getattr(config, name, None) for name in ("logit_scale", "lm_head_multiplier"))
+    found += [partial(torch.mul, other=scale) for scale in scales if isinstance(scale, float | int)]
+    if divisor := getattr(config, "logits_scaling", None):
+        found.append(lambda raw: raw / divisor)
+    return found
