@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     reading = parser.add_argument_group("the columns, where they have no usual names")
     for name in ("question", "answer", "text", "messages", "encoding"):
         reading.add_argument(f"--{name}", help=f"as data.{name} of data=files")
+    parser.add_argument(
+        "--model", metavar="FOLDER", help="model whose embeddings tell paraphrases; default: none"
+    )
     retain = parser.add_argument_group("rows to retain")
     retain.add_argument("--near", default="200", metavar="N", help="near the subject (200)")
     retain.add_argument("--anywhere", default="200", metavar="N", help="from everywhere (200)")
@@ -125,7 +128,8 @@ def _find(options: argparse.Namespace) -> None:
     reading = Reading(
         options.question, options.answer, options.text, options.messages, options.encoding
     )
-    found = find(options.data, subject, options.out, reading, Retained(**numbers))
+    retained = Retained(**numbers)
+    found = find(options.data, subject, options.out, reading, retained, options.model)
     say(
         f"{found.rows:,} rows in {found.seconds:.1f} s, {found.rate:,.0f} rows a second: "
         f"{found.counts['forget']:,} to forget, {found.counts['unsure']:,} to decide, "

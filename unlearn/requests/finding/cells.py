@@ -16,7 +16,11 @@ _USUAL = {*QUESTION, *ANSWER, *TEXT, *TURNS}
 
 def text_of(record: Mapping[str, object]) -> str:
     """Return all that a row says, in whatever column, one cell a line."""
-    return "\n".join(_texts(list(record.values())))
+    cells = list(record.values())
+    try:
+        return "\n".join(cells)  # type: ignore[arg-type]  # as in most data
+    except TypeError:
+        return "\n".join(_texts(cells))
 
 
 def _texts(cell: object) -> Iterator[str]:

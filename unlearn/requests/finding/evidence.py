@@ -137,12 +137,12 @@ class Detector:
                 f"names somebody called so, but the e-mail address is {found[0]} and not the "
                 "subject's: perhaps another person of the same name"
             )
-        for shape in self._shapes:
-            if other := shape.search(folded):
-                told.append(
-                    f"names somebody called so, but with the number {other[0].upper()} and not the "
-                    "subject's: perhaps another person of the same name"
-                )
+        told += [
+            f"names somebody called so, but with the number {other[0].upper()} and not the "
+            "subject's: perhaps another person of the same name"
+            for shape in self._shapes
+            if (other := shape.search(folded))
+        ]
         for column, value in self._where:
             cell = record.get(column)
             if cell is not None and str(cell).strip() and fold(str(cell).strip()) != value:

@@ -78,7 +78,19 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return unicodedata.normalize("NFC", folded).translate(_FOLDED)
+    if not unicodedata.is_normalized("NFC", folded):
+        folded = unicodedata.normalize("NFC", folded)
+    folded = folded.translate(_FOLDED)
+    return _VU.sub(_bu, folded) if "ヴ" in folded else folded
+
+
+_VU = re.compile("ヴ([ァィェォ]?)")
+_BU = {"": "ブ", "ァ": "バ", "ィ": "ビ", "ェ": "ベ", "ォ": "ボ"}
+
+
+def _bu(found: re.Match[str]) -> str:
+    """Write a v of katakana as the b that others write for it."""
+    return _BU[found[1]]
 
 
 def tokens_of(folded: str) -> list[str]:

@@ -40,6 +40,7 @@ KINDS = {
     "family": "have the family name and something known of the subject",
     "alike": "say nearly the same as a row of the subject's, without the name",
     "facts": "share facts with the subject's rows, without the name",
+    "close": "read like a row of the subject's by the model's embeddings",
     "near": "are near the subject and of others",
     "anywhere": "are drawn from everywhere",
 }

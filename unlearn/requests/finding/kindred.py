@@ -57,6 +57,9 @@ class Seed:
 
 def features_of(tokens: Iterable[str]) -> list[str]:
     """Return what rows are compared by, in order: words; of scripts without spaces, pairs."""
+    tokens = list(tokens)
+    if not tokens or max(tokens) < "\u0e00":
+        return tokens
     found: list[str] = []
     for token in tokens:
         if token[0] < "\u0e00" or not is_unspaced(token):
@@ -98,7 +101,7 @@ class Kindred:
         self._seeds = list(seeds)
         self._sequences = [sequences_of(tokens_of(folded)) for folded in passages]
         self._named = set(features_of(sorted(named)))
-        self._posted: defaultdict[str, list[int]] = defaultdict(list)
+        self._posted: dict[str, list[int]] = {}
         self._sums: list[float] = []
         counted: Counter[str] = Counter()
         for index, seed in enumerate(self._seeds):
@@ -106,8 +109,9 @@ class Kindred:
             self._sums.append(sum(map(self.weight, telling)))
             counted.update(seed.features if seed.passage is None else ())
             for feature in telling:
-                if len(self._posted[feature]) < _POSTED:
-                    self._posted[feature].append(index)
+                posted = self._posted.setdefault(feature, [])
+                if len(posted) < _POSTED:
+                    posted.append(index)
         rows = sum(seed.passage is None for seed in self._seeds) or 1
         self._own = {
             feature for feature in self._posted if counted[feature] >= OWN * frequencies.of(feature)
@@ -131,10 +135,10 @@ class Kindred:
         self._weights[feature] = math.log(total / count) if count <= self._limit else 0.0
         return self._weights[feature]
 
-    def nearness(self, features: Sequence[str]) -> float:
+    def nearness(self, features: set[str]) -> float:
         """Return how much a row is about what the subject's rows are about."""
         profile = self.profile
-        shared = sum([profile[feature] for feature in set(features) if feature in profile])
+        shared = sum([profile[feature] for feature in features if feature in profile])
         return shared / math.sqrt(len(features)) if shared else 0.0
 
     def kin(self, tokens: Sequence[str], features: Sequence[str]) -> Kin | None:
@@ -152,7 +156,7 @@ class Kindred:
             return found
         best = max(shared, key=lambda index: shared[index] / (self._sums[index] or 1))
         if len(hits) > 1 and shared[best] >= ALIKE * self._sums[best]:
-            own = sum(self.weight(f) for f in set(features) if f not in self._named)
+            own = sum(self.weight(f) for f in sorted(set(features) - self._named))
             alike = shared[best] / (self._sums[best] + own - shared[best])
             if alike >= ALIKE and self._seeds[best].passage is None:
                 told = f"says nearly the same as {self._seeds[best].place}, without the name"
@@ -189,8 +193,15 @@ class Kindred:
 
     def _facts(self, features: Sequence[str]) -> list[str]:
         """Return the facts of the subject in a row: words side by side are one fact."""
+        mine = [feature for feature in features if feature in self._own]
+        shared = Counter(index for feature in set(mine) for index in self._posted[feature])
+        if not shared:
+            return []
+        # Two rare words in a row are chance, unless they stand together in one of the subject's.
+        one = max(shared, key=lambda index: (shared[index], -index))
+        together = {feature for feature in mine if one in self._posted[feature]}
         facts = []
-        for own, group in groupby(features, key=self._own.__contains__):
+        for own, group in groupby(features, key=together.__contains__):
             run = list(group)
             if not own:
                 continue

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,7 @@ from unlearn.data.telling import few
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.requests.finding.cells import BECAUSE, IN, text_of, written_row
 from unlearn.requests.finding.drawn import Candidate, Drawn
+from unlearn.requests.finding.embedded import COMPARED, Embedded
 from unlearn.requests.finding.evidence import Detector, Evidence
 from unlearn.requests.finding.folding import fold, tokens_of
 from unlearn.requests.finding.found_page import write_found_page
@@ -87,6 +89,7 @@ def find(
     out: Path,
     reading: Reading | None = None,
     retained: Retained | None = None,
+    model: str | None = None,
 ) -> Finding:
     """Search training data and write forget.jsonl, retain.jsonl, unsure.jsonl and found.html.
 
@@ -96,6 +99,7 @@ def find(
         out: The folder to make; it may not be there yet.
         reading: How the columns are called, where that is not to be found out.
         retained: How many rows to retain.
+        model: Folder or hub id of a model whose embeddings tell paraphrases; null does without.
 
     Returns:
         What was found. Raises ConfigurationError, and writes nothing, where nothing can be found.
@@ -112,8 +116,9 @@ def find(
     began = time.monotonic()
     finding = Finding(out, subject, [stream.source for stream in read.streams])
     with whole_folder(out) as folder, ExitStack() as stack:
-        search = _Search(read, subject, retained or Retained(), finding, folder, stack)
-        search.find()
+        search = _Search(read, subject, retained or Retained(), finding, folder)
+        stack.callback(search.close)
+        search.find(model)
         finding.seconds = time.monotonic() - began
         search.write()
         write_found_page(folder / "found.html", finding, read.kind)
@@ -138,24 +143,29 @@ class _Search:
         retained: Retained,
         finding: Finding,
         folder: Path,
-        stack: ExitStack,
     ) -> None:
         self.data, self.subject, self.finding, self.folder = data, subject, finding, folder
         self.detector = Detector(subject)
         self.frequencies = Frequencies()
         self.drawn = Drawn(retained.near, retained.anywhere, retained.seed)
-        self.named = Spool(folder / ".named.jsonl")
-        self.kin = Spool(folder / ".kin.jsonl")
-        for spool in (self.named, self.kin):
-            stack.callback(spool.close)
+        self.named, self.kin, self.close_ones = (
+            Spool(folder / f".{name}.jsonl") for name in ("named", "kin", "close")
+        )
+        self.sample = Drawn(0, COMPARED, retained.seed)
+        """Rows that do not name the subject, for the embeddings to be told from."""
         self.spelt: Counter[str] = Counter()
         """Rows with a misspelt word of the subject's."""
 
-    def find(self) -> None:
+    def find(self, model: str | None) -> None:
         """Make both passes."""
         self._first()
         kindred = self._kindred()
-        self._second(kindred)
+        self._second(kindred, self._embedded(model) if model else None)
+
+    def close(self) -> None:
+        """Remove what was on the disk in the meantime."""
+        for spool in (self.named, self.kin, self.close_ones):
+            spool.close()
 
     def _first(self) -> None:
         filled = {column: 0 for column, _ in self.subject.where}
@@ -170,6 +180,8 @@ class _Search:
             if evidence is not None:
                 self.spelt.update(set(evidence.changed))
                 self.named.add(Found(number, source, place, record, evidence))
+            else:
+                self.sample.offer(Candidate(number, source, place, record), 0.0, "")
         self.finding.rows = self.frequencies.rows
         empty = [column for column, rows in filled.items() if not rows]
         if empty:
@@ -190,6 +202,20 @@ class _Search:
                 seeds.append(Seed(found.place, frozenset(features)))
         return Kindred(seeds, passages, self.frequencies, self.detector.words)
 
+    def _embedded(self, model: str) -> Embedded | None:
+        """Embed the rows that are surely the subject's; None where there are none."""
+        seeds = [
+            (found.place, self._unnamed(text_of(found.record)))
+            for found in islice((f for f in self.named if not f.evidence.against), COMPARED)
+        ]
+        others = [self._unnamed(text_of(one.record)) for one in self.sample.anywhere()]
+        return Embedded(model, seeds, others) if seeds else None
+
+    def _unnamed(self, text: str) -> str:
+        """Return a text without the words that name the subject, which paraphrases lack."""
+        words = self.detector.words
+        return " ".join(token for token in tokens_of(fold(text)) if token not in words)
+
     def _settled(self, evidence: Evidence) -> Evidence:
         """Make a misspelling certain where nobody else is called so in the data."""
         if not evidence.changed or evidence.certain:
@@ -200,7 +226,7 @@ class _Search:
             evidence.certain = [f"{told}: nobody else is called so in the data"]
         return evidence
 
-    def _second(self, kindred: Kindred) -> None:
+    def _second(self, kindred: Kindred, embedded: Embedded | None) -> None:
         found = iter(self.named)
         next_found = next(found, None)
         rows = 0
@@ -214,12 +240,15 @@ class _Search:
             features = features_of(tokens)
             kin = kindred.kin(tokens, features)
             if kin is None:
-                nearness = kindred.nearness(features)
-                self.drawn.offer(Candidate(number, source, place, record), nearness, folded)
+                candidate = Candidate(number, source, place, record)
+                if embedded is None or not embedded.offer(candidate, " ".join(tokens)):
+                    self.drawn.offer(candidate, kindred.nearness(set(features)), folded)
                 continue
             evidence = Evidence(kind=kin.kind)
             (evidence.certain if kin.sure else evidence.perhaps).append(kin.reason)
             self.kin.add(Found(number, source, place, record, evidence))
+        for close, told in embedded.close() if embedded else ():
+            self.close_ones.add(Found(*close, Evidence(perhaps=[told], kind="close")))
         if rows != self.finding.rows:
             raise DataError(
                 f"DATA: {self.finding.rows:,} rows at the first reading and {rows:,} at the "
@@ -235,7 +264,9 @@ class _Search:
                 )
                 for split in SPLITS
             }
-            for found in heapq.merge(self.named, self.kin, key=lambda one: one.number):
+            for found in heapq.merge(
+                self.named, self.kin, self.close_ones, key=lambda one: one.number
+            ):
                 evidence = self._settled(found.evidence)
                 split, reason = decided(evidence)
                 for spelling in evidence.spelt:
@@ -243,8 +274,7 @@ class _Search:
                 self._put(files[split], split, evidence.kind, found, reason)
             for kind, candidate, reason in self._retained():
                 self._put(files["retain"], "retain", kind, candidate, reason)
-        for spool in (self.named, self.kin):
-            spool.close()
+        self.close()
 
     def _retained(self) -> Iterator[tuple[str, Candidate, str]]:
         for candidate in self.drawn.near():

@@ -64,6 +64,8 @@ class _Near(dict[str, tuple[Hit, ...]]):
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
+        self._whole = tuple(words)
+        self._stems = tuple(_stem(word) for word in words if "а" <= word[0] <= "я")
 
     def __missing__(self, token: str) -> tuple[Hit, ...]:
         if len(self) > CACHED:
@@ -73,10 +75,16 @@ class _Near(dict[str, tuple[Hit, ...]]):
         return found
 
     def _hits(self, token: str) -> list[Hit]:
-        hits = [Hit(word, 0) for word in self.words if token == word or _affixed(token, word)]
-        hits += [Hit(word, 0, True) for word in self.words if not hits and _inflected(token, word)]
-        if hits or not token.isalpha() and not regex.search(r"\p{M}", token):
-            return hits
+        if token.startswith(self._whole) or token.endswith(self._whole):
+            words = [word for word in self.words if token == word or _affixed(token, word)]
+            if words:
+                return [Hit(word, 0) for word in words]
+        if token.startswith(self._stems):
+            words = [word for word in self.words if _inflected(token, word)]
+            if words:
+                return [Hit(word, 0, True) for word in words]
+        if not token.isalpha() and not regex.search(r"\p{M}", token):
+            return []
         near = process.extract(
             token, self.words, scorer=OSA.distance, processor=None, score_cutoff=2, limit=None
         )
@@ -91,6 +99,8 @@ class Spellings:
         words = dict.fromkeys(slot.word for form in self.forms for slot in form.slots)
         self.words = [word for word in words if len(word) > 1]
         self.near = _Near(self.words)
+        needed = [frozenset(s.word for s in f.slots if s.form == "word") for f in self.forms]
+        self._needed = list(dict.fromkeys(needed))
         self._by_word: dict[str, list[tuple[Form, int]]] = {}
         for form in self.forms:
             for place, slot in enumerate(form.slots):
@@ -98,9 +108,13 @@ class Spellings:
                     self._by_word.setdefault(slot.word, []).append((form, place))
 
     def touches(self, tokens: list[str]) -> bool:
-        """Whether a word of the row is one of the subject's, or nearly."""
+        """Whether all words of a way to write a name are in the row, or nearly."""
         near = self.near
-        return any([near[token] for token in tokens])
+        hits = [found for token in tokens if (found := near[token])]
+        if not hits:
+            return False
+        there = {hit.word for found in hits for hit in found}
+        return any(needed <= there for needed in self._needed)
 
     def mentions(self, text: str, folded: str, tokens: list[str]) -> list[Mention]:
         """Return every place that names the subject, or may; they can overlap."""
@@ -183,7 +197,8 @@ class _Words:
         """Whether a sentence or a line ends between the words of a name."""
         for place in range(begin, end - 1):
             gap = self.between(place)
-            point = "." in gap and len(self.tokens[place]) > 1 and self.tokens[place] not in _ADDED
+            lone = _GRAPHEME.fullmatch(self.tokens[place]) is not None
+            point = "." in gap and not lone and self.tokens[place] not in _ADDED
             if point or any(mark in gap for mark in '!?;:。\n\t()[]{}"“”«»|/') or len(gap) > 4:
                 return True
         return False
@@ -300,9 +315,13 @@ def _affixed(token: str, word: str) -> bool:
     return rest == "s" and len(word) > 4 and word.isascii()
 
 
+def _stem(word: str) -> str:
+    return word[:-1] if word[-1] in "аяьиое" else word
+
+
 def _inflected(token: str, word: str) -> bool:
     """Whether a Russian word is the subject's in a case that may be another person's name."""
-    stem = word[:-1] if word[-1] in "аяьиое" else word
+    stem = _stem(word)
     if len(stem) < 3 or not token.startswith(stem) or not "а" <= word[0] <= "я":
         return False
     return token[len(stem) :] in ("а", "я")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import regex
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import OSA
 
 from unlearn.requests.finding.folding import fold, is_unspaced, tokens_of
 from unlearn.requests.finding.mentions import Mention
@@ -21,6 +22,8 @@ SHORT = 2
 """Characters of a Han name that may stand within any other word."""
 FUZZY = 4
 """Fewest characters of a name of which one may be wrong."""
+LONG = 9
+"""Fewest of a name of which two may be."""
 
 
 def is_written_so(name: str) -> bool:
@@ -42,11 +45,16 @@ class Unspaced:
             for name, words in self._names
             if len(words) > 1
         ]
-        self._halves = [half for _, words in self._names for half in _halves("".join(words))]
-        self.starts = tuple(dict.fromkeys(self._halves))
+        pieces = [
+            piece
+            for _, words in self._names
+            for word in words
+            for piece in (_pieces(word, 1) if len(words) == 1 or len(word) > 5 else [word])
+        ]
+        self.starts = tuple(dict.fromkeys(pieces))
 
     def touches(self, folded: str) -> bool:
-        """Whether half a name stands in a text: no name of which one letter is wrong lacks both."""
+        """Whether a piece of a name stands in a text: few wrong letters leave one right."""
         return any(half in folded for half in self.starts)
 
     def mentions(self, text: str, folded: str) -> list[Mention]:
@@ -76,9 +84,12 @@ def _spaced(word: str) -> str:
     return r"\s?".join(word) if han else regex.escape(word)
 
 
-def _halves(whole: str) -> list[str]:
-    middle = len(whole) // 2
-    return [whole[:middle], whole[middle:]] if len(whole) >= FUZZY else [whole[:1]]
+def _pieces(whole: str, edits: int) -> list[str]:
+    """Cut a name into one piece more than letters may be wrong: one of them is right."""
+    if len(whole) < FUZZY:
+        return [whole[:1]]
+    ends = [len(whole) * number // (edits + 1) for number in range(edits + 2)]
+    return [whole[start:end] for start, end in pairwise(ends)]
 
 
 def _kind(folded: str, start: int, end: int) -> str | None:
@@ -101,24 +112,37 @@ def _kind(folded: str, start: int, end: int) -> str | None:
 
 
 def _nearly(folded: str, name: str, whole: str, taken: list[tuple[int, int]]) -> list[Mention]:
-    """Return where all but one letter of a name stand, beside a half that is right."""
+    """Return where all but one letter of a name stand, or all but two of a long one."""
     places = [place for place, char in enumerate(folded) if char not in _SEPARATORS]
     text = "".join(folded[place] for place in places)
+    edits = 1 if len(whole) < LONG else 2
     found: dict[tuple[int, int], str] = {}
-    middle = len(whole) // 2
-    for half, offset in zip(_halves(whole), (0, middle), strict=True):
-        at = text.find(half)
+    offset = 0
+    for piece in _pieces(whole, edits):
+        at = text.find(piece)
         while at >= 0:
-            for size in (len(whole), len(whole) - 1, len(whole) + 1):
-                begin = at if offset == 0 else at + len(half) - size
-                window = text[max(begin, 0) : begin + size]
-                if len(window) < size or not all(map(is_unspaced, window)):
-                    continue
-                span = places[begin], places[begin + size - 1] + 1
-                free = all(span[1] <= start or end <= span[0] for start, end in taken)
-                if free and Levenshtein.distance(window, whole, score_cutoff=1) == 1:
-                    if _kind(folded, *span):
-                        found[span] = folded[span[0] : span[1]]
-                    break
-            at = text.find(half, at + 1)
+            spans = {
+                (places[start], places[end - 1] + 1): text[start:end]
+                for start, end in _windows(text, at - offset, len(whole), edits)
+            }
+            near = [
+                (distance, abs(len(window) - len(whole)), span)
+                for span, window in spans.items()
+                if 0 < (distance := OSA.distance(window, whole, score_cutoff=edits)) <= edits
+                and all(span[1] <= start or end <= span[0] for start, end in taken)
+                and _kind(folded, *span)
+            ]
+            if near:
+                span = min(near)[2]
+                found[span] = folded[span[0] : span[1]]
+            at = text.find(piece, at + 1)
+        offset += len(piece)
     return [Mention(*span, "ending", name, told) for span, told in found.items()]
+
+
+def _windows(text: str, begin: int, length: int, edits: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a text that may be the name: nearly as long, and beginning nearly there."""
+    for start in range(max(begin - edits, 0), begin + edits + 1):
+        for end in range(start + length - edits, min(start + length + edits, len(text)) + 1):
+            if all(map(is_unspaced, text[start:end])):
+                yield start, end
