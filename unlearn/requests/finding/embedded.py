@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,22 @@ TOLD = 100
 """Rows that are told, the closest ones."""
 
 
+class Words(NamedTuple):
+    """The tokenizer of a model and its embeddings."""
+
+    path: str
+    tokenizer: Any
+    matrix: Vectors  # (vocabulary, hidden)
+
+
 class Embedded:
     """The subject's rows as vectors, and the rows that were closest to them so far."""
 
-    def __init__(self, path: str, seeds: Sequence[tuple[str, str]], others: Sequence[str]) -> None:
+    def __init__(
+        self, words: Words, seeds: Sequence[tuple[str, str]], others: Sequence[str]
+    ) -> None:
         """Embed `seeds`, (place, text) without the words that name the subject, and others."""
-        self._path = path
-        self._tokenizer, self._matrix = _loaded(path)
+        self._path, self._tokenizer, self._matrix = words
         self._places = [place for place, _ in seeds][:COMPARED]
         counts = np.zeros(len(self._matrix))
         for text in others:
@@ -89,11 +98,12 @@ class Embedded:
         return made / np.where(lengths > 0, lengths, 1)
 
 
-def _loaded(path: str) -> tuple[Any, Vectors]:
+def load_words(path: str) -> Words:
+    """Load what is needed of a model; raises ConfigurationError for one that cannot be loaded."""
     from unlearn.models.load import load_tokenizer, load_weights
     from unlearn.options.schema import ModelConfig
 
     config = ModelConfig(path=path)
     tokenizer = load_tokenizer(config, path)
     model = load_weights(config, path, "--model")
-    return tokenizer, model.get_input_embeddings().weight.detach().float().numpy()
+    return Words(path, tokenizer, model.get_input_embeddings().weight.detach().float().numpy())

@@ -16,10 +16,10 @@ import regex
 _UNSPACED = (
     "["
     + "".join(
-        rf"\p{{scx={name}}}"
+        rf"\p{{Script={name}}}"
         for name in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
     )
-    + "]"
+    + "ー]"
 )
 UNSPACED = regex.compile(rf"(?V1)[{_UNSPACED}&&[\p{{L}}\p{{N}}\p{{M}}]]")
 """A letter of a script that is written without spaces."""
@@ -95,7 +95,20 @@ def _bu(found: re.Match[str]) -> str:
 
 def tokens_of(folded: str) -> list[str]:
     """Return the words of a folded text; of scripts without spaces, whole runs of letters."""
-    return _ASCII.findall(folded) if folded.isascii() else _TOKEN.findall(folded)
+    if not folded.isascii() and max(folded) >= "\u0e00":
+        return _TOKEN.findall(folded)
+    return folded.translate(_PARTED).split()
+
+
+class _Parted(dict[int, int]):
+    """For `str.translate`: a space for what is no part of a word; four times as fast as _TOKEN."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code if _TOKEN.match(chr(code)) else 0x20
+        return self[code]
+
+
+_PARTED = _Parted()
 
 
 def spans_of(folded: str) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from unlearn.data.telling import few
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.requests.finding.cells import BECAUSE, IN, text_of, written_row
 from unlearn.requests.finding.drawn import Candidate, Drawn
-from unlearn.requests.finding.embedded import COMPARED, Embedded
+from unlearn.requests.finding.embedded import COMPARED, Embedded, Words, load_words
 from unlearn.requests.finding.evidence import Detector, Evidence
 from unlearn.requests.finding.folding import fold, tokens_of
 from unlearn.requests.finding.found_page import write_found_page
@@ -113,12 +113,13 @@ def find(
         raise ConfigurationError(f"--out={out}: {out.parent} is a file; give a folder in a folder")
     read = Data(data, reading or Reading())
     _check_columns(subject, read)
+    words = load_words(model) if model else None
     began = time.monotonic()
     finding = Finding(out, subject, [stream.source for stream in read.streams])
     with whole_folder(out) as folder, ExitStack() as stack:
         search = _Search(read, subject, retained or Retained(), finding, folder)
         stack.callback(search.close)
-        search.find(model)
+        search.find(words)
         finding.seconds = time.monotonic() - began
         search.write()
         write_found_page(folder / "found.html", finding, read.kind)
@@ -156,11 +157,11 @@ class _Search:
         self.spelt: Counter[str] = Counter()
         """Rows with a misspelt word of the subject's."""
 
-    def find(self, model: str | None) -> None:
+    def find(self, words: Words | None) -> None:
         """Make both passes."""
         self._first()
         kindred = self._kindred()
-        self._second(kindred, self._embedded(model) if model else None)
+        self._second(kindred, self._embedded(words) if words else None)
 
     def close(self) -> None:
         """Remove what was on the disk in the meantime."""
@@ -202,14 +203,14 @@ class _Search:
                 seeds.append(Seed(found.place, frozenset(features)))
         return Kindred(seeds, passages, self.frequencies, self.detector.words)
 
-    def _embedded(self, model: str) -> Embedded | None:
+    def _embedded(self, words: Words) -> Embedded | None:
         """Embed the rows that are surely the subject's; None where there are none."""
         seeds = [
             (found.place, self._unnamed(text_of(found.record)))
             for found in islice((f for f in self.named if not f.evidence.against), COMPARED)
         ]
         others = [self._unnamed(text_of(one.record)) for one in self.sample.anywhere()]
-        return Embedded(model, seeds, others) if seeds else None
+        return Embedded(words, seeds, others) if seeds else None
 
     def _unnamed(self, text: str) -> str:
         """Return a text without the words that name the subject, which paraphrases lack."""

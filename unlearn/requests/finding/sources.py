@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from unlearn.data.column_names import chosen_columns
-from unlearn.data.columns import Columns
+from unlearn.data.column_names import ADVICE, chosen_columns
+from unlearn.data.columns import Columns, missing_columns
+from unlearn.data.encodings import encoding_problem
 from unlearn.data.records import Record
 from unlearn.data.streams import Stream, open_stream
 from unlearn.data.telling import few, together
@@ -37,6 +38,8 @@ class Data:
 
     def __init__(self, given: Sequence[str], reading: Reading) -> None:
         """Open every source; raises one DataError with the problems of all."""
+        if reading.encoding is not None and (problem := encoding_problem(reading.encoding)):
+            raise DataError(problem)
         if not given:
             raise DataError("no data: name the files with the training rows")
         twice = [one for one in dict.fromkeys(given) if list(given).count(one) > 1]
@@ -82,6 +85,8 @@ def _opened(given: str, reading: Reading) -> tuple[Stream, Columns, list[str]]:
     columns = chosen_columns(
         table, reading.question, reading.answer, reading.text, reading.messages
     )
+    if missing := [name for name in columns.names() if name not in table.columns]:
+        raise DataError(missing_columns(table, missing, ADVICE))
     return stream, columns, table.columns
 
 

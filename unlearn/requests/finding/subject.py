@@ -132,7 +132,8 @@ def read_subject(path: Path) -> dict[str, Any]:
     try:
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{named}: it cannot be read ({error}); give a file") from error
+        told = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{named}: it cannot be read ({told}); give a file") from error
     except yaml.YAMLError as error:
         told = " ".join(str(error).split())
         raise ConfigurationError(f"{named}: no YAML ({told})") from error

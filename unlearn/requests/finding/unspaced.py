@@ -141,7 +141,7 @@ def _nearly(folded: str, name: str, whole: str, taken: list[tuple[int, int]]) ->
 
 
 def _windows(text: str, begin: int, length: int, edits: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a text that may be the name: nearly as long, and beginning nearly there."""
+    """Yield the parts of a text that may be the name: about as long, and beginning about there."""
     for start in range(max(begin - edits, 0), begin + edits + 1):
         for end in range(start + length - edits, min(start + length + edits, len(text)) + 1):
             if all(map(is_unspaced, text[start:end])):
