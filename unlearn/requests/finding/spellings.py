@@ -99,7 +99,10 @@ class Spellings:
         words = dict.fromkeys(slot.word for form in self.forms for slot in form.slots)
         self.words = [word for word in words if len(word) > 1]
         self.near = _Near(self.words)
-        needed = [frozenset(s.word for s in f.slots if s.form == "word") for f in self.forms]
+        needed = [
+            frozenset(s.word for s in f.slots if s.form == "word" and len(s.word) > 1)
+            for f in self.forms
+        ]
         self._needed = list(dict.fromkeys(needed))
         self._by_word: dict[str, list[tuple[Form, int]]] = {}
         for form in self.forms:
@@ -138,7 +141,10 @@ class Spellings:
         edits = 0
         for place, slot in enumerate(form.slots, begin):
             token = row.tokens[place]
-            if slot.form == "word":
+            if slot.form == "word" and len(slot.word) == 1:  # the O of O'Brien
+                if token != slot.word:
+                    return None
+            elif slot.form == "word":
                 hit = next((hit for hit in self.near[token] if hit.word == slot.word), None)
                 if hit is None:
                     return None
