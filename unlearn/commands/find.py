@@ -162,6 +162,7 @@ def _passage(value: str, problems: list[str]) -> str:
 
 def _by_flags(problem: str) -> str:
     """Say a problem of a reader, which knows the options of `data=files`, with our flags."""
+    problem = re.sub(r"\bmodel\.path\b", "--model", problem)
     told = re.sub(r"\bdata\.(question|answer|text|messages|encoding)=", r"--\1=", problem)
     return re.sub(r"; optional are data\.\w+(, data\.\w+)*", "", told)
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearn.errors import ConfigurationError
 from unlearn.requests.finding.drawn import Candidate
 
 Vectors = NDArray[np.float32]
@@ -22,8 +24,10 @@ COMPARED = 1_000
 """Rows of the subject that others are compared with, at the most; as many others are sampled."""
 RARE = 1e-3
 """The a of SIF: a token of this share of all tokens weighs half as much as a rare one."""
-QUANTILE = 0.999
-"""Share of the sampled others that are less close than a row must be to be told."""
+ABOVE = 0.001
+"""Share of the sampled others that may be as close as a row must be to be told."""
+LEAST = 3
+"""Fewest of them: among the others are the very rows that are looked for."""
 TOLD = 100
 """Rows that are told, the closest ones."""
 
@@ -55,7 +59,8 @@ class Embedded:
             self._common = np.linalg.svd(sample, full_matrices=False)[2][0]
         self._seeds = self._vectors([text for _, text in seeds][:COMPARED])
         closest = (self._vectors(others) @ self._seeds.T).max(axis=1, initial=-1.0)
-        self.bound = float(np.quantile(closest, QUANTILE)) if len(closest) else 1.0
+        self._above = min(max(ABOVE, LEAST / max(len(others), 1)), 1.0)
+        self.bound = float(np.quantile(closest, 1 - self._above)) if len(closest) else 1.0
         """Closeness from which on a row is told."""
         self._heap: list[tuple[float, int, str, Candidate]] = []
 
@@ -78,7 +83,7 @@ class Embedded:
             (
                 candidate,
                 f"reads like {place}: closeness {close:.2f} by the embeddings of {self._path}; "
-                f"of a thousand other rows one is above {self.bound:.2f}",
+                f"{self._above:.1%} of other rows are above {self.bound:.2f}",
             )
             for close, _, place, candidate in ordered
         ]
@@ -95,7 +100,7 @@ class Embedded:
                 made[row] = self._weights[ids] @ self._matrix[ids] / len(ids)
         made -= np.outer(made @ self._common, self._common)
         lengths = np.linalg.norm(made, axis=1, keepdims=True)
-        return made / np.where(lengths > 0, lengths, 1)
+        return made / np.where(lengths > 0, lengths, np.float32(1))
 
 
 def load_words(path: str) -> Words:
@@ -103,6 +108,8 @@ def load_words(path: str) -> Words:
     from unlearn.models.load import load_tokenizer, load_weights
     from unlearn.options.schema import ModelConfig
 
+    if not Path(path).is_dir():
+        raise ConfigurationError(f"--model={path}: no such folder; give the folder of a model")
     config = ModelConfig(path=path)
     tokenizer = load_tokenizer(config, path)
     model = load_weights(config, path, "--model")

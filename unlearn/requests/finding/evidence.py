@@ -9,8 +9,8 @@ import regex
 
 from unlearn.data.telling import few, shown
 from unlearn.errors import ConfigurationError
-from unlearn.requests.finding.beside import others_beside
 from unlearn.requests.finding.folding import fold, tokens_of
+from unlearn.requests.finding.joined import others_beside
 from unlearn.requests.finding.mentions import SURE, Mention, apart, reason
 from unlearn.requests.finding.spellings import Spellings
 from unlearn.requests.finding.subject import EMAIL, Subject

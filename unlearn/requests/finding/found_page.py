@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from unlearn.requests.finding.outcome import Finding
 from unlearn.storage.files import write_text_atomic
-
-if TYPE_CHECKING:
-    from unlearn.requests.finding.sifting import Finding
 
 KINDS = {
     "name": "name the subject",

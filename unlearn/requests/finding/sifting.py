@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from unlearn.data.columns import missing_columns
 from unlearn.data.records import Record, Table
@@ -31,6 +31,7 @@ from unlearn.requests.finding.folding import fold, tokens_of
 from unlearn.requests.finding.found_page import write_found_page
 from unlearn.requests.finding.frequencies import Frequencies
 from unlearn.requests.finding.kindred import SEEDS, Kindred, Seed, features_of, pieces_of
+from unlearn.requests.finding.outcome import Finding
 from unlearn.requests.finding.sources import Data, Reading
 from unlearn.requests.finding.spool import Found, Spool
 from unlearn.requests.finding.subject import Subject
@@ -54,33 +55,6 @@ class Retained:
     anywhere: int = 200
     """Rows from everywhere, drawn by `seed`."""
     seed: int = 0
-
-
-@dataclass
-class Finding:
-    """What a search found."""
-
-    folder: Path
-    subject: Subject
-    sources: list[str]
-    rows: int = 0
-    seconds: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    """Rows in forget, unsure and retain."""
-    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Rows by (split, kind)."""
-    spellings: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Rows by (split, spelling as it stands in them)."""
-    shown: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
-    """The first rows of each (split, kind), for the page."""
-    untrainable: list[str] = field(default_factory=list)
-    """Rows that were found and that no reader takes, with why; the first of them."""
-    untrainable_rows: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Rows a second, both passes together."""
-        return self.rows / max(self.seconds, 1e-9)
 
 
 def find(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from unlearn.data.records import Record
 from unlearn.requests.finding.evidence import Evidence
@@ -46,7 +46,7 @@ class Spool:
         with self.path.open(encoding="utf-8") as file:
             for line in file:
                 held = json.loads(line)
-                evidence = {
+                evidence: dict[str, Any] = {
                     name: tuple(value) if name in ("spelt", "changed") else value
                     for name, value in held.pop("evidence").items()
                 }

@@ -60,13 +60,13 @@ class Unspaced:
     def mentions(self, text: str, folded: str) -> list[Mention]:
         """Return every place that names the subject, or may; they can overlap."""
         found = [
-            Mention(*one.span(), kind, name, one[0])
+            Mention(one.start(), one.end(), kind, name, one[0])
             for name, pattern in self._exact
             for one in pattern.finditer(folded)
             if (kind := _kind(folded, *one.span()))
         ]
         found += [
-            Mention(*one.span(), "order", name, one[0])
+            Mention(one.start(), one.end(), "order", name, one[0])
             for name, pattern in self._order
             for one in pattern.finditer(folded)
         ]
