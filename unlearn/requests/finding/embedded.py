@@ -100,7 +100,8 @@ class Embedded:
                 made[row] = self._weights[ids] @ self._matrix[ids] / len(ids)
         made -= np.outer(made @ self._common, self._common)
         lengths = np.linalg.norm(made, axis=1, keepdims=True)
-        return made / np.where(lengths > 0, lengths, np.float32(1))
+        lengths[lengths == 0] = 1
+        return (made / lengths).astype(np.float32)
 
 
 def load_words(path: str) -> Words:

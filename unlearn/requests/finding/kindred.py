@@ -116,11 +116,11 @@ class Kindred:
         self._own = {
             feature for feature in self._posted if counted[feature] >= OWN * frequencies.of(feature)
         }
+        total = frequencies.rows
         self.profile = {
-            feature: weight * count / rows
+            feature: math.log1p(total / max(frequencies.of(feature), 1)) * count / rows
             for feature, count in counted.most_common(2000)
             if feature not in self._named
-            and (weight := math.log(frequencies.rows / max(frequencies.of(feature), 1))) > 0
         }
         """What the subject's rows are about: how often each word stands there, and its weight."""
 
