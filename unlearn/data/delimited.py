@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from unlearn.data.records import Record, Table
 from unlearn.data.telling import shown
@@ -20,12 +20,34 @@ def read_delimited(text: str, source: str, tabs: bool = False) -> Table:
     What stands between cells is what divides the header; of several, the one that gives every line
     as many cells as the header. Raises DataError with the line of a cell too many or too few.
     """
-    text, told = _announced(text)
-    delimiter = "\t" if tabs else told or _delimiter(text)
-    records: list[Record] = []
-    places: list[str] = []
-    rows = _rows(text, delimiter)
+    delimiter, told = divider(text, tabs)
+    lines = io.StringIO(text, newline="")
+    found = list(records_between(lines, delimiter, source, told))
+    usual = delimiter == ("\t" if tabs else ",")
+    remark = f"{_DELIMITERS.get(delimiter, repr(delimiter))} between its cells"
+    places, records = [place for place, _ in found], [record for _, record in found]
+    return Table(source, records, places, () if usual else (remark,))
+
+
+def divider(text: str, tabs: bool = False) -> tuple[str, bool]:
+    """Return what stands between the cells of a text, and whether its first line says so."""
+    rest, told = _announced(text)
+    return "\t" if tabs else told or _delimiter(rest), told is not None
+
+
+def records_between(
+    lines: Iterable[str], delimiter: str, source: str, told: bool = False
+) -> Iterator[tuple[str, Record]]:
+    """Yield every record of the lines of a file with its place; `told`: the first line is no row.
+
+    The ends of the lines must be left as they are. Raises DataError with the line of a cell too
+    many or too few.
+    """
+    lines = iter(lines)
     offset = 1 if told else 0
+    if told:
+        next(lines, None)
+    rows = _rows(lines, delimiter)
     begins = 1 + offset
     try:
         ends, header = next(rows, (0, []))
@@ -42,14 +64,10 @@ def read_delimited(text: str, source: str, tabs: bool = False) -> Table:
                     f'text that holds {delimiter!r} in double quotes ("…").'
                 )
             if cells:
-                records.append(dict(zip(header, cells, strict=True)))
-                places.append(f"{source}:{begins}")
+                yield f"{source}:{begins}", dict(zip(header, cells, strict=True))
             begins = ends + offset + 1  # a quoted cell may run over several lines
     except csv.Error as error:
         raise DataError(f"{source}:{begins}: not CSV ({error}).") from error
-    usual = delimiter == ("\t" if tabs else ",")
-    remark = f"{_DELIMITERS.get(delimiter, repr(delimiter))} between its cells"
-    return Table(source, records, places, () if usual else (remark,))
 
 
 def _announced(text: str) -> tuple[str, str | None]:
@@ -63,7 +81,8 @@ def _delimiter(text: str) -> str:
     counts: dict[str, tuple[bool, int]] = {}
     for delimiter in _DELIMITERS:
         try:
-            lengths = [len(cells) for _, cells in _rows(text, delimiter) if cells]
+            lines = io.StringIO(text, newline="")
+            lengths = [len(cells) for _, cells in _rows(lines, delimiter) if cells]
         except csv.Error:  # is told where the file is read
             lengths = [len(next(iter(csv.reader(io.StringIO(text), delimiter=delimiter)), []))]
         if lengths and lengths[0] > 1:
@@ -72,12 +91,12 @@ def _delimiter(text: str) -> str:
     return max(counts, key=lambda delimiter: counts[delimiter], default=",")
 
 
-def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of every row, with the number of the line on which it ends."""
     # The csv module refuses cells of more than 128 KiB, and a passage of a book may be longer.
     usual_limit = csv.field_size_limit(2**31 - 1)
     try:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = csv.reader(lines, delimiter=delimiter, strict=True)
         for cells in rows:
             yield rows.line_num, cells
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
+from unlearn.data.telling import shown
 from unlearn.errors import DataError
 
 _MARKS = (
@@ -22,6 +23,20 @@ _USED = (
 
 Of all that Python has, those of DOS would often be taken for them: "J³rgen" is text as well.
 """
+
+
+def encoding_problem(encoding: str) -> str | None:
+    """Return why no text can be read in an encoding; None for one of Python's."""
+    try:
+        known = codecs.lookup(encoding)._is_text_encoding  # rot13 and zip are none
+    except (LookupError, ValueError):
+        known = False
+    if known:
+        return None
+    return (
+        f"data.encoding={shown(encoding)}: no such encoding of text; give one of "
+        "Python's, such as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
+    )
 
 
 def decode(data: bytes, source: str, encoding: str | None = None) -> tuple[str, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import random
 from dataclasses import dataclass, replace
@@ -12,11 +11,12 @@ from typing import Any
 from unlearn.data.column_names import ADVICE, chosen_columns
 from unlearn.data.columns import Columns, rows_of
 from unlearn.data.conversations import unpacked, unread_of
+from unlearn.data.encodings import encoding_problem
 from unlearn.data.own_sources import read_source
 from unlearn.data.records import Table
 from unlearn.data.row_checks import checked, count_problems, cut
 from unlearn.data.splits import Row, Splits
-from unlearn.data.telling import counted, shown, together
+from unlearn.data.telling import counted, together
 from unlearn.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -150,16 +150,8 @@ class Files:
                 f"data.{name}={value} has no meaning for plain text: unset it, or unset data.text."
                 for name, value in self._named_optional_columns().items()
             ]
-        if self.encoding is not None:
-            try:
-                known = codecs.lookup(self.encoding)._is_text_encoding  # rot13 and zip are none
-            except (LookupError, ValueError):
-                known = False
-            if not known:
-                problems.append(
-                    f"data.encoding={shown(self.encoding)}: no such encoding of text; give one of "
-                    "Python's, such as utf-8, utf-16, cp932, cp1252 or gb18030, or null."
-                )
+        if self.encoding is not None and (problem := encoding_problem(self.encoding)):
+            problems.append(problem)
         return problems
 
     def _columns(self, table: Table, split: str) -> Columns:
