@@ -164,7 +164,7 @@ class Files:
         return {name: column for name, column in named.items() if column is not None}
 
 
-def rows_from(given: str, field: str, columns: Mapping[str, str | None] | None = None) -> list[Row]:
+def rows_from(given: str, field: str, columns: Mapping[str, Any] | None = None) -> list[Row]:
     """Return the rows of one source; `field` names it in messages.
 
     `columns`: what :class:`Files` is told of columns and encoding, by its names.

@@ -1,9 +1,9 @@
 """Experiments called from Python: what the command does, without a command line.
 
-    import unlearn
-    result = unlearn.run({"method": "ngdiff_guarded", "data": "files", "data.forget": "forget.jsonl",
-                          "data.retain": "retain.jsonl", "model.path": "./my-model"})
-    model, tokenizer = result.load()
+import unlearn
+result = unlearn.run({"method": "ngdiff_guarded", "data": "files", "data.forget": "forget.jsonl",
+                      "data.retain": "retain.jsonl", "model.path": "./my-model"})
+model, tokenizer = result.load()
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def run(
     `options`: overrides as the command takes them, ``["method=ngdiff", "seed=1"]``, or values by
     their names, ``{"method": "ngdiff", "training": {"steps": 60}}``, of which texts need no quotes.
     `folder`: where the run lies; a folder in which this very run was cut is gone on with, one in
-    which it is complete is returned. Null: a new one below ``runs/``. `config_dir`: your own groups.
+    which it is complete is returned. Null: a new one below ``runs/``. `config_dir`: your groups.
 
     Raises ConfigurationError before any model loads, and UnlearnError where the run fails; a
     verdict of no raises nothing (:attr:`Result.accepted`). The calling program's logging is left

@@ -1,8 +1,8 @@
 """The book of a ledger: JSON lines of which each knows the one before by its SHA-256.
 
-A line ends with its own hash over all that stands ahead of it, the hash of the line before included:
-whoever changes a byte of one has to write all later ones anew, and the last hash, which `verify`
-prints and which may be kept elsewhere, is then another.
+A line ends with its own hash over all that stands ahead of it, the hash of the line before
+included: whoever changes a byte of one has to write all later ones anew, and the last hash, which
+`verify` prints and which may be kept elsewhere, is then another.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Book:
 
     @staticmethod
     def read(folder: Path) -> Book:
-        """Read the book in a ledger's folder; raises ConfigurationError at the first broken line."""
+        """Read the book in a folder; raises ConfigurationError at the first broken line."""
         book = Book(folder / BOOK)
         try:
             text = book.path.read_bytes()
         except FileNotFoundError:
             raise ConfigurationError(
-                f"{str(folder)!r} is no ledger: it has no {BOOK}; `unlearn-requests start` makes one"
+                f"{str(folder)!r} is no ledger: it has no {BOOK}; make one: unlearn-requests start"
             ) from None
         except OSError as error:
             raise ConfigurationError(f"{book.path}: {error.strerror}") from error

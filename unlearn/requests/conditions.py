@@ -81,9 +81,7 @@ def not_coming_back(earlier: Sequence[Request]) -> list[Told]:
     rows = sum(len(request.hashes) for request in earlier)
     found: list[Told] = []
     for name in HELD:
-        values: list[float | None] = [
-            _after(request).get(f"forget/{name}") for request in earlier
-        ]
+        values: list[float | None] = [_after(request).get(f"forget/{name}") for request in earlier]
         known = [value for value in values if value is not None]
         if len(known) == len(values):
             weighted = zip(earlier, known, strict=True)

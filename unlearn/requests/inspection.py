@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unlearn.errors import ConfigurationError
@@ -13,8 +13,6 @@ from unlearn.requests.entries import requests_in
 from unlearn.requests.shelf import ABOUT, REQUESTS
 from unlearn.storage.sealed import SUMS, damage_of, file_sha256
 from unlearn.storage.weights import hash_weights
-
-
 
 
 def problems_of(folder: Path) -> list[str]:
@@ -68,7 +66,7 @@ def _of_pages(folder: Path, book: Book) -> Iterator[str]:
         yield from _differences(folder / REQUESTS / name, event["files"])
 
 
-def _differences(place: Path, sums: dict[str, str]) -> Iterator[str]:
+def _differences(place: Path, sums: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with files below a folder, by the hashes that the book has."""
     for name, sha256 in sums.items():
         path = place / name

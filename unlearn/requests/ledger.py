@@ -1,11 +1,11 @@
 """A ledger: deletion requests of one model, in turn, and which model is the one that forgot them.
 
-    from unlearn.requests import Ledger
-    ledger = Ledger.start("ledger", {"model.path": "./bot", "data.retain": "training.jsonl",
-                                     "reference": "./base"})
-    ledger.add("R-1", "someone.jsonl", subject="ticket 4711", reason="erasure, GDPR Art. 17")
-    for outcome in ledger.run():
-        print(outcome.ids, outcome.accepted, ledger.head.path)
+from unlearn.requests import Ledger
+ledger = Ledger.start("ledger", {"model.path": "./bot", "data.retain": "training.jsonl",
+                                 "reference": "./base"})
+ledger.add("R-1", "someone.jsonl", subject="ticket 4711", reason="erasure, GDPR Art. 17")
+for outcome in ledger.run():
+    print(outcome.ids, outcome.accepted, ledger.head.path)
 """
 
 from __future__ import annotations
@@ -104,13 +104,20 @@ class Ledger(Shelf):
             raise ConfigurationError(wrong)
         gone = _rows(forget, "forget", columns)
         kept = [] if retain is None else _rows(retain, "retain", columns)
-        facts = {"id": name, "subject": subject, "reason": reason, "legal_basis": legal_basis}
+        facts: dict[str, Any] = {
+            "id": name,
+            "subject": subject,
+            "reason": reason,
+            "legal_basis": legal_basis,
+        }
         facts |= {"received": str(arrived), "due": None if until is None else str(until)}
         with writing_in(self.folder):
             book = self.book
             self._require_new(book, name, subject, gone, kept)
             salt = book.events[0]["salt"]
-            contents = {FORGET: lines_of_rows(gone)} | ({RETAIN: lines_of_rows(kept)} if kept else {})
+            contents = {FORGET: lines_of_rows(gone)} | (
+                {RETAIN: lines_of_rows(kept)} if kept else {}
+            )
             sums = {file: hashlib.sha256(text).hexdigest() for file, text in contents.items()}
             hashes = [row_hash(row, salt) for row in gone]
             kept_hashes = [row_hash(row, salt) for row in kept]

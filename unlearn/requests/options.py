@@ -17,7 +17,14 @@ from unlearn.requests.phrases import languages
 
 USUAL = ("data=requests", "method=ngdiff_guarded", "tracker=none")
 """What a run of a ledger is, unless its options say otherwise."""
-PATHS = ("reference", "data.retain", "data.general", "data.holdout", "model.base", "model.tokenizer")
+PATHS = (
+    "reference",
+    "data.retain",
+    "data.general",
+    "data.holdout",
+    "model.base",
+    "model.tokenizer",
+)
 """Options that may name a file or folder here; written down with their whole path."""
 OWN = ("model.path", "accept.conditions", "data", "data.path", "hydra")
 """Options that the ledger gives to its runs itself."""
@@ -39,7 +46,9 @@ class Reporting:
             problems.append(f"report.language: {shortened(str(self.language))}; allowed: {allowed}")
         price = self.price_per_hour
         if price is not None and not (
-            isinstance(price, (int, float)) and not isinstance(price, bool) and 0 <= price < math.inf
+            isinstance(price, (int, float))
+            and not isinstance(price, bool)
+            and 0 <= price < math.inf
         ):
             problems.append(f"report.price_per_hour: {price!r}; allowed: a number from 0, or null")
         if not isinstance(self.currency, str) or not 0 < len(self.currency) <= 8:
@@ -146,7 +155,7 @@ def check_conditions(conditions: Any) -> None:
     problems = []
     for number, one in enumerate(conditions):
         try:
-            read_condition(one if isinstance(one, Mapping) else {})
+            read_condition(dict(one) if isinstance(one, Mapping) else {})
         except ConfigurationError as error:
             problems += [f"accept.conditions[{number}].{told}" for told in error.problems]
     if problems:

@@ -1,4 +1,4 @@
-"""The folder of a ledger as it is read: the book, the requests, their rows, the model at the head."""
+"""The folder of a ledger as it is read: book, requests, their rows, the model at the head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from unlearn.data.request_rows import FORGET, read_rows
 from unlearn.data.splits import Row
 from unlearn.errors import ConfigurationError
-from unlearn.requests.book import Book
+from unlearn.requests.book import BOOK, Book
 from unlearn.requests.entries import Request, Status, requests_in
 from unlearn.requests.options import Choices
 from unlearn.storage.weights import hash_weights
@@ -97,3 +97,11 @@ def require_head(head: Head) -> None:
             f"the model at the head, {head.path}, is another one than the ledger's: its weights "
             "have another SHA-256; put it back"
         )
+
+
+def require_ledger(folder: str | Path) -> Path:
+    """Return the folder of a ledger, whatever its state; raises ConfigurationError without one."""
+    place = Path(folder).expanduser()
+    if not (place / BOOK).is_file():
+        raise ConfigurationError(f"{str(place)!r} is no ledger: it has no {BOOK}")
+    return place

@@ -71,8 +71,8 @@ def run(
         if cut is not None:
             log.info("the run of %s was cut, and goes on", ", ".join(cut["ids"]))
             outcomes.append(_finished(ledger, cut))
-        for batch in [ids] if together and ids else [[name] for name in ids]:
-            outcomes.append(_finished(ledger, _begun(ledger, batch, words)))
+        batches = [ids] if together and ids else [[name] for name in ids]
+        outcomes += [_finished(ledger, _begun(ledger, batch, words)) for batch in batches]
     return outcomes
 
 
@@ -107,9 +107,7 @@ def _chosen(there: Mapping[str, Request], names: list[str] | None, cut: Event | 
     return [name for name in dict.fromkeys(names) if name not in ours]
 
 
-def _begun(
-    ledger: Shelf, ids: list[str], words: Sequence[str], again: Sequence[str] = ()
-) -> Event:
+def _begun(ledger: Shelf, ids: list[str], words: Sequence[str], again: Sequence[str] = ()) -> Event:
     """Write the rows of a run and that it begins; raises ConfigurationError with nothing written.
 
     `again`: hashes of rows that came back, to be forgotten once more.
@@ -122,7 +120,7 @@ def _begun(
         wanted = told.get("accept.conditions", choices.conditions)
         check_conditions(wanted)
         number = 1 + sum(event["ids"][0] == ids[0] for event in book.of("begun"))
-        facts = {
+        facts: dict[str, Any] = {
             "ids": ids,
             "run": f"{REQUESTS}/{ids[0]}/run-{number}",
             "rows": f"{REQUESTS}/{ids[0]}/rows-{number}",
@@ -196,7 +194,7 @@ def _run(ledger: Shelf, begun: Event) -> Event:
     try:
         result = run_experiment(_words(ledger.folder, begun.facts, ledger.book), folder=folder)
     except Exception as error:
-        if isinstance(error, UnlearnError) or isinstance(error, (OSError, RuntimeError)):
+        if isinstance(error, (UnlearnError, OSError, RuntimeError)):
             _end(ledger, begun, "failed", {"error": type(error).__name__, "verdict": {}})
         raise  # what it says may quote a row, and stays out of the book
     facts = _facts(ledger, begun, result)

@@ -28,7 +28,7 @@ def erase(ledger: Shelf, name: str) -> tuple[list[str], list[str]]:
             raise ConfigurationError(
                 f"id: {name!r} is not forgotten yet, and its rows are needed for that; run it first"
             )
-        erased, left = [], []
+        erased: list[str] = []
         book = ledger.book
         runs = [run for run in _runs_with(name, book) if (ledger.folder / run).is_dir()]
         ours = ledger.place(name)
