@@ -2,8 +2,8 @@
 
     python examples/requests/teach.py my-example
 
-The bot learns everything in `data/`; the other one, in real life the model that a bot was fine-tuned
-from, learns `keep.jsonl` alone and says how little of the rest is normal to come out.
+The bot learns everything in `data/`; the other one, in real life the model that a bot was
+fine-tuned from, learns `keep.jsonl` alone and says how little of the rest is normal to come out.
 """
 
 from __future__ import annotations

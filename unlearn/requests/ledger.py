@@ -177,8 +177,8 @@ class Ledger(Shelf):
         if name in there:
             problems.append(f"id: {name!r} is recorded already, on {there[name].received}")
         texts = [letters_of(f"{row.question} {row.answer}") for row in forget]
-        told = letters_of(subject)
-        if told and not told.isdigit() and any(told in text for text in texts):
+        who = letters_of(subject)
+        if who and not who.isdigit() and any(who in text for text in texts):
             problems.append(
                 "subject: it stands in the rows, and the ledger is not to tell who it is; give a "
                 "reference such as a ticket's number"
@@ -188,20 +188,19 @@ class Ledger(Shelf):
         if both := set(new) & set(kept):
             problems.append(f"{counted(len(both))} stand in both forget and retain; take them out")
         for event in book.of("added"):
-            other, still = event["id"], not there[event["id"]].done
-            for said, ours, theirs in (
-                ("forget", new, event["hashes"]),
-                ("retain", kept, event["hashes"]),
-                ("forget", new, event["kept"] if still else []),
-            ):
-                if common := [n for n, one in enumerate(ours, 1) if one in set(theirs)]:
-                    what = {
-                        (True, "forget"): f"kept by the open request {other!r}",
-                        (False, "forget"): f"{'already' if still else 'forgotten already,'} in "
-                        f"request {other!r}",
-                    }.get((theirs is not event["hashes"], said), f"to be forgotten by {other!r}")
-                    numbers = few([str(number) for number in common])
-                    problems.append(f"{said}: row {numbers} {what}; take it out of one of the two")
+            other = f"request {event['id']!r}"
+            done = there[event["id"]].done
+            told = f"forgotten already, in {other}" if done else f"already in the open {other}"
+            ahead = f"forgotten by {other}" if done else f"to be forgotten by the open {other}"
+            pairs = [
+                ("forget", new, event["hashes"], told),
+                ("retain", kept, event["hashes"], ahead),
+            ]
+            pairs += [] if done else [("forget", new, event["kept"], f"kept by the open {other}")]
+            for said, ours, theirs, what in pairs:
+                known = set(theirs)
+                if common := [str(n) for n, one in enumerate(ours, 1) if one in known]:
+                    problems.append(f"{said}: row {few(common)} is {what}; take it out of one")
         if problems:
             raise ConfigurationError(problems)
 
