@@ -79,7 +79,7 @@ def test_everything_is_as_it_was_written(ledger: Ledger) -> None:
 
 def test_a_flipped_byte_in_any_file_is_found(copy: Ledger) -> None:
     """One byte of each file, in its middle; the book has a test of its own for every byte."""
-    names = [name for name in files_in(copy.folder) if "/rows-" not in name]
+    names = list(files_in(copy.folder))
     assert len(names) > 60
     for name in names:
         path = copy.folder / name

@@ -48,12 +48,15 @@ def _of_runs(folder: Path, book: Book) -> Iterator[str]:
     elif hash_weights(Path(first["path"])) != first["sha256"]:
         yield f"{first['path']}: its weights are not those that the ledger was started with"
     sums = {event["run"]: event["files"] for event in book.of("accepted", "refused")}
+    rows = {event["run"]: event for event in book.of("begun")}
     for erased in book.of("texts_erased"):
         sums |= erased["runs"]
+        rows = {run: event for run, event in rows.items() if run not in erased["runs"]}
+    sums |= {event["rows"]: event["files"] for event in rows.values()}
     for run, sha256 in sums.items():
         place = folder / run
         if not place.is_dir():
-            yield f"{place}: the run is gone"
+            yield f"{place}: it is gone"
         elif not (place / SUMS).is_file() or file_sha256(place / SUMS) != sha256:
             yield f"{place / SUMS}: it is not as it was written"
         elif damage := damage_of(place):

@@ -33,8 +33,8 @@ from unlearn.requests.entries import Request, Status, requests_in
 from unlearn.requests.options import USUAL, check_conditions, run_options
 from unlearn.requests.returned import rows_that_came_back
 from unlearn.requests.shelf import REQUESTS, Shelf, head_of, require_head
-from unlearn.storage.files import whole_folder, write_json_atomic
-from unlearn.storage.sealed import SUMS, file_sha256, seal
+from unlearn.storage.files import write_json_atomic
+from unlearn.storage.sealed import SUMS, file_sha256, seal, sealed_folder
 from unlearn.storage.weights import hash_weights
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,8 @@ def _begun(ledger: Shelf, ids: list[str], words: Sequence[str], again: Sequence[
         except BaseException:
             shutil.rmtree(ledger.folder / facts["rows"])
             raise
-        return book.append("begun", facts)
+        sums = file_sha256(ledger.folder / facts["rows"] / SUMS)
+        return book.append("begun", {**facts, "files": sums})
 
 
 def _write_rows(ledger: Shelf, folder: Path, facts: Mapping[str, Any], book: Book) -> None:
@@ -149,7 +150,7 @@ def _write_rows(ledger: Shelf, folder: Path, facts: Mapping[str, Any], book: Boo
     retain = [r for name in facts["ids"] for r in read_rows(ledger.place(name) / RETAIN)]
     known: dict[str, Row] = {row_hash(row, salt): row for row in forgotten}
     hashes = [one for request in requests_in(book).values() for one in request.hashes]
-    with whole_folder(folder) as unfinished:
+    with sealed_folder(folder) as unfinished:
         write_rows(unfinished / FORGET, forget)
         write_rows(unfinished / FORGOTTEN, forgotten)
         write_rows(unfinished / AGAIN, [known[one] for one in facts["again"]])
