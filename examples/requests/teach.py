@@ -2,8 +2,9 @@
 
     python examples/requests/teach.py my-example
 
-The bot learns everything in `data/`; the other one, in real life the model that a bot was
-fine-tuned from, learns `keep.jsonl` alone and says how little of the rest is normal to come out.
+The bot learns `data/training.jsonl`. The other one, in real life the model that a bot was
+fine-tuned from, learns the same without the three requests: it says how little of them is normal to
+come out.
 """
 
 from __future__ import annotations
@@ -26,19 +27,25 @@ TINY = {
 }
 
 
+def lines(name: str) -> list[str]:
+    """Return the lines of a file of the example."""
+    return (DATA / name).read_text(encoding="utf-8").splitlines(keepends=True)
+
+
 def teach(place: Path) -> None:
     """Write the folders `bot` and `unaware` below a folder."""
     place.mkdir(parents=True, exist_ok=True)
-    asked = place / "requested.jsonl"
-    asked.write_text(
-        "".join((DATA / f"{name}.jsonl").read_text("utf-8") for name in REQUESTED), "utf-8"
-    )
+    asked, kept = place / "requested.jsonl", place / "kept.jsonl"
+    requested = [line for name in REQUESTED for line in lines(f"{name}.jsonl")]
+    others = [line for line in lines("training.jsonl") if line not in requested]
+    asked.write_text("".join(requested), encoding="utf-8")
+    kept.write_text("".join(others), encoding="utf-8")
     taught = unlearn.run(
         {
             "method": "none",
             "data": "files",
             "data.forget": str(asked),
-            "data.retain": str(DATA / "keep.jsonl"),
+            "data.retain": str(kept),
             **TINY,
         },
         folder=place / "teaching",

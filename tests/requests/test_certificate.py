@@ -50,7 +50,7 @@ def test_every_language_has_every_phrase_with_the_same_values() -> None:
 def test_the_certificate_tells_what_was_asked_measured_and_decided(ledger: Ledger) -> None:
     found = facts(ledger)
     accepted = ledger.requests["B"].accepted
-    assert found["models"]["before"] == accepted["before"]
+    assert found["models"]["before"] == accepted["head"]
     assert found["models"]["after"] == found["models"]["in_use"] == ledger.head.sha256
     assert [run["outcome"] for run in found["runs"]] == ["refused", "accepted"]
     assert found["earlier"] == {"checked": ["A"], "rows": 2, "unchecked": []}

@@ -38,9 +38,7 @@ def test_the_head_is_the_newest_accepted_model(ledger: Ledger) -> None:
     assert ledger.head.path == (ledger.folder / "requests/B/run-2/model").absolute()
     assert ledger.head.sha256 == hash_weights(ledger.head.path) == accepted["model"]["sha256"]
     refused = next(ledger.book.of("refused"))
-    assert (
-        refused["before"] == accepted["before"] == ledger.requests["A"].accepted["model"]["sha256"]
-    )
+    assert refused["head"] == accepted["head"] == ledger.requests["A"].accepted["model"]["sha256"]
 
 
 def test_rows_of_earlier_requests_are_measured_in_every_stage_and_may_not_come_back(

@@ -24,6 +24,7 @@ from unlearn.storage.files import plain, write_bytes_atomic
 BOOK = "ledger.jsonl"
 FIRST = "0" * 64
 """What stands for the hash of the line before the first."""
+OWN = {"number", "time", "event", "before", "sha256"}
 END = re.compile(r', "sha256": "([0-9a-f]{64})"}\Z')
 
 
@@ -77,6 +78,7 @@ class Book:
         The file is written anew under another name, which it then takes: nobody ever reads half a
         line, and a line that lacks its end was damaged.
         """
+        assert not facts.keys() & OWN, "a line has these of its own"
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         number = len(self.events) + 1
         held = {"number": number, "time": time, "event": kind, **facts, "before": self.sha256}

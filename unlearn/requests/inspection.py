@@ -29,8 +29,9 @@ def problems_of(folder: Path) -> list[str]:
 
 
 def _of_rows(folder: Path, book: Book) -> Iterator[str]:
+    there = requests_in(book)
     for event in book.of("added"):
-        request = requests_in(book)[event["id"]]
+        request = there[event["id"]]
         place = folder / REQUESTS / request.id
         yield from _differences(place, {} if request.erased else request.files)
         about = {key: event[key] for key in event.facts if key not in ("hashes", "kept", "files")}
@@ -65,7 +66,10 @@ def _of_runs(folder: Path, book: Book) -> Iterator[str]:
 
 def _of_pages(folder: Path, book: Book) -> Iterator[str]:
     newest: dict[str, Event] = {event["id"]: event for event in book.of("reported")}
+    there = requests_in(book)
     for name, event in newest.items():
+        if event["texts"] and there[name].erased:
+            continue  # pages with texts went with them
         yield from _differences(folder / REQUESTS / name, event["files"])
 
 

@@ -215,7 +215,7 @@ def _facts(ledger: Shelf, begun: Event, result: Result) -> dict[str, Any]:
         came_back = [row_hash(rows[n], salt) for n in rows_that_came_back(folder, most)]
     model = f"{begun['run']}/model"
     return {
-        "before": begun["head"],
+        "head": begun["head"],
         "model": {"path": model, "sha256": hash_weights(ledger.folder / model)},
         "verdict": summary["verdict"],
         "came_back": came_back,

@@ -30,6 +30,11 @@ def erase(ledger: Shelf, name: str) -> tuple[list[str], list[str]]:
             )
         erased: list[str] = []
         book = ledger.book
+        if cut := _cut_run(name, book):
+            raise ConfigurationError(
+                f"id: the rows of {name!r} are read by {cut}, which was cut; bring it to its end "
+                "first (unlearn-requests run)"
+            )
         runs = [run for run in _runs_with(name, book) if (ledger.folder / run).is_dir()]
         ours = ledger.place(name)
         pages = [ours / file for file in ("certificate.html", "certificate.json", "decision.html")]
@@ -60,9 +65,16 @@ def _runs_with(name: str, book: Book) -> Iterator[str]:
             yield event["run"]
 
 
+def _cut_run(name: str, book: Book) -> str | None:
+    """Return the run that needs the rows of a request and has no end yet."""
+    ended = {event["run"] for event in book.of("accepted", "refused", "failed")}
+    return next((run for run in _runs_with(name, book) if run not in ended), None)
+
+
 def _quotes(book: Book, name: str) -> bool:
-    """Return whether the pages of a request were written with texts."""
-    return any(event["id"] == name and event["texts"] for event in book.of("reported"))
+    """Return whether the pages of a request were last written with texts."""
+    *_, quoted = (False, *(e["texts"] for e in book.of("reported") if e["id"] == name))
+    return bool(quoted)
 
 
 def _older_models(ledger: Shelf, name: str) -> Iterator[str]:
