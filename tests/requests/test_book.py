@@ -40,14 +40,13 @@ def test_a_line_holds_the_sha256_of_the_line_before(folder: Path) -> None:
 def test_every_flipped_byte_is_found_in_its_line(folder: Path) -> None:
     good = (folder / BOOK).read_bytes()
     for place in range(len(good)):
-        for mask in (0x01, 0x20, 0x80):
-            bad = bytearray(good)
-            bad[place] ^= mask
-            (folder / BOOK).write_bytes(bad)
-            with pytest.raises(ConfigurationError) as error:
-                Book.read(folder)
-            line = good[:place].count(b"\n") + 1
-            assert f"{BOOK}:{line}: " in str(error.value), (place, mask)
+        bad = bytearray(good)
+        bad[place] ^= (0x01, 0x20, 0x80)[place % 3]
+        (folder / BOOK).write_bytes(bad)
+        with pytest.raises(ConfigurationError) as error:
+            Book.read(folder)
+        line = good[:place].count(b"\n") + 1
+        assert f"{BOOK}:{line}: " in str(error.value), place
 
 
 @pytest.mark.parametrize("lines", [[0, 2], [1, 0, 2], [0, 1, 1, 2], [1, 2]], ids=str)

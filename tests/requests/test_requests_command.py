@@ -45,7 +45,7 @@ def test_verify_names_what_was_changed(
 ) -> None:
     shutil.copytree(made / "ledger", tmp_path / "ledger")
     book = tmp_path / "ledger" / "ledger.jsonl"
-    book.write_bytes(book.read_bytes().replace(b"price", b"prize"))
+    book.write_bytes(book.read_bytes().replace(b'"price", "legal', b'"prize", "legal'))
     found = Said(capsys, "verify", str(tmp_path / "ledger"))
     assert found.status == 1
     assert "ledger.jsonl:3: it is not as it was written" in found.out

@@ -40,7 +40,7 @@ def save_model(folder: Path, seed: int) -> Path:
     """Save a model with random weights."""
     tokenizer = tiny_tokenizer((f"{q} {a}" for q, a in ASKED), SHAPE.vocabulary)
     shape = TinyConfig(**{**vars(SHAPE), "seed": seed})
-    tiny_model(shape, tokenizer, 64).save_pretrained(folder)
+    tiny_model(shape, tokenizer, 256).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from unlearn.composition.explain import COMPOSING, explained
 from unlearn.composition.place import make_new, require_place
@@ -101,7 +102,12 @@ def called(
         with claimed(Path(run), wait=False, option="folder"):
             require_place(Path(run), _of_run(cfg))
             context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
-            run_job(kept, cfg, "hydra.run.dir", None, context, configure_logging=False)
+            try:
+                run_job(kept, cfg, "hydra.run.dir", None, context, configure_logging=False)
+            except OmegaConfBaseException as error:
+                raise ConfigurationError(explained(error)) from error
+    if raised and isinstance(raised[0], OmegaConfBaseException):
+        raise ConfigurationError(explained(raised[0])) from raised[0]
     if raised:
         raise raised[0]
     return Path(run)

@@ -20,7 +20,6 @@ from unlearn.data.sameness import asked, letters_of
 from unlearn.data.splits import Judged, Row, Splits, Turn, as_record
 from unlearn.data.telling import counted
 from unlearn.errors import ConfigurationError, DataError, first_line
-from unlearn.storage.files import write_bytes_atomic
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +45,8 @@ def lines_of_rows(rows: Iterable[Row]) -> bytes:
     return "".join(lines).encode()
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSON lines, whole or not at all."""
-    write_bytes_atomic(path, lines_of_rows(rows))
-
-
 def read_rows(path: Path) -> list[Row]:
-    """Read rows that :func:`write_rows` wrote; a missing file holds none. Raises DataError."""
+    """Read rows in the form of :func:`lines_of_rows`; none of a missing file. Raises DataError."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -17,9 +17,9 @@ from unlearn.data.request_rows import (
     FORGOTTEN,
     REQUESTED,
     RETAIN,
+    lines_of_rows,
     read_rows,
     row_hash,
-    write_rows,
 )
 from unlearn.data.splits import Row
 from unlearn.data.telling import counted, few
@@ -151,10 +151,10 @@ def _write_rows(ledger: Shelf, folder: Path, facts: Mapping[str, Any], book: Boo
     known: dict[str, Row] = {row_hash(row, salt): row for row in forgotten}
     hashes = [one for request in requests_in(book).values() for one in request.hashes]
     with sealed_folder(folder) as unfinished:
-        write_rows(unfinished / FORGET, forget)
-        write_rows(unfinished / FORGOTTEN, forgotten)
-        write_rows(unfinished / AGAIN, [known[one] for one in facts["again"]])
-        write_rows(unfinished / RETAIN, retain)
+        again = [known[one] for one in facts["again"]]
+        files = {FORGET: forget, FORGOTTEN: forgotten, AGAIN: again, RETAIN: retain}
+        for name, rows in files.items():
+            (unfinished / name).write_bytes(lines_of_rows(rows))
         write_json_atomic(unfinished / REQUESTED, {"salt": salt, "hashes": hashes})
 
 
