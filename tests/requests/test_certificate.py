@@ -115,6 +115,7 @@ def test_numbers_and_rules_are_told_in_words() -> None:
     words = words_in("en")
     assert shown("retain/rougeL_recall", 0.957) == "96 %"
     assert shown("forget/probability", 0.0021) == "0.2 %"
+    assert shown("forget/probability", 0.0001) == "< 0.1 %"
     assert shown("kpi/tickets", 12.345) == "12.3"
     assert shown("forget/loss", None) == "–"
     assert not is_share("forget/loss")

@@ -49,4 +49,6 @@ def shown(metric: str, value: float | None) -> str:
     if not is_share(metric):
         return f"{value:.3g}"
     percent = 100 * value
+    if 0 < percent < 0.05:
+        return "< 0.1 %"
     return f"{percent:.0f} %" if abs(percent) >= 9.95 or percent == 0 else f"{percent:.1f} %"
