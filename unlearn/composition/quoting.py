@@ -29,12 +29,19 @@ def quoted_form(override: str, words: Sequence[str] = ()) -> str | None:
     if not equals or not name or not value:
         return None
     for quote in '"', "'":
-        # A backslash is itself but ahead of a quote, the closing one included.
-        text = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + _escaped(found[2]), value)
-        form = f"{name}={quote}{text}{quote}"
+        form = f"{name}={in_quotes(value, quote)}"
         if _value(form) == value:
             return shlex.quote(form)
     return None
+
+
+def in_quotes(text: str, quote: str = '"') -> str:
+    """Return a text as a string of Hydra's grammar, in which only quotes are escaped.
+
+    A backslash is itself but ahead of a quote, the closing one included.
+    """
+    inner = re.sub(rf"(\\*)({quote}|$)", lambda found: found[1] * 2 + _escaped(found[2]), text)
+    return f"{quote}{inner}{quote}"
 
 
 def _escaped(quote: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -169,6 +170,19 @@ class Files:
     def _named_optional_columns(self) -> dict[str, str]:
         named = {name: getattr(self, name) for name in _OPTIONAL}
         return {name: column for name, column in named.items() if column is not None}
+
+
+def rows_from(given: str, field: str, columns: Mapping[str, Any] | None = None) -> list[Row]:
+    """Return the rows of one source; `field` names it in messages.
+
+    `columns`: what :class:`Files` is told of columns and encoding, by its names.
+    """
+    reader = Files(given, given, **(columns or {}))
+    table = read_source(given, field, reader.encoding)
+    chosen = reader._columns(table, "general")
+    rows = rows_of(table, chosen, ADVICE)
+    _say(field, table, chosen, rows)
+    return rows
 
 
 _FILES = ("forget", "retain", "general", "holdout")

@@ -87,7 +87,7 @@ class Condition:
         base = (metrics.get(self.of) or {}).get(self.metric) if self.of else 1.0
         bound, met = None, False
         if base is not None:
-            low, high = self._interval(base)
+            low, high = self.interval(base)
             met = value is not None and low <= value <= high
             bound = [low, high] if self.kind == "within" else high if math.isinf(low) else low
         return {
@@ -98,7 +98,7 @@ class Condition:
             "met": met,
         }
 
-    def _interval(self, base: float) -> tuple[float, float]:
+    def interval(self, base: float) -> tuple[float, float]:
         """Return between which numbers the value must lie, where `base` is x, or 1 without `of`."""
         if isinstance(self.amount, tuple):
             low, high = sorted(factor * base for factor in self.amount)

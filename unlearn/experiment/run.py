@@ -74,12 +74,25 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Run the experiment that `cfg` describes in `folder` and print what came of it.
+
+    See :func:`completed`. Raises Rejected where `accept.strict` and the verdict is no, after
+    everything is written.
+    """
+    summary = completed(cfg, folder, overrides)
+    if is_main():
+        print_summary(folder)
+    if cfg.accept.strict and summary["verdict"]["accepted"] is False:
+        raise Rejected("the verdict is no: a condition of accept.conditions is not met")
+    return summary
+
+
+def completed(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Run the experiment that `cfg` describes in `folder`; returns the summary.
 
     A folder in which this very run was cut is gone on with; one in which it is complete is left as
     it is. Raises ConfigurationError for a wrong configuration or wrong data, before any model
-    loads; NumericalError where training breaks down; Rejected where `accept.strict` and the verdict
-    is no, after everything is written.
+    loads; NumericalError where training breaks down.
     """
     silence_libraries()
     with joined(), claimed(folder, wait=sweep_name() is not None):
@@ -91,10 +104,6 @@ def run(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any]:
             log.info("this run is complete already; nothing is done again")
         if is_main() and not cfg.training.keep_checkpoints:
             remove_checkpoints(folder)
-    if is_main():
-        print_summary(folder)
-    if cfg.accept.strict and summary["verdict"]["accepted"] is False:
-        raise Rejected("the verdict is no: a condition of accept.conditions is not met")
     return summary
 
 
@@ -102,26 +111,8 @@ def executed(state: State) -> dict[str, Any]:
     """Run the experiment, from its beginning or from where it was cut; returns the summary."""
     sink = Sink()
     try:
-        settings = settings_of(state.cfg, state.overrides)
-        state.splits = splits = settings.read()
-        trains = settings.method is not None
-        check_target(settings.model, settings.target, settings.reference, splits, trains)
-        check_adapter(settings.model, trains)
-        check_fits(settings)
-        check_rows(
-            settings.method,
-            settings.training.until,
-            splits,
-            settings.attacks,
-            settings.reference,
-        )
-        check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
-        check_best(
-            settings.evaluation, splits, settings.measures, settings.reference, settings.attacks
-        )
-        check_names(
-            settings.objective, splits, settings.evaluation, settings.reference, settings.attacks
-        )
+        settings, splits = checked(state.cfg, state.overrides)
+        state.splits = splits
         state.catalogue = catalogue_of(splits)
         say_unread(state.cfg, settings, splits, state.overrides)
         if settings.training.conclude and newest_of(state.home) is None:
@@ -144,6 +135,32 @@ def executed(state: State) -> dict[str, Any]:
             leave_failed(state, sink, error)
         raise
     return summary
+
+
+def checked(cfg: DictConfig, overrides: list[str]) -> tuple[Settings, Splits]:
+    """Return settings and rows of a configuration that goes together; no model is loaded.
+
+    Raises ConfigurationError.
+    """
+    settings = settings_of(cfg, overrides)
+    splits = settings.read()
+    trains = settings.method is not None
+    check_target(settings.model, settings.target, settings.reference, splits, trains)
+    check_adapter(settings.model, trains)
+    check_fits(settings)
+    check_rows(
+        settings.method,
+        settings.training.until,
+        splits,
+        settings.attacks,
+        settings.reference,
+    )
+    check_conditions(settings.conditions, splits, settings.evaluation, settings.reference)
+    check_best(settings.evaluation, splits, settings.measures, settings.reference, settings.attacks)
+    check_names(
+        settings.objective, splits, settings.evaluation, settings.reference, settings.attacks
+    )
+    return settings, splits
 
 
 def resume_record(record: Record, checkpoint: Path | None) -> None:
