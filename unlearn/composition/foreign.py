@@ -41,7 +41,16 @@ def require_data(measured: DictConfig, overrides: Sequence[str], config_dir: Pat
     for file in sorted(config_dir.rglob("*.yaml")) if config_dir else ():
         with suppress(ValueError):  # Hydra says of the file that it reads what is wrong with it
             own |= {str(node.get("_target_")) for _, node in nodes_of(read_yaml(file))}
-    problems = code_problems(OmegaConf.to_container(measured, resolve=False), own)
+    container = OmegaConf.to_container(measured, resolve=False)
+    problems = code_problems(container, own)
+    tasks = (container if isinstance(container, dict) else {}).get("evaluation", {}).get("lm_eval")
+    folder = tasks.get("include_path") if isinstance(tasks, dict) else None
+    if folder is not None and "include_path" not in said:
+        problems.append(  # a task's YAML may name Python beside it
+            f"evaluation.lm_eval.include_path: the record names a folder of tasks, "
+            f"{str(folder)[:80]!r}, which may hold code and is not read; name it yourself, or give "
+            f"{TRUST}"
+        )
     if problems:
         raise ConfigurationError(problems)
 

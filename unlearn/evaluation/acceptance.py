@@ -171,6 +171,8 @@ def unknown(field: str, metric: str, names: Iterable[str]) -> str:
     names = sorted(names)
     if metric.startswith("kpi/") and not any(name.startswith("kpi/") for name in names):
         advice = "it is a business measure, and evaluation.kpis names none that gives it"
+    elif metric.startswith("lm_eval/") and not any(name.startswith("lm_eval/") for name in names):
+        advice = "it is of lm-evaluation-harness, and evaluation.lm_eval.tasks names no task"
     else:
         close = difflib.get_close_matches(metric, names, SHOWN_NAMES, 0.5)
         last = metric.rpartition("/")[2]

@@ -14,6 +14,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 OPTION, PREFIX = "evaluation.kpis", "kpi/"
 OFFERED = ("rows", "encoder", "scores")
 """What a measure gets by keyword where it names it."""
+COMPUTE = "compute"
+"""What a measure of the package gets besides, which then says itself in which precision it runs."""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Measure:
     """Which way is good: for all names, or by name without kpi/."""
     asks: Sequence[str] = ()
     """What of :data:`OFFERED` it names."""
+    prefix: str = PREFIX
+    """What the names of its numbers begin with, before their own."""
 
     @property
     def title(self) -> str:
@@ -59,18 +64,19 @@ class Measure:
     @property
     def label(self) -> str | None:
         """Its key in evaluation.kpis; None where that is a list."""
-        return self.option.removeprefix(OPTION + ".") if self.option[len(OPTION)] == "." else None
+        named = self.option.startswith(OPTION + ".")
+        return self.option.removeprefix(OPTION + ".") if named else None
 
     def metric(self, name: str) -> Metric:
-        """Return what this measure declares of a name, kpi/ included."""
+        """Return what this measure declares of a name, its prefix included."""
         way = self.better
         if isinstance(way, Mapping):
-            way = way.get(name.removeprefix(PREFIX))
-        return Metric(name, way, group=PREFIX[:-1])
+            way = way.get(name.removeprefix(self.prefix))
+        return Metric(name, way, group=self.prefix[:-1])
 
     def expected(self) -> list[str]:
         """Return the names that it gave at an earlier stage; its label where it never gave any."""
-        return self.names or ([PREFIX + self.label] if self.label else [])
+        return self.names or ([self.prefix + self.label] if self.label else [])
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,15 @@ class Measures:
 
     def promised(self, name: str) -> Metric:
         """Return what is declared of a name before any measure has given it."""
-        found = [measure.metric(name) for measure in self.each]
-        return next((one for one in found if one.better is not None), Metric(name, group="kpi"))
+        of_name = [measure for measure in self.each if name.startswith(measure.prefix)]
+        found = [measure.metric(name) for measure in of_name]
+        unknown = Metric(name, group=name.partition("/")[0])
+        return next((one for one in found if one.better is not None), unknown)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What names begin with that are known only once a measure was called."""
+        return tuple(dict.fromkeys(measure.prefix for measure in self.each))
 
     def add_to(
         self,
@@ -122,9 +135,11 @@ class Measures:
                 "rows": {name: list(rows) for name, rows in suite.rows.items()},
                 "encoder": suite.encoder,
                 "scores": evaluation.scores.copy(),
+                COMPUTE: suite.compute,
             }
             asked = {name: given[name] for name in measure.asks}
-            with undisturbed(model, tokenizer), suite.compute.autocast:
+            cast = nullcontext() if COMPUTE in measure.asks else suite.compute.autocast
+            with undisturbed(model, tokenizer), cast:
                 values = _values_of(measure, model, tokenizer, notes, asked)
             for name in sorted(found.keys() & values.keys()):
                 notes.append(f"{measure.title}: {name} was measured by another one, so it is null")
@@ -159,7 +174,7 @@ def _values_of(
         if not isinstance(name, str) or not name.strip():
             notes.append(f"{measure.title}: {name!r} is no name; allowed: text")
             continue
-        number = read[PREFIX + name] = _number(value)
+        number = read[measure.prefix + name] = _number(value)
         if number is None:
             shown = value if isinstance(value, Real) else f"a {type(value).__name__}"
             notes.append(f"{measure.title}: {name} is {shown}, no finite number, so it is null")
@@ -215,7 +230,7 @@ def measure_of(node: Any) -> dict[str, Any]:
     if not callable(target):
         raise ConfigurationError(f"_target_: {name!r} is a {type(target).__name__}, no function")
     node = dict(node)
-    better = _ways(node.pop("better", getattr(target, "better", None)))
+    better = ways_of(node.pop("better", getattr(target, "better", None)))
     options = {} if inspect.isclass(target) else {k: v for k, v in node.items() if k[0] != "_"}
     made = instantiated({"_convert_": "all", **node}, _partial_=not inspect.isclass(target))
     if not callable(made):
@@ -235,10 +250,10 @@ def measure_of(node: Any) -> dict[str, Any]:
     return {"call": made, "better": better, "asks": asks}
 
 
-def _ways(better: Any) -> Way | dict[str, Way]:
+def ways_of(better: Any, prefix: str = PREFIX) -> Way | dict[str, Way]:
     """Return the way of all names, or the ways by name, that a measure declares."""
     if isinstance(better, Mapping):
-        return {str(name).removeprefix(PREFIX): _way(way) for name, way in better.items()}
+        return {str(name).removeprefix(prefix): _way(way) for name, way in better.items()}
     return _way(better)
 
 

@@ -17,6 +17,7 @@ from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError, DataError
 from unlearn.evaluation.acceptance import Condition, condition_problems
 from unlearn.evaluation.best import require_known, way_of_best
+from unlearn.evaluation.harness import PREFIX as LM_EVAL
 from unlearn.evaluation.measures import PREFIX, Measures
 from unlearn.evaluation.names import OF_REFERENCE, catalogue_of, measurable
 from unlearn.models.adapter import is_adapter
@@ -261,7 +262,9 @@ def check_conditions(
     there = reference != "none"
     names = measurable(splits, evaluation, there)
     # Only a measure knows what it will return; conditions on attacks are checked with the options.
-    later = [PREFIX, "attack/"] if evaluation.kpis else ["attack/"]
+    later = ["attack/"]
+    later += [PREFIX] if evaluation.kpis else []
+    later += [LM_EVAL] if evaluation.lm_eval.tasks else []
     problems = condition_problems(conditions, names, OF_REFERENCE, there, later)
     if problems:
         raise ConfigurationError(problems)
@@ -279,7 +282,8 @@ def check_names(
     The names of measures are known only once those were called.
     """
     known = measurable(splits, evaluation, reference != "none") | set(metric_names(attacks))
-    require_objective([name for name in objective or () if not name.startswith(PREFIX)], known)
+    now = [name for name in objective or () if not name.startswith((PREFIX, LM_EVAL))]
+    require_objective(now, known)
     require_minimised(objective, catalogue_of(splits), reference != "none")
 
 
@@ -294,7 +298,7 @@ def check_best(
     best = evaluation.best
     if best is None:
         return
-    if best.startswith(PREFIX) and measures.each:  # its name is known once a measure was called
+    if best.startswith(measures.prefixes):  # its name is known once a measure was called
         way_of_best(measures.promised(best), evaluation)
         return
     known = measurable(splits, evaluation, reference != "none")

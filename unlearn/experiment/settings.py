@@ -22,6 +22,7 @@ from unlearn.compute.sharding import resolve_sharding
 from unlearn.data.splits import Splits
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.acceptance import Condition
+from unlearn.evaluation.harness import harness_of
 from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import (
     check_acceptance,
@@ -140,6 +141,9 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         for number, item in enumerate(plain_container(cfg.accept)["conditions"])
     ]
     measures = measures_of(plain_container(cfg.evaluation)["kpis"], problems)
+    if evaluation is not None:
+        harness = problems.build("evaluation.lm_eval", harness_of, evaluation.lm_eval)
+        measures = Measures([*measures.each, *([harness] if harness else [])])
     attacks = attacks_of(cfg, problems)
     for name in (*SCHEMAS, "accept"):
         check_keys(cfg[name], name, problems)

@@ -336,6 +336,39 @@ class TrainingConfig(Ranged):
 
 
 @dataclass
+class LmEvalConfig(Ranged):
+    """Tasks of lm-evaluation-harness, run on the model in every stage; needs the extra lm-eval."""
+
+    tasks: list[str] = field(default_factory=list)
+    """Names of tasks, groups or tags, such as [mmlu, hellaswag], stars allowed; empty: none. Their
+    numbers are lm_eval/<task>/<metric>, those of a filter lm_eval/<task>/<metric>.<filter>."""
+    include_path: str | None = None
+    """Folder with the YAML files of tasks of your own, which need no hub; their `!function` is code
+    that is run."""
+    rows: int | None = option(None, ROWS)
+    """Most rows of each task, its first ones, lm-eval's --limit; null = all."""
+    shots: int | None = option(None, _from_zero("0 or more, or null"))
+    """Examples ahead of each question, lm-eval's --num_fewshot; null = as each task says."""
+    batch_size: int = option(8, ROWS)
+    """Requests of one forward pass. Changes the last digits at most."""
+    chat: bool = False
+    """Put every prompt into the tokenizer's chat template, lm-eval's --apply_chat_template."""
+    better: Any = None
+    """Which way is good where it is not as lm-eval says: {wmdp_bio/acc: lower}, or one for all."""
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("include_path", "rows", "shots", "better")}
+        refuse(
+            *range_problems(self),
+            *(
+                f"{name}: {value}; needs evaluation.lm_eval.tasks=[NAME], the tasks that are run"
+                for name, value in given.items()
+                if value is not None and not self.tasks
+            ),
+        )
+
+
+@dataclass
 class EvaluationConfig(Ranged):
     """What is measured, before, after and in between."""
 
@@ -386,6 +419,7 @@ class EvaluationConfig(Ranged):
     and scores that it names, and returns a dict of numbers, which are logged as kpi/<key>. The key
     `better` (higher, lower, reference, a number, or a dict of these by name) says which way is
     good. Null = none."""
+    lm_eval: LmEvalConfig = field(default_factory=LmEvalConfig)
 
     def __post_init__(self) -> None:
         needs = "needs evaluation.every=STEPS, so that there is something to choose from"

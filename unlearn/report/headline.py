@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearn.metrics.catalogue import HEADLINES
 
-OWN = ("kpi/", "attack/")
+OWN = ("kpi/", "lm_eval/", "attack/")
 """Beginnings of metric names that a reader asked for by name, and so looks for first."""
 COSTS = ("prepare_s", "train_s", "evaluate_s", "steps", "tokens", "peak_memory_bytes")
 
@@ -16,7 +16,7 @@ def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a run, from what ``summary.json`` holds.
 
     - every metric after unlearning under its own name, ``forget/rougeL_recall``;
-    - headline metrics, those of a condition, and ``kpi/…`` and ``attack/…`` once more by stage,
+    - headline metrics, those of a condition, and those of :data:`OWN` once more by stage,
       without a slash: ``before_forget_rougeL_recall``, ``after_…``, ``reference_…``;
     - ``accepted`` and, for every condition, ``verdict/<metric>``: met or not;
     - status, and the cost.

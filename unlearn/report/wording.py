@@ -8,6 +8,7 @@ from unlearn.metrics.catalogue import GROUPS, Catalogue, order
 
 GROUP_TITLES = {
     "mia": "membership attacks: AUC, 0.5 = forget rows look like holdout rows",
+    "lm_eval": "lm-evaluation-harness",
     "attack": "attacks: recovered shares (0 = nothing came back), and what they are made of",
 }
 """What a group is called where its name would not do."""

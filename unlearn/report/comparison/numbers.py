@@ -51,7 +51,7 @@ OWN = (
     Metric("train_s", "lower"),
 )
 """Numbers that only a comparison has."""
-FURTHER = ("attack/", "kpi/")
+FURTHER = ("attack/", "kpi/", "lm_eval/")
 """Groups of metrics that are columns of page and CSV as well, where a run has them."""
 FORMS = {"train_s": ".0f", "steps_beyond": ".0f", "forget_quality": ".1e", "overshoot": ".1f"}
 """How a number is written where three decimals do not fit it."""

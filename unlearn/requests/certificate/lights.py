@@ -38,7 +38,8 @@ def is_share(metric: str) -> bool:
     if split.startswith("attack"):
         return name.endswith("recovered")
     return metric == "model_utility" or (
-        split not in ("", "kpi") and name.partition("_arithmetic")[0] not in NO_SHARES
+        split.partition("/")[0] not in ("", "kpi", "lm_eval")
+        and name.partition("_arithmetic")[0] not in NO_SHARES
     )
 
 

@@ -80,7 +80,7 @@ def told_metrics(facts: Mapping[str, Any]) -> list[str]:
     after = facts["metrics"].get("after", {})
     splits = ("forget", "forgotten", "retain", "general")
     names = [f"{split}/{name}" for split in splits for name in TOLD]
-    names += ["model_utility", *(name for name in after if name.startswith("kpi/"))]
+    names += ["model_utility", *(name for name in after if name.startswith(("kpi/", "lm_eval/")))]
     names += [condition["metric"] for condition in facts["conditions"]]
     there = [name for name in names if name in after and not name.startswith("attack/")]
     return list(dict.fromkeys(there))
