@@ -9,7 +9,8 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from support import muse_like
 
-from unlearn.metrics.muse import answer_only, quiz_scores, rouge_f1
+from unlearn.metrics.muse import answer_only, rouge_f1
+from unlearn.metrics.quizzes import quiz_scores
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def checked(splits: Splits, published: bool = False) -> Splits:
     for name, how in splits.judged.items():
         rows = splits.evaluated.get(name, [])
         lacking = sum(not row.perturbed_answers for row in rows)
-        if how.form == "multiple_choice" and lacking:
+        if how.chosen and lacking:
             problems.append(
                 f"evaluated {name}: multiple choice, but {lacking} of {len(rows)} rows have no "
                 "wrong answers to choose from."

@@ -22,7 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def read_configurations(
-    path: str, required: Collection[str], optional: Collection[str], advice: str
+    path: str,
+    required: Collection[str],
+    optional: Collection[str],
+    advice: str,
+    field: str = "data.path",
 ) -> dict[str, Table]:
     """Read the named configurations of a data set, `path` being a folder or a hub id.
 
@@ -32,38 +36,43 @@ def read_configurations(
 
     What stands on this machine under that name is preferred to the hub, and what looks like a path
     is never looked up there: the library's answer would be about the syntax of repository names.
-    Optional configurations may be absent. Raises DataError ending with `advice`.
+    Optional configurations may be absent; `field` is the option that names the path. Raises
+    DataError ending with `advice`.
     """
     if problem := name_problem(path):
-        raise DataError(f"data.path={shown(path)} {problem}. {advice}")
+        raise DataError(f"{field}={shown(path)} {problem}. {advice}")
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
-        return _from_folder(folder, required, optional, advice)
+        return _from_folder(folder, required, optional, advice, field)
     if folder.exists():
-        raise DataError(f"data.path={path} is a file; a folder is needed. {advice}")
+        raise DataError(f"{field}={path} is a file; a folder is needed. {advice}")
     if path.startswith((".", "/", "~")) or path.count("/") > 1:
-        raise DataError(
-            f"data.path={path}: no such folder (looked at {folder.absolute()}). {advice}"
-        )
-    return _from_hub(path, required, optional, advice)
+        raise DataError(f"{field}={path}: no such folder (looked at {folder.absolute()}). {advice}")
+    return _from_hub(path, required, optional, advice, field)
 
 
 def _from_folder(
-    folder: Path, required: Collection[str], optional: Collection[str], advice: str
+    folder: Path,
+    required: Collection[str],
+    optional: Collection[str],
+    advice: str,
+    field: str,
 ) -> dict[str, Table]:
     files = {name: _files_of(folder, name) for name in (*required, *optional)}
     missing = [_label(name) for name in required if not files[name]]
     if missing:
-        raise DataError(f"data.path={folder} lacks {', '.join(missing)}. {advice}")
+        raise DataError(f"{field}={folder} lacks {', '.join(missing)}. {advice}")
     for name in optional:
         if not files[name]:
             log.info("%s has no %s: that split is not scored", folder, _label(name))
-    return together({n: partial(_joined, folder / n, parts) for n, parts in files.items() if parts})
+    return together(
+        {n: partial(_joined, folder / n, parts, field) for n, parts in files.items() if parts}
+    )
 
 
-def _joined(place: Path, parts: list[Path]) -> Table:
+def _joined(place: Path, parts: list[Path], field: str) -> Table:
     """Read the files of one configuration, in their order, as one table."""
-    read = [read_table(part, "data.path") for part in parts]
+    read = [read_table(part, field) for part in parts]
     return Table(
         read[0].source if len(read) == 1 else str(place),
         [record for table in read for record in table.records],
@@ -91,11 +100,15 @@ def _files_of(folder: Path, name: str) -> list[Path]:
 
 
 def _from_hub(
-    path: str, required: Collection[str], optional: Collection[str], advice: str
+    path: str,
+    required: Collection[str],
+    optional: Collection[str],
+    advice: str,
+    field: str,
 ) -> dict[str, Table]:
     from datasets import load_dataset
 
-    refuse_formats("data.path", path)
+    refuse_formats(field, path)
     tables: dict[str, Table] = {}
     with without_progress_bars():
         for name in (*required, *optional):
@@ -109,7 +122,7 @@ def _from_hub(
                     log.warning("%s has no %s: that split is not scored (%s)", path, name, error)
                     continue
                 raise DataError(
-                    f"data.path={path} is no folder here, and the hub did not give {name} "
+                    f"{field}={path} is no folder here, and the hub did not give {name} "
                     f"({type(error).__name__}: {said_by(error)}). {advice}"
                 ) from error
             tables[name] = Table.numbered(f"{path} {name}", records)

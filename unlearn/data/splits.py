@@ -35,29 +35,47 @@ class Row:
 def as_record(value: Any) -> dict[str, Any]:
     """Return a dataclass with its rows as a dictionary to hash or to write down.
 
-    A row that nothing stands before is what it was before rows had such a field.
+    A row that nothing stands before is what it was before rows had such a field, and a quiz of
+    MUSE's kind what it was before there were others.
     """
 
     def said(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: item for name, item in items if name != "before" or item}
+        return {name: item for name, item in items if _LATER.get(name, ...) != item}
 
     return asdict(value, dict_factory=said)
 
 
+QuizScore = Literal["rougeL_f1", "rougeL_recall", "exact_match", "answer_match"]
+"""How the text after a prompt is held against the truth (metrics/quiz_scores.py)."""
+
+
 @dataclass(frozen=True)
 class Quiz:
-    """Prompts of a benchmark's own form; the score is ROUGE-L F1 of the greedy text after each.
+    """Prompts of a benchmark's own form; the score is that of the greedy text after each.
 
     With `shots` a row's question comes after those questions and their answers, and what follows is
-    cut where the next question would begin. Without, the question is a passage that goes on with
-    the answer, of which the first `new_tokens` tokens count.
+    cut where the next question would begin. With `templated` it is asked as in training, through
+    the model's template. Else it is a passage that goes on with the answer, of which the first
+    `new_tokens` tokens count.
     """
 
     rows: list[Row]
     new_tokens: int
     """Most tokens that are generated after a prompt."""
     shots: list[Row] | None = None
-    """Examples that stand ahead of every question; null: the rows are passages."""
+    """Examples that stand ahead of every question; null: none."""
+    templated: bool = False
+    """Whether questions are asked through the model's template; the whole answer then counts."""
+    score: QuizScore = "rougeL_f1"
+    """What of the text is the score."""
+    line: bool = False
+    """Whether a text ends with its first line."""
+    also: tuple[tuple[str, ...], ...] = ()
+    """Other answers that are right, a tuple for each row; only `answer_match` reads them."""
+
+
+_LATER = {"before": (), "templated": False, "score": "rougeL_f1", "line": False, "also": ()}
+"""Fields of rows and quizzes that a record leaves out at these values."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +87,18 @@ class Judged:
     | `free`            | yes, unless unseen  | of the true answer      | extraction strength |
     | `choices`         | yes, unless unseen  | among the wrong answers |                     |
     | `multiple_choice` | no                  | among the wrong answers | accuracy            |
+    | `continuation`    | no                  | among the wrong answers | accuracy            |
     | `text`            | no                  | of the first window     | extraction strength |
 
+    `continuation` is multiple choice as lm-evaluation-harness asks it: the question is the whole
+    prompt, outside any template, and an answer goes on behind a space, without an end token.
     Questions after examples, or passages to go on with, are quizzes of :class:`Splits`.
     """
 
     role: Role | None = None
     """`forget`: to be forgotten; `keep`: to be kept; `unseen`: no model has seen the rows. None:
     nobody said, so no metric of the split has a better way, and nothing is recited."""
-    form: Literal["free", "choices", "multiple_choice", "text"] = "free"
+    form: Literal["free", "choices", "multiple_choice", "continuation", "text"] = "free"
 
     @property
     def asked(self) -> bool:
@@ -87,7 +108,12 @@ class Judged:
     @property
     def among_choices(self) -> bool:
         """Whether wrong answers are choices to the question, and count in the probability."""
-        return self.form in ("choices", "multiple_choice")
+        return self.form in ("choices", "multiple_choice", "continuation")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the accuracy is measured: the true answer is to be the likeliest."""
+        return self.form in ("multiple_choice", "continuation")
 
     @property
     def recited(self) -> bool:

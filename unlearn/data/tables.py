@@ -100,6 +100,8 @@ def _read_json(text: str, source: str) -> Table:
     wrapped = _wrapped(text, source)
     if wrapped is not None:
         return wrapped
+    if (alone := _one_object(text)) is not None:
+        return _rows([alone], source)
     # Not splitlines(): it also splits at U+2028 and the like, which may stand inside a string.
     return _gathered(source, json_lines(text.split("\n"), source))
 
@@ -164,6 +166,18 @@ def _wrapped(text: str, source: str) -> Table | None:
     remarks = ["its rows from 'data'"]
     remarks += [f"nothing from {', '.join(others)} beside it"] if others else []
     return replace(_rows(whole["data"], source), remarks=tuple(remarks))
+
+
+def _one_object(text: str) -> Record | None:
+    """Return the object of a file that holds one, spread over lines; None for any other file."""
+    first, _, rest = text.strip().partition("\n")
+    if not first.startswith("{") or first.rstrip().endswith("}") or not rest:
+        return None
+    try:
+        whole = _loads(text)
+    except (ValueError, RecursionError):
+        return None  # lines, of which the first is broken
+    return whole if isinstance(whole, dict) else None
 
 
 class TwiceError(ValueError):

@@ -31,15 +31,17 @@ class Example:
 
 
 def choose_template(tokenizer: Any, wanted: str) -> tuple[str, str]:
-    """Return the template, `chat` or `plain`, and the reason for it."""
+    """Return the template, `chat`, `plain` or `raw`, and the reason for it."""
     if wanted == "plain":
         return "plain", "model.template=plain"
+    if wanted == "raw":
+        return "raw", "model.template=raw"
     if getattr(tokenizer, "chat_template", None):
         return "chat", "the tokenizer has a chat template"
     if wanted == "chat":
         raise DataError(
             "model.template: 'chat', but the tokenizer has no chat template; "
-            "allowed here: auto, plain"
+            "allowed here: auto, plain, raw"
         )
     return "plain", "the tokenizer has no chat template"
 
@@ -56,6 +58,8 @@ class Encoder:
     """Turns question and answer into an :class:`Example` for one tokenizer and one template.
 
     plain:  ``Question: …\\nAnswer:`` and the answer with its leading space;
+    raw:    the question as it is written, and the answer with its leading space, as of a text that
+            goes on;
     chat:   the tokenizer's template with one user turn, under a fixed clock (many templates print
             today's date), after the turns that stand before a row's question; a system turn only
             where the row has one, or else `system_prompt` gives one. The answer is what
@@ -86,6 +90,8 @@ class Encoder:
         # A row is asked for by training, scoring, levels and reports: its text is read once.
         self._known: dict[tuple[str, str, tuple[Turn, ...]], Example] = {}
         self._known_windows: dict[str, list[Example]] = {}
+        self.shortened: dict[str, int] = {}
+        """Prompt of every continuation that lost its beginning → tokens that it has with it."""
         self.system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         self.chat_date, self.chat_options = chat_date, dict(chat_options or {})
         self.chat: ChatTemplate | None = None
@@ -107,12 +113,35 @@ class Encoder:
             return list(self._start)
         if self.chat is not None:
             return self._ids(self.chat.prompt(question, before))
+        if self.template == "raw":
+            return self.plain("".join(f"{turn.content}\n\n" for turn in before) + question)
         ahead = "".join(_PLAIN[turn.role].format(turn.content) for turn in before)
         return self.plain(f"{ahead}Question: {question}\nAnswer:")
 
     def plain(self, text: str) -> list[int]:
         """Ids of a prompt as it is written, after the start token where there is one."""
         return self._start + self._ids(text)
+
+    def continuation(self, text: str, more: str) -> Example:
+        """Return the ids of a prompt as it is written and of what goes on with it, no end token.
+
+        They are cut apart as lm-evaluation-harness does: white space at the border goes to the
+        second part, which is what both together have beyond the tokens of the first. A prompt that
+        is too long loses its beginning.
+        """
+        ahead = text.rstrip()
+        more = text[len(ahead) :] + more
+        prompt = self.plain(ahead)
+        answer = self.plain(ahead + more)[len(prompt) :]
+        room = self.max_length - len(answer)
+        if not prompt or not answer or room < 1:
+            raise DataError(
+                f"a prompt or a continuation without tokens, or one over model.max_length="
+                f"{self.max_length}: {text[-80:]!r}, {more[:80]!r}"
+            )
+        if len(prompt) > room:
+            self.shortened[text] = len(prompt) + len(answer)
+        return Example(tuple(prompt[-room:]), tuple(answer))
 
     @property
     def rendering(self) -> dict[str, Any]:

@@ -40,6 +40,26 @@ def cut_notes(encoder: Encoder, rows: Mapping[str, Sequence[Row]]) -> list[str]:
     ]
 
 
+def shortened_notes(encoder: Encoder, rows: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return at most one line: how many prompts of which split lost their beginning.
+
+    The rows must have been encoded already.
+    """
+    counts, longest = [], 0
+    for name, members in rows.items():
+        lengths = [encoder.shortened.get(row.question, 0) for row in members]
+        if number := sum(length > 0 for length in lengths):
+            counts.append(f"{number} of {len(members)} of {name}")
+            longest = max(longest, *lengths)
+    if not counts:
+        return []
+    return [
+        f"prompts that do not fit into model.max_length={encoder.max_length} lose their beginning: "
+        f"{', '.join(counts)}; the longest has {longest} tokens, so raise model.max_length to "
+        f"{longest}, as far as the model has positions"
+    ]
+
+
 def capped_notes(generations: Sequence[Mapping[str, Any]], most: int) -> list[str]:
     """Return at most one line: how many generated answers of which split came to no end."""
     asked: dict[str, list[bool]] = {}

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from unlearn.data.splits import Splits, judgement
 from unlearn.evaluation.cut import REQUEST
 from unlearn.metrics.catalogue import OF_SPLITS, WHOLE, Catalogue, Metric
+from unlearn.metrics.lume import TERMS
 from unlearn.options.schema import EvaluationConfig
 
 OF_REFERENCE = tuple(metric.name for metric in WHOLE if "reference" in metric.needs)
@@ -34,12 +35,13 @@ def measurable(splits: Splits, config: EvaluationConfig, reference: bool) -> set
         offered = {
             "answers": how.asked,
             "wrong answers": all(row.perturbed_answers for row in found),
-            "multiple choice": how.form == "multiple_choice",
+            "multiple choice": how.chosen,
             "recited": how.recited,
         }
         names |= {f"{split}/{name}" for name in _having(OF_SPLITS, offered)}
     offered = {
         "no quiz": not splits.quizzes,
+        "LUME's quizzes": all(name in splits.quizzes for name in TERMS),
         "forget/truth_ratio": f"{REQUEST}/truth_ratio" in names,
         "unseen": REQUEST in rows and splits.unseen is not None,
         "gradient norms": config.gradient_norm,

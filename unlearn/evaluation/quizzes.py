@@ -1,4 +1,4 @@
-"""Quizzes: prompts of a benchmark's own form, continued greedily and scored by ROUGE-L F1."""
+"""Quizzes: prompts of a benchmark's own form, continued greedily and held against the truth."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
-from unlearn.data.splits import Quiz, Row
+from unlearn.data.splits import Quiz, QuizScore, Row
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.cut import scored_rows
 from unlearn.forward.generation import said
 from unlearn.metrics.catalogue import WordRule
-from unlearn.metrics.muse import answer_only, rouge_f1
+from unlearn.metrics.muse import answer_only
+from unlearn.metrics.quizzes import score_one
 from unlearn.options.schema import EvaluationConfig
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ class Asked:
     """New tokens after a prompt."""
     passages: bool
     """What is generated goes on with a passage, and is not cut at the next question."""
+    score: QuizScore = "rougeL_f1"
+    line: bool = False
+    """What is generated ends with its first line."""
+    also: tuple[tuple[str, ...], ...] = ()
+    """Other answers that are right, by row."""
 
     def ask(
         self, model: LanguageModel, encoder: Encoder, compute: Compute, stage: str
@@ -39,11 +45,13 @@ class Asked:
         """Return what the model says to every row."""
         title = f"{stage}: {self.name}"
         found = said(model, encoder, self.prompts, compute, self.most, title)
-        return [(s.text if self.passages else answer_only(s.text)).strip() for s in found]
+        texts = [(s.text if self.passages else answer_only(s.text)).strip() for s in found]
+        return [text.split("\n")[0].strip() for text in texts] if self.line else texts
 
     def judge(self, texts: Sequence[str], stemmer: bool, words: WordRule) -> list[dict[str, Any]]:
         """Return one line a row: what the model said, and its score; null for a wordless truth."""
         split, _, quiz = self.name.partition("/")
+        others = self.also or ((),) * len(self.rows)
         return [
             {
                 "split": split,
@@ -52,10 +60,10 @@ class Asked:
                 "question": row.question,
                 "truth": truth,
                 "answer": text,
-                "rougeL_f1": rouge_f1(truth, text, stemmer, words),
+                self.score: score_one(self.score, (truth, *also), text, stemmer, words),
             }
-            for index, (row, truth, text) in enumerate(
-                zip(self.rows, self.truths, texts, strict=True)
+            for index, (row, truth, text, also) in enumerate(
+                zip(self.rows, self.truths, texts, others, strict=True)
             )
         ]
 
@@ -70,7 +78,10 @@ def ask(name: str, quiz: Quiz, encoder: Encoder, config: EvaluationConfig) -> As
     rows = quiz.rows[: scored_rows(name.partition("/")[0], config.rows)]
     most = min(quiz.new_tokens, config.max_new_tokens, encoder.max_length // 2)
     room = encoder.max_length - most
-    if quiz.shots is None:
+    if quiz.templated:
+        prompts = [encoder.prompt(row.question, row.before) for row in rows]
+        truths = [row.answer for row in rows]
+    elif quiz.shots is None:
         prompts = [encoder.plain(row.question) for row in rows]
         truths = [beginning(encoder, row.answer, most) for row in rows]
     else:
@@ -80,7 +91,10 @@ def ask(name: str, quiz: Quiz, encoder: Encoder, config: EvaluationConfig) -> As
     cut = sum(len(prompt) > room for prompt in prompts)
     _warn_of(name, cut, len(prompts), "prompts cut at their beginning", encoder)
     prompts = [prompt[-room:] for prompt in prompts]
-    return Asked(name, rows, prompts, truths, most, quiz.shots is None)
+    return Asked(
+        *(name, rows, prompts, truths, most),
+        *(quiz.shots is None, quiz.score, quiz.line, quiz.also[: len(rows)]),
+    )
 
 
 def question_text(question: str, shots: Sequence[Row]) -> str:

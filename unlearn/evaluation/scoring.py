@@ -54,12 +54,17 @@ class Scored:
 
 
 def answers_to_score(
-    encoder: Encoder, split: str, rows: Sequence[Row], whole: bool = True
+    encoder: Encoder,
+    split: str,
+    rows: Sequence[Row],
+    whole: bool = True,
+    continued: bool = False,
 ) -> list[Scored]:
     """Return every answer of every row of a split: the true, the paraphrased and the wrong ones.
 
     A text that is longer than `model.max_length` has several windows, as in training; with `whole`
-    false its first alone is scored, which is how MUSE's numbers were published.
+    false its first alone is scored, which is how MUSE's numbers were published. With `continued`
+    an answer goes on with the question outside any template, as lm-evaluation-harness has it.
     """
     scored = []
     for index, row in enumerate(rows):
@@ -68,10 +73,13 @@ def answers_to_score(
             answers.append(("paraphrase", 0, row.paraphrased_answer))
         answers += [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
         for kind, number, text in answers:
-            if row.question or not whole:
-                first, *later = [encoder.encode(row.question, text, row.before)]
+            if continued:
+                windows = [encoder.continuation(row.question, f" {text}")]
+            elif row.question or not whole:
+                windows = [encoder.encode(row.question, text, row.before)]
             else:
-                first, *later = encoder.windows(text)
+                windows = encoder.windows(text)
+            first, *later = windows
             scored.append(Scored(split, index, kind, number, first, tuple(later)))
     return scored
 

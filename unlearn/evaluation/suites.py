@@ -19,7 +19,7 @@ from unlearn.console.once import warn_once
 from unlearn.data.splits import Judged, Quiz, Row, as_record, judgement, unseen_of
 from unlearn.data.tokens import Encoder
 from unlearn.evaluation.asking import asked_of
-from unlearn.evaluation.cut import REQUEST, capped_notes, cut_notes, scored_rows
+from unlearn.evaluation.cut import REQUEST, capped_notes, cut_notes, scored_rows, shortened_notes
 from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
@@ -60,14 +60,17 @@ class Suite:
         self.answers = [
             answer
             for name, rows in self.rows.items()
-            for answer in answers_to_score(encoder, name, rows, self.judged[name].form != "text")
+            for form in (self.judged[name].form,)
+            for answer in answers_to_score(
+                *(encoder, name, rows), form != "text", form == "continuation"
+            )
         ]
         questions = {name: rows for name, rows in self.rows.items() if self.judged[name].asked}
         self.asked = asked_of(encoder, questions, self.answers, config.max_new_tokens)
         named = (quizzes or {}).items()
         self.quizzes = [ask(name, quiz, encoder, config) for name, quiz in named]
         self.prompts = [one.prompt for one in self.asked]
-        self.notes = cut_notes(encoder, self.rows)
+        self.notes = [*cut_notes(encoder, self.rows), *shortened_notes(encoder, self.rows)]
         for note in self.notes:
             log.warning("%s", note)
         unseen = unseen_of([name for name, rows in self.rows.items() if rows], self.judged)

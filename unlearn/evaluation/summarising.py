@@ -19,9 +19,10 @@ from unlearn.evaluation.membership import membership
 from unlearn.evaluation.results import Evaluation
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.choice import accuracy
+from unlearn.metrics.lume import lume_score
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
-from unlearn.metrics.muse import quiz_scores
 from unlearn.metrics.privacy import PRIVLEAK_SHARE
+from unlearn.metrics.quizzes import quiz_scores, score_of
 from unlearn.metrics.table import HITS, sorted_once
 from unlearn.metrics.text import repetition
 from unlearn.metrics.tofu import (
@@ -75,9 +76,10 @@ def summarise(
             metrics[f"{split}/probability"] = choice_probability(table)
         else:
             metrics[f"{split}/probability"] = probability(table)
-        if how.form == "multiple_choice":
+        if how.chosen:
             metrics[f"{split}/accuracy"] = accuracy(table)
-        metrics[f"{split}/exact_memorization"] = exact_memorization(table, end_token)
+        counted = end_token or how.form == "continuation"  # which has no end token to leave out
+        metrics[f"{split}/exact_memorization"] = exact_memorization(table, counted)
         if how.recited and HITS in table:
             metrics[f"{split}/extraction_strength"] = extraction_strength(table, end_token)
         if not has_wrong:
@@ -90,7 +92,7 @@ def summarise(
             if split == REQUEST:
                 ratios[form] = rows
     quizzes = quiz_scores(generations)
-    metrics |= quizzes
+    metrics |= quizzes | lume_score(quizzes)
     answers = pd.DataFrame([line for line in generations if "quiz" not in line])
     if len(answers):
         for split, rows in answers.groupby("split", sort=False):
@@ -139,8 +141,7 @@ def without_words(generations: Sequence[Mapping[str, Any]]) -> list[str]:
         asked.setdefault(place, []).append(line)
     notes = []
     for place, lines in asked.items():
-        score = "rougeL_f1" if "quiz" in lines[0] else "rougeL_recall"
-        null = [str(line["index"]) for line in lines if line[score] is None]
+        null = [str(line["index"]) for line in lines if score_of(line) is None]
         if null:
             notes.append(
                 f"{place}: {len(null)} of {len(lines)} rows have no ROUGE and are left out of its "

@@ -100,9 +100,9 @@ def rules(cfg: DictConfig, settings: Settings, splits: Splits) -> Iterator[Rule]
         f"reference={settings.reference}",
     )
     yield (
-        model.template is Template.plain or not given_model,
+        model.template in (Template.plain, Template.raw) or not given_model,
         ("model.system_prompt", "model.chat_date", "model.chat_options"),
-        "the plain template has no such thing",
+        "a template without chat has no such thing",
     )
     yield not splits.quizzes, ("evaluation.stemmer",), "these data have no quiz"
     yield (

@@ -127,6 +127,7 @@ QUALITY = ("reference", "forget/truth_ratio")
 WHOLE = (
     Metric("forget_quality", "higher", "forget quality (p-value)", needs=QUALITY),
     Metric("model_utility", "higher", "model utility", needs=("no quiz",)),
+    Metric("lume_score", "higher", "LUME task aggregate", needs=("LUME's quizzes",)),
     Metric("privleak", 0.0, "privacy leakage", needs=("reference", "unseen")),
     Metric("model_utility_arithmetic", "higher", needs=("no quiz",)),
     Metric("forget_quality_D", "lower", needs=QUALITY),
@@ -145,7 +146,7 @@ WHOLE = (
 """Numbers of a whole model, in the order in which they are shown."""
 
 HEADLINES = (
-    *("forget_quality", "model_utility", "privleak"),
+    *("forget_quality", "model_utility", "lume_score", "privleak"),
     *("forget/verbmem", "forget/knowmem", "retain/knowmem", "forget/accuracy", "retain/accuracy"),
     *("forget/rougeL_recall", "forget/probability", "retain/rougeL_recall", "retain/probability"),
 )

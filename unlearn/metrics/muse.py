@@ -5,11 +5,6 @@ verbmem asks for the continuation of a passage, knowmem for the answer to a ques
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
-
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.text import rouge_l, tokens_of
 
@@ -37,17 +32,3 @@ def rouge_f1(
     """
     wanted, said = (tokens_of(text, words, stemmer) for text in (truth, answer))
     return rouge_l(wanted, said).f1 if wanted else None
-
-
-def quiz_scores(generations: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Mean of `rougeL_f1` by quiz, under flat names: forget/verbmem, forget/knowmem …, in [0, 1].
-
-    MUSE's own tables show the same numbers times 100. Rows without a score are left out; None where
-    no row has one. Generations of no quiz are passed over.
-    """
-    scores: dict[str, list[float | None]] = {}
-    for line in generations:
-        if "quiz" in line:
-            scores.setdefault(f"{line['split']}/{line['quiz']}", []).append(line["rougeL_f1"])
-    known = {name: [v for v in values if v is not None] for name, values in scores.items()}
-    return {name: float(np.mean(values)) if values else None for name, values in known.items()}

@@ -12,7 +12,8 @@ from typing import Any
 
 HARMLESS = re.compile(
     r"\$\{\.*[A-Za-z_][\w.]*\}"  # another option, as in ${seed} or ${model.fine_tuning.lr}
-    r"|\$\{oc\.env:UNLEARN_(?:TOFU|MUSE|SMOLLM2)_PATH(?:,[^${}]*)?\}"
+    r"|\$\{oc\.env:UNLEARN_(?:TOFU|MUSE|SMOLLM2|WMDP|WMDP_CORPORA|LUME|RWKU|KNOWUNDO)_PATH"
+    r"(?:,[^${}]*)?\}"
     r"|\$\{unlearn_cache:[\w/-]+,[\w./-]*\}"
 )
 """What a record may hold: the interpolations of our own presets."""

@@ -125,6 +125,7 @@ class Template(Enum):
     auto = "auto"
     chat = "chat"
     plain = "plain"
+    raw = "raw"
 
 
 @dataclass
@@ -234,7 +235,8 @@ class ModelConfig(Ranged):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     template: Template = Template.auto
-    """auto = the tokenizer's chat template where it has one, else `Question: …\\nAnswer:`."""
+    """auto = the tokenizer's chat template where it has one, else `Question: …\\nAnswer:` (plain);
+    raw = the question as it is written, with the answer behind a space."""
     system_prompt: str | None = None
     """System turn of a chat template; null = none of ours (some templates put in their own)."""
     chat_date: str = "26 Jul 2024"

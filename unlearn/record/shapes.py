@@ -309,6 +309,7 @@ ANSWERED = fields(
         "quiz": text,
         **dict.fromkeys(("question", "truth", "answer"), maybe(words)),
         **dict.fromkeys(("rougeL_recall", "rougeL_f1"), MEASURED),
+        **dict.fromkeys(("exact_match", "answer_match"), MEASURED),
     },
     needed=("split", "index"),
 )

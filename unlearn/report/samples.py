@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unlearn.metrics.catalogue import GROUPS
+from unlearn.metrics.quizzes import score_of
 from unlearn.record.layout import STAGES, read_answers
 from unlearn.report.markdown import cell, table
 from unlearn.report.wording import MISSING, number
@@ -44,7 +45,7 @@ def side_by_side(path: Path) -> list[dict[str, Any]]:
             row[stage] = answers[stage].get(key, {}).get("answer")
         for stage in STAGES:
             answer = answers[stage].get(key, {})
-            row[f"rougeL_{stage}"] = answer.get("rougeL_recall", answer.get("rougeL_f1"))
+            row[f"rougeL_{stage}"] = score_of(answer)
         joined.append(row)
     return joined
 

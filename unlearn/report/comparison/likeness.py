@@ -61,7 +61,7 @@ def likeness(run: Run) -> dict[str, Any]:
     if known:  # recorded only where there is one
         fields["chat_options"] = known.get("chat_options", "none")
         fields["end_token"] = known.get("end_token", True)  # always counted before it was asked
-    if known.get("template") == "plain":
+    if known.get("template") in ("plain", "raw"):
         fields["prompt_sha256"] = "none"
     return fields | {
         "data": (run.summary.get("data") or {}).get("name", UNRECORDED),
