@@ -95,13 +95,15 @@ def option(tasks: Path, *names: str, **options: Any) -> list[str]:
     return [f"evaluation.lm_eval.tasks=[{','.join(names)}]", folder, *more]
 
 
-def of_command_line(model: Path, tasks: Path, out: Path, *words: str) -> dict[str, float]:
+def of_command_line(
+    model: Path, tasks: Path, out: Path, *words: str, more: str = ""
+) -> dict[str, float]:
     """What lm-eval's own command prints of a model's folder, by our names."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--device", "cpu"),
-            *("--model_args", f"pretrained={model},dtype=float32", "--include_path", str(tasks)),
-            *("--output_path", str(out), *words),
+            *("--model_args", f"pretrained={model},dtype=float32{more}"),
+            *("--include_path", str(tasks), "--output_path", str(out), *words),
         ],
         check=False,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
@@ -157,6 +159,39 @@ def test_the_numbers_are_those_of_the_command_line_to_the_last_digit(
         "lm_eval/spoken/exact_match.first-word",
     }
     assert found["lm_eval/pages/word_perplexity"] > 1
+
+
+@there
+@pytest.mark.slow
+def test_under_autocast_they_are_those_of_its_mixed_precision(
+    tasks: Path, unlearn: Command, tmp_path: Path
+) -> None:
+    run = unlearn(*QUICK, "model.autocast=bfloat16", *option(tasks, "harbour", "pages"))
+    assert run.status == 0, run.said
+    found = ours(run.summary["metrics"]["after"])
+    words = ("--tasks", "harbour", "pages", "--batch_size", "8")
+    model = run.folder / "model"
+    plain = of_command_line(model, tasks, tmp_path / "plain", *words)
+    cast = of_command_line(
+        *(model, tasks, tmp_path / "cast", *words), more=",mixed_precision_dtype=bfloat16"
+    )
+    assert found == cast
+    assert found != plain
+
+
+@there
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [[], ["model/adapter=lora"]])
+def test_the_best_state_may_be_chosen_by_a_task(
+    words: list[str], tasks: Path, unlearn: Command
+) -> None:
+    best = ("evaluation.every=1", "evaluation.best=lm_eval/pages/bits_per_byte")
+    run = unlearn(*QUICK, *words, *best, *option(tasks, "pages"))
+    assert run.status == 0, run.said
+    name = "lm_eval/pages/bits_per_byte"
+    seen = [line[name] for line in run.lines if str(line.get("stage", "")).startswith("step_")]
+    assert len(seen) == 4
+    assert run.summary["metrics"]["after"][name] == pytest.approx(min(seen), rel=1e-6)
 
 
 @there

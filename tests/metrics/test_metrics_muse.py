@@ -10,7 +10,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from support import muse_like
 
 from unlearn.metrics.muse import answer_only, rouge_f1
-from unlearn.metrics.quizzes import quiz_scores
+from unlearn.metrics.quiz_scores import quiz_scores
 
 
 @pytest.mark.parametrize(

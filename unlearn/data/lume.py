@@ -21,7 +21,7 @@ from unlearn.data.source import read_configurations
 from unlearn.data.splits import Judged, Quiz, Row, Splits
 from unlearn.data.telling import shown, together
 from unlearn.errors import ConfigurationError, DataError
-from unlearn.metrics.lume import TASKS
+from unlearn.metrics.task_aggregate import TASKS
 
 _ADVICE = (
     "Point data.path, or the environment variable UNLEARN_LUME_PATH, to a clone of "

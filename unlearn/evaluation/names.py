@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from unlearn.data.splits import Splits, judgement
 from unlearn.evaluation.cut import REQUEST
 from unlearn.metrics.catalogue import OF_SPLITS, WHOLE, Catalogue, Metric
-from unlearn.metrics.lume import TERMS
+from unlearn.metrics.task_aggregate import TERMS
 from unlearn.options.schema import EvaluationConfig
 
 OF_REFERENCE = tuple(metric.name for metric in WHOLE if "reference" in metric.needs)

@@ -15,7 +15,7 @@ from unlearn.evaluation.cut import scored_rows
 from unlearn.forward.generation import said
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.muse import answer_only
-from unlearn.metrics.quizzes import score_one
+from unlearn.metrics.quiz_scores import score_one
 from unlearn.options.schema import EvaluationConfig
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from unlearn.evaluation.membership import membership
 from unlearn.evaluation.results import Evaluation
 from unlearn.metrics.catalogue import WordRule
 from unlearn.metrics.choice import accuracy
-from unlearn.metrics.lume import lume_score
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.privacy import PRIVLEAK_SHARE
-from unlearn.metrics.quizzes import quiz_scores, score_of
+from unlearn.metrics.quiz_scores import quiz_scores, score_of
 from unlearn.metrics.table import HITS, sorted_once
+from unlearn.metrics.task_aggregate import lume_score
 from unlearn.metrics.text import repetition
 from unlearn.metrics.tofu import (
     RATIO_NAMES,

@@ -404,7 +404,7 @@ class EvaluationConfig(Ranged):
     words: Words = Words.auto
     """Words of ROUGE: `tofu` (runs of a-z and 0-9, by which published numbers were made), `unicode`
     (of every script; a character each where a script has no spaces), or `auto`: as the reader of
-    the data says, tofu for TOFU, MUSE and minitofu, else unicode."""
+    the data says, tofu for TOFU, MUSE, LUME, RWKU and minitofu, else unicode."""
     min_k: float = option(0.4, SOME)
     """Share of an answer's least likely tokens that the membership attacks min_k and
     min_k_plus_plus read, above 0 up to 1. privleak always reads 0.4."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unlearn.metrics.catalogue import GROUPS
-from unlearn.metrics.quizzes import score_of
+from unlearn.metrics.quiz_scores import score_of
 from unlearn.record.layout import STAGES, read_answers
 from unlearn.report.markdown import cell, table
 from unlearn.report.wording import MISSING, number

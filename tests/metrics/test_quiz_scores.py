@@ -8,8 +8,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from scipy.stats import hmean
 from support.muse_like import article
 
-from unlearn.metrics.lume import TERMS, lume_score
-from unlearn.metrics.quizzes import quiz_scores, score_of, score_one
+from unlearn.metrics.quiz_scores import quiz_scores, score_of, score_one
+from unlearn.metrics.task_aggregate import TERMS, lume_score
 
 
 @pytest.mark.parametrize(
