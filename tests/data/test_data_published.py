@@ -23,6 +23,7 @@ from support.published_like import (
     write_rwku,
     write_wmdp,
 )
+from support.published_like import rwku as rwku_parts
 
 from unlearn.data.knowundo import KnowUnDo
 from unlearn.data.lume import Lume
@@ -380,3 +381,39 @@ def test_knowundo_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_knowundo_options() -> None:
     assert "data.domain=books: give one of copyright, privacy." in refused(KnowUnDo, domain="books")
+
+
+# The hub: each is asked for its configurations and splits, and gives what the folder gives.
+
+
+@pytest.mark.parametrize("kind", [Lume, Rwku, KnowUnDo])
+def test_the_hub_gives_the_same(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    folder = tmp_path / "folder"
+    if kind is Lume:
+        parts = {"default/forget": lume(0), "default/retain": lume(1000)}
+        write_lume(folder)
+    elif kind is Rwku:
+        made = rwku_parts(QUESTIONS_OF_RWKU)
+        named = {
+            "passage": "train_original_passage/train",
+            "retain_mmlu": "utility_general/test",
+            "truthful": "utility_truthfulness/test",
+            "triviaqa": "utility_factuality/test",
+        }
+        parts = {named.get(name, f"{name}/test"): rows for name, rows in made.items()}
+        write_rwku(folder, QUESTIONS_OF_RWKU)
+    else:
+        parts = {"copyright/unlearn": [knowundo(0)], "copyright/retention": [knowundo(500)]}
+        write_knowundo(folder)
+    asked = []
+
+    def load(path: str, name: str, split: str) -> datasets.Dataset:
+        asked.append(f"{name}/{split}")
+        return datasets.Dataset.from_list([dict(row) for row in parts[f"{name}/{split}"]])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert kind("somebody/somewhere").read() == kind(str(folder)).read()
+    assert set(asked) == parts.keys()

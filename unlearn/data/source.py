@@ -104,7 +104,7 @@ def _from_hub(
     required: Collection[str],
     optional: Collection[str],
     advice: str,
-    field: str,
+    field: str = "data.path",
 ) -> dict[str, Table]:
     from datasets import load_dataset
 

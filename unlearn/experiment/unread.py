@@ -104,6 +104,11 @@ def rules(cfg: DictConfig, settings: Settings, splits: Splits) -> Iterator[Rule]
         ("model.system_prompt", "model.chat_date", "model.chat_options"),
         "a template without chat has no such thing",
     )
+    yield (
+        not settings.evaluation.lm_eval.tasks,
+        ("evaluation.lm_eval.batch_size", "evaluation.lm_eval.chat"),
+        "evaluation.lm_eval.tasks names no task",
+    )
     yield not splits.quizzes, ("evaluation.stemmer",), "these data have no quiz"
     yield (
         splits.unseen is None,
