@@ -111,6 +111,7 @@ def of_command_line(
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     (file,) = out.rglob("results_*.json")
