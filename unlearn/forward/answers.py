@@ -19,6 +19,7 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
+from unlearn.forward.joined import pass_for, together
 
 
 @contextmanager
@@ -51,14 +52,26 @@ def answer_logits(
     N = answer tokens of the batch, in row-major order. Position t predicts token t + 1. A model in
     float64 gives logits in float64. `past` is a cache of what stands ahead of every row.
     """
+    labels = batch.input_ids[batch.owner, batch.columns]
+    one = pass_for(model, batch) if past is None else None
+    if one is None:
+        return _logits(model, batch, past), labels, batch.owner
+    if id(batch) not in one.logits:
+        sizes = [each.answer_tokens for each in one.batches]
+        parts = _logits(model, together(one.batches), None).split(sizes)
+        one.logits = {id(each): part for each, part in zip(one.batches, parts, strict=True)}
+    return one.logits.pop(id(batch)), labels, batch.owner
+
+
+def _logits(model: LanguageModel, batch: Batch, past: Any | None) -> Tensor:
+    """Return the logits (N, V) at the answers of a batch, in one call of the model."""
     with _output_layer_sees_only(model, before_answer(batch)):
         output = model(
             **inputs_of(batch, past),
             **_behind(past),
             **plain_output(model),
         )
-    labels = batch.input_ids[batch.owner, batch.columns]
-    return at_least_float32(output.logits[0]), labels, batch.owner
+    return at_least_float32(output.logits[0])
 
 
 def tree_logits(
