@@ -16,7 +16,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.compute.offloading import Offloaded
 from unlearn.compute.processes import sum_, summed, total
 from unlearn.data.batches import Batch
-from unlearn.forward.joined import joined_pass
+from unlearn.forward.shared_pass import joined_pass
 from unlearn.objectives import Objective
 
 
