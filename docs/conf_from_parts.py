@@ -91,7 +91,8 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def in_yaml(value: Any) -> str:
-    return "null" if value is None else str(value)
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def summary(kind: type) -> str:

@@ -61,6 +61,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "min, median or rmse": (["min", "median", "rmse"], ["max"]),
     "total_variation, kl, jensen_shannon or pearson": (["kl", "pearson"], ["hellinger"]),
+    "true or false": ([True, False], ["perhaps"]),
     "neuron or weight": (["neuron", "weight"], ["row"]),
     "a file, required": ([], [None, "no/such/file.jsonl"]),
     "a column's name": ([], ["no such column"]),

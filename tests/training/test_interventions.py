@@ -20,9 +20,10 @@ from benchmarks.loops import plan_of
 from unlearn.compute.gradients import Gradient
 from unlearn.data.batches import Batch, PairedBatches
 from unlearn.errors import NumericalError
-from unlearn.objectives import Ascent, NegativeLogLikelihood, Objective
+from unlearn.objectives import Ascent, NegativeLogLikelihood, NoObjective, Objective
 from unlearn.schedulers import Constant, Gen, Scheduler
 from unlearn.training.interventions import (
+    GRU,
     SAGO,
     SAM,
     Direction,
@@ -34,6 +35,7 @@ from unlearn.training.interventions import (
 from unlearn.training.interventions.saliency_mask import Unit
 from unlearn.training.method import Method
 from unlearn.training.trainer import Trainer
+from unlearn.weightings import GRU as GRUWeighting
 from unlearn.weightings import Linear, NGDiff, Weighting
 
 FORGET, RETAIN = tiny.examples()[:3], tiny.examples()[3:]
@@ -83,6 +85,9 @@ def forget_loss(w: Tensor, b: Tensor) -> Tensor:
 
 def retain_loss(w: Tensor, b: Tensor) -> Tensor:
     return (w.T @ b).cosh().sum()
+
+
+LOSSES = (forget_loss, retain_loss)
 
 
 class Bent(Objective):
@@ -211,6 +216,51 @@ def test_only_the_most_salient_units_move(unit: Unit, scheduler: Scheduler) -> N
     assert moved == count
 
 
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("names", [("mask",), ("mask", "sago"), ("sago", "mask")])
+def test_a_mask_drawn_anew_is_of_the_steps_own_forget_gradient(
+    unit: Unit, names: tuple[str, ...]
+) -> None:
+    """Whatever is named beside it, it acts last; SGD shows what the gradient was."""
+    model, lr = Curve(), 0.01
+    parts = {"mask": SaliencyMask(0.4, unit, redraw=True), "sago": SAGO()}
+    losses = (Bent(forget_loss), Bent(retain_loss))
+    chosen = {name: parts[name] for name in names}
+    trainer = trainer_of(model, chosen, Linear(0.25), partial(SGD, lr=lr), losses=losses)
+    masks = set()
+    for _ in range(8):
+        weights = weights_of(model)
+        f, r = (gradient_at(loss, weights) for loss in LOSSES)
+        trainer.step()
+        scores = [
+            part.abs() if unit is Unit.weight or part.dim() == 1 else part.norm(dim=1)[:, None]
+            for part in f
+        ]
+        every = torch.cat([score.flatten() for score in scores])
+        least = every.sort().values[-round(0.4 * len(every))]
+        mask = [score >= least for score in scores]
+        masks.add(tuple(torch.cat([part.flatten() for part in mask]).tolist()))
+        for now, was, a, b, kept in zip(weights_of(model), weights, r, f, mask, strict=True):
+            d = 0.25 * a + 0.75 * b
+            if "sago" in names:
+                d = torch.where(a * b < 0, 0.25 * a, 0.75 * b)
+            expected = was - lr * torch.where(kept, d, 0.0)
+            torch.testing.assert_close(now, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_mask_drawn_anew_does_without_a_retain_task() -> None:
+    model = tiny.model()
+    start = weights_of(model)
+    mask = SaliencyMask(0.05, redraw=True)
+    losses = (Ascent(), NoObjective())
+    trainer = trainer_of(model, {"mask": mask}, optimizer=partial(SGD, lr=0.1), losses=losses)
+    trainer.step()
+    pairs = list(zip(weights_of(model), start, mask.frozen, strict=True))
+    for now, was, frozen in pairs:
+        assert torch.equal(now[frozen.expand_as(now)], was[frozen.expand_as(was)])
+    assert not all(torch.equal(now, was) for now, was, _ in pairs)
+
+
 def test_a_mask_needs_a_gradient_to_go_by() -> None:
     model = Curve()
     flat = Bent(lambda w, b: 0 * w.sum() + 0 * b.sum())
@@ -262,6 +312,46 @@ def test_the_optimizer_gets_sagos_direction(weighting: Weighting) -> None:
     assert line["train/direction_norm"] == pytest.approx(norm, rel=1e-6)
 
 
+# gru
+
+
+@pytest.mark.parametrize("gamma", [0.8, 1.0])
+@pytest.mark.parametrize("weighting", [Linear(0.0), Linear(0.25), NGDiff()])
+def test_gru_takes_the_steps_of_a_plain_loop(weighting: Weighting, gamma: float) -> None:
+    """The average is begun at zero; without a conflict with it nothing is taken from f."""
+    lr, model, conflicts = 0.02, Curve(), []
+    weights = weights_of(model)
+    losses = (Bent(forget_loss), Bent(retain_loss))
+    trainer = trainer_of(model, {"gru": GRU(gamma)}, weighting, partial(SGD, lr=lr), losses=losses)
+    average = torch.zeros(6, dtype=torch.float64)
+    for _ in range(6):
+        line = trainer.step()
+        f, r = (torch.cat([g.flatten() for g in gradient_at(loss, weights)]) for loss in LOSSES)
+        average = gamma * r + (1 - gamma) * average
+        conflicts.append(bool(average @ f < 0))
+        w_retain, w_forget = line["train/weight_retain"], line["train/weight_forget"]
+        if average @ f < 0:
+            f = f - (average @ f) / (average @ average) * average
+        d = w_retain * r + w_forget * f
+        parts = zip(weights, d.split([4, 2]), strict=True)
+        weights = [w - lr * part.view_as(w) for w, part in parts]
+        torch.testing.assert_close(weights_of(model), weights, rtol=1e-6, atol=1e-7)
+        assert line["train/direction_norm"] == pytest.approx(d.norm().item(), rel=1e-6)
+    assert any(conflicts)
+
+
+def test_without_an_average_gru_is_the_weighting_of_that_name() -> None:
+    found = []
+    for weighting, interventions in ((Linear(0.0), {"gru": GRU(1.0)}), (GRUWeighting(), {})):
+        model = Curve()
+        losses = (Bent(forget_loss), Bent(retain_loss))
+        trainer = trainer_of(model, interventions, weighting, partial(SGD, lr=0.02), losses=losses)
+        for _ in range(4):
+            trainer.step()
+        found.append(weights_of(model))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 # The seam
 
 
@@ -291,16 +381,18 @@ def test_the_state_of_every_intervention_is_kept_and_put_back() -> None:
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.count = state["count"]
 
-    first = {"mask": SaliencyMask(0.1), "sam": SAM(), "counting": Counting()}
+    first = {"mask": SaliencyMask(0.1), "sam": SAM(), "gru": GRU(), "counting": Counting()}
     trainer = trainer_of(tiny.model(seed=1), first)
     trainer.step()
     trainer.step()
-    other = {"mask": SaliencyMask(0.5), "sam": SAM(), "counting": Counting()}
+    other = {"mask": SaliencyMask(0.5), "sam": SAM(), "gru": GRU(), "counting": Counting()}
     again = trainer_of(tiny.model(seed=2), other)  # a mask of its own, until the state is back
     pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
     assert not all(torch.equal(*pair) for pair in pairs)
     again.load_state_dict(trainer.state_dict())
     assert other["counting"].count == 1 + 2
+    averages = zip(first["gru"].average, other["gru"].average, strict=True)
+    assert all(torch.equal(*pair) for pair in averages)
     pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
     assert all(torch.equal(*pair) for pair in pairs)
 
@@ -414,7 +506,7 @@ def test_an_intervention_that_does_nothing_changes_no_bit(unlearn: Command, meth
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago"])
+@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago", "gru"])
 def test_a_run_with_each_is_probed_told_and_recorded(unlearn: Command, name: str) -> None:
     done = unlearn(*QUICK, "method=graddiff", f"method/interventions=[{name}]")
     assert done.status == 0, done.said

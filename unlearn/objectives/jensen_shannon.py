@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
@@ -52,16 +53,17 @@ class JensenShannon(Objective):
         with torch.no_grad():
             log_reference = reference_logits.log_softmax(dim=1)
             x = (log_reference - logits.log_softmax(dim=1)) / 2  # (N, V)
-            log_cosh = _log_cosh(x)
-            middle = (p + log_reference.exp()) / 2
-            values = (middle * (x * x.tanh() - log_cosh)).sum(dim=1)
-            slopes = -(x + log_cosh) / 2
-        change = (slopes * p).sum(dim=1)  # brings its gradient, and no value
+            gaps, ratios = _gap_and_ratio(x)
+            values = ((p + log_reference.exp()) / 2 * gaps).sum(dim=1)
+        change = (-ratios / 2 * p).sum(dim=1)  # brings its gradient, and no value
         return values + (change - change.detach())
 
 
-def _log_cosh(x: Tensor) -> Tensor:
-    """Return log cosh x, exactly 0 at 0 and finite for any x."""
-    near = x.clamp(-1, 1).sinh().square().log1p() / 2
-    far = x.abs() - math.log(2) + (-2 * x.abs()).exp().log1p()
-    return torch.where(x.abs() < 1, near, far)
+def _gap_and_ratio(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x·tanh x − log cosh x and x + log cosh x: exact at 0, right however large x is."""
+    near, size = x.clamp(-1, 1), x.abs()
+    log_cosh = near.sinh().square().log1p() / 2
+    here = size < 1
+    beyond = math.log(2) - 2 * size * (-2 * size).sigmoid() - (-2 * size).exp().log1p()
+    gap = torch.where(here, near * near.tanh() - log_cosh, beyond)
+    return gap, torch.where(here, near + log_cosh, F.softplus(2 * x) - math.log(2))

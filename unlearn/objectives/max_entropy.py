@@ -32,4 +32,7 @@ class MaximumEntropy(Objective):
     @staticmethod
     def _of_tokens(logits: Tensor, _labels: Tensor) -> Tensor:
         """Return the divergence of every token (N,) from its logits (N, V)."""
-        return logits.logsumexp(dim=1) - logits.mean(dim=1) - math.log(logits.shape[1])
+        centred = logits - logits.mean(dim=1, keepdim=True)
+        divergences = centred.logsumexp(dim=1) - math.log(logits.shape[1])
+        # Where rounding makes one negative, the value is lifted to 0 and the gradient left alone.
+        return divergences - divergences.detach().clamp(max=0)

@@ -2,12 +2,14 @@
 
 from unlearn.training.direction import Direction
 from unlearn.training.interventions.base import Intervention, Start, TaskAtStep
+from unlearn.training.interventions.gru import GRU
 from unlearn.training.interventions.sago import SAGO
 from unlearn.training.interventions.saliency_mask import SaliencyMask
 from unlearn.training.interventions.sam import SAM
 from unlearn.training.interventions.several import Interventions
 
 __all__ = [
+    "GRU",
     "SAGO",
     "SAM",
     "Direction",
