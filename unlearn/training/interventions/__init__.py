@@ -1,8 +1,8 @@
 """Interventions: what happens around a step and is neither a loss nor a pair of weights."""
 
 from unlearn.training.direction import Direction
+from unlearn.training.interventions.averaged_gru import GRU
 from unlearn.training.interventions.base import Intervention, Start, TaskAtStep
-from unlearn.training.interventions.gru import GRU
 from unlearn.training.interventions.sago import SAGO
 from unlearn.training.interventions.saliency_mask import SaliencyMask
 from unlearn.training.interventions.sam import SAM
