@@ -316,17 +316,23 @@ def test_the_optimizer_gets_sagos_direction(weighting: Weighting) -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.8, 1.0])
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("weighting", [Linear(0.0), Linear(0.25), NGDiff()])
-def test_gru_takes_the_steps_of_a_plain_loop(weighting: Weighting, gamma: float) -> None:
-    """The average is begun at zero; without a conflict with it nothing is taken from f."""
+def test_gru_takes_the_steps_of_a_plain_loop(weighting: Weighting, sign: int, gamma: float) -> None:
+    """With one sign the first step has no conflict, with the other it has."""
+
+    def unlearnt(w: Tensor, b: Tensor) -> Tensor:
+        return sign * forget_loss(w, b)
+
     lr, model, conflicts = 0.02, Curve(), []
     weights = weights_of(model)
-    losses = (Bent(forget_loss), Bent(retain_loss))
+    losses = (Bent(unlearnt), Bent(retain_loss))
     trainer = trainer_of(model, {"gru": GRU(gamma)}, weighting, partial(SGD, lr=lr), losses=losses)
     average = torch.zeros(6, dtype=torch.float64)
     for _ in range(6):
         line = trainer.step()
-        f, r = (torch.cat([g.flatten() for g in gradient_at(loss, weights)]) for loss in LOSSES)
+        both = (gradient_at(loss, weights) for loss in (unlearnt, retain_loss))
+        f, r = (torch.cat([part.flatten() for part in gradient]) for gradient in both)
         average = gamma * r + (1 - gamma) * average
         conflicts.append(bool(average @ f < 0))
         w_retain, w_forget = line["train/weight_retain"], line["train/weight_forget"]
@@ -337,7 +343,7 @@ def test_gru_takes_the_steps_of_a_plain_loop(weighting: Weighting, gamma: float)
         weights = [w - lr * part.view_as(w) for w, part in parts]
         torch.testing.assert_close(weights_of(model), weights, rtol=1e-6, atol=1e-7)
         assert line["train/direction_norm"] == pytest.approx(d.norm().item(), rel=1e-6)
-    assert any(conflicts)
+    assert conflicts[0] == (sign < 0)
 
 
 def test_without_an_average_gru_is_the_weighting_of_that_name() -> None:
