@@ -49,7 +49,7 @@ RATE = 1e-6
 NOTHING_TRAINED = "none"
 ALTERNATIVES = ("alternatives", "dpo")
 """Methods that need a file of alternative answers."""
-INTERVENTIONS = {"gru": 0, "sam": 3, "saliency_mask": 0, "sago": 0}
+INTERVENTIONS = {"gru": 0, "sam": 3, "saliency_mask": 0, "sago": 0, "task_vector": 0}
 """What each adds to a step, in F."""
 
 

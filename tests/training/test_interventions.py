@@ -31,6 +31,7 @@ from unlearn.training.interventions import (
     SaliencyMask,
     Start,
     TaskAtStep,
+    TaskVector,
 )
 from unlearn.training.interventions.saliency_mask import Unit
 from unlearn.training.method import Method
@@ -88,6 +89,7 @@ def retain_loss(w: Tensor, b: Tensor) -> Tensor:
 
 
 LOSSES = (forget_loss, retain_loss)
+LEARNT = (Ascent(), NegativeLogLikelihood())
 
 
 class Bent(Objective):
@@ -358,6 +360,64 @@ def test_without_an_average_gru_is_the_weighting_of_that_name() -> None:
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
+# task_vector
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize(
+    "optimizer", [partial(SGD, lr=0.01, momentum=0.9), partial(AdamW, lr=1e-3, weight_decay=0.0)]
+)
+def test_every_step_is_the_target_less_the_task_vector(
+    optimizer: Callable[..., Optimizer], alpha: float
+) -> None:
+    """A second model learns the forget rows by a plain loop; its change is mirrored."""
+    steps, lr = 4, optimizer.keywords["lr"]
+    model, learner = (tiny.model("gpt2", dtype=torch.float64) for _ in range(2))
+    start = weights_of(model)
+    scaled = partial(optimizer.func, **{**optimizer.keywords, "lr": alpha * lr})
+    trainer = trainer_of(
+        model, {"task_vector": TaskVector(alpha)}, Linear(0.0), scaled, losses=LEARNT
+    )
+    learning = optimizer(learner.parameters())
+    for number in range(steps):
+        losses = []
+        for batch in trainer.batches.step(number)[0]:
+            loss = NegativeLogLikelihood().sum(learner, batch)
+            losses.append(loss / NegativeLogLikelihood().count(batch))
+        assert len(losses) == 1
+        learning.zero_grad()
+        losses[0].backward()
+        learning.step()
+        line = trainer.step()
+        assert line["train/forget_loss"] == pytest.approx(losses[0].item(), rel=1e-6)
+        for now, was, learnt in zip(model.parameters(), start, learner.parameters(), strict=True):
+            expected = was - alpha * (learnt.detach() - was)
+            torch.testing.assert_close(now.detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_the_weights_come_back_from_their_mirror_bit_by_bit() -> None:
+    model = tiny.model()
+    mirror = TaskVector(0.7)
+    trainer = trainer_of(model, {"task_vector": mirror}, Linear(0.25))
+    trainer.step()
+    before = bits(model)
+
+    def take() -> tuple[Tensor, Gradient]:
+        assert bits(model) != before
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.interventions.gradient("forget", take)
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("words", [("method=npo",), ("method=ga", "model/adapter=lora")])
+def test_what_has_no_mirror_is_refused(unlearn: Command, words: tuple[str, ...]) -> None:
+    done = unlearn(*QUICK, *words, "method/interventions=[task_vector]")
+    assert done.status == 2
+    assert "method.interventions.task_vector: " in done.said
+
+
 # The seam
 
 
@@ -512,7 +572,7 @@ def test_an_intervention_that_does_nothing_changes_no_bit(unlearn: Command, meth
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago", "gru"])
+@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago", "gru", "task_vector"])
 def test_a_run_with_each_is_probed_told_and_recorded(unlearn: Command, name: str) -> None:
     done = unlearn(*QUICK, "method=graddiff", f"method/interventions=[{name}]")
     assert done.status == 0, done.said

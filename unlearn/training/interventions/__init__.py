@@ -7,6 +7,7 @@ from unlearn.training.interventions.sago import SAGO
 from unlearn.training.interventions.saliency_mask import SaliencyMask
 from unlearn.training.interventions.sam import SAM
 from unlearn.training.interventions.several import Interventions
+from unlearn.training.interventions.task_vector import TaskVector
 
 __all__ = [
     "GRU",
@@ -18,4 +19,5 @@ __all__ = [
     "SaliencyMask",
     "Start",
     "TaskAtStep",
+    "TaskVector",
 ]

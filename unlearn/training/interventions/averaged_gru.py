@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from unlearn.compute.gradients import Gradient, inner_product
@@ -54,15 +55,8 @@ class GRU(Intervention):
     def direct(self, direction: Direction) -> None:
         assert direction.both is not None
         retain, forget = direction.both
-        for place, part in enumerate(retain):
-            before = self.average[place]
-            if before is not None:
-                before.mul_(1 - self.gamma)
-            if part is not None:
-                if before is None:
-                    self.average[place] = self.gamma * part
-                else:
-                    before.add_(part, alpha=self.gamma)
+        pairs = zip(self.average, retain, strict=True)
+        self.average = [self._averaged(before, part) for before, part in pairs]
         inner = inner_product(self.average, forget).item()
         square = inner_product(self.average, self.average).item()
         if inner >= 0 or square == 0:
@@ -73,10 +67,18 @@ class GRU(Intervention):
             if average is not None and d is not None:
                 d.sub_(average, alpha=share)
 
+    def _averaged(self, before: Tensor | None, part: Tensor | None) -> Tensor | None:
+        """Return the average anew: the one before may be on its way into a checkpoint."""
+        if before is None:
+            return None if part is None else self.gamma * part
+        older = (1 - self.gamma) * before
+        return older if part is None else older.add_(part, alpha=self.gamma)
+
     def state_dict(self) -> dict[str, Any]:
         return {"average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.average = [None for _ in self.parameters]
         for place, part in enumerate(state["average"]):
             if part is not None:
                 self.average[place] = average = torch.zeros_like(self.parameters[place])

@@ -91,6 +91,10 @@ class Intervention(Declared):
         """Change the weights after step `step`, counted from 1, was taken at its rate."""
 
     def state_dict(self) -> dict[str, Any]:
+        """Return what moves as the run goes on; none of its tensors may be changed in place.
+
+        It is taken before a step and written once the step's direction is known to be finite.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
