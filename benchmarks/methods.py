@@ -49,7 +49,7 @@ RATE = 1e-6
 NOTHING_TRAINED = "none"
 ALTERNATIVES = ("alternatives", "dpo")
 """Methods that need a file of alternative answers."""
-INTERVENTIONS = {"gru": 0, "sam": 3, "saliency_mask": 0, "sago": 0, "task_vector": 0}
+INTERVENTIONS = {"gru": 0, "sam": 3, "saliency_mask": 0, "sago": 0, "task_vector": 0, "undo": 0}
 """What each adds to a step, in F."""
 
 
@@ -140,7 +140,7 @@ def ideal(name: str, method: Method, depth: int) -> float:
     trained = 3.0  # forward and backward of one task
     if name in ("ga", "gd"):
         return trained
-    if name == "undial":  # one task, and the reference logits of its rows
+    if name in ("undial", "undo"):  # one task, and the reference logits of its rows
         return trained + 1
     if name in ("dpo", "idk_dpo", "idk_ap"):  # two answers to each question of one task
         return 3 * trained

@@ -98,7 +98,7 @@ def in_yaml(value: Any) -> str:
 def summary(kind: type) -> str:
     """Return what a part is: its module's docstring, or its own where a module holds several."""
     module = sys.modules[kind.__module__]
-    siblings = [one for _, _, one in parts() if one.__module__ == kind.__module__]
+    siblings = {one for _, _, one in parts() if one.__module__ == kind.__module__}
     return flat(module.__doc__ if len(siblings) == 1 else kind.__doc__)
 
 

@@ -127,6 +127,7 @@ CHOICES = {
         "method.interventions.saliency_mask.redraw=true",
     ],
     "jensun": ["method=jensun"],
+    "undo": ["method=undo", "scheduler=constant", "optimizer.lr=1e-3"],
     "a task vector": ["method=ga", "method/interventions=[task_vector]"],
     "flat": ["method=flat", "scheduler=constant", "optimizer.lr=1e-3"],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],

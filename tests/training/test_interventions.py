@@ -26,6 +26,7 @@ from unlearn.training.interventions import (
     GRU,
     SAGO,
     SAM,
+    UNDO,
     Direction,
     Intervention,
     SaliencyMask,
@@ -90,6 +91,7 @@ def retain_loss(w: Tensor, b: Tensor) -> Tensor:
 
 LOSSES = (forget_loss, retain_loss)
 LEARNT = (Ascent(), NegativeLogLikelihood())
+KEPT = (NoObjective(), NegativeLogLikelihood())
 
 
 class Bent(Objective):
@@ -416,6 +418,63 @@ def test_what_has_no_mirror_is_refused(unlearn: Command, words: tuple[str, ...])
     done = unlearn(*QUICK, *words, "method/interventions=[task_vector]")
     assert done.status == 2
     assert "method.interventions.task_vector: " in done.said
+
+
+# undo
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_undo_shrinks_every_weight_and_adds_the_noise_of_fresh_ones(dtype: torch.dtype) -> None:
+    alpha, beta, model = 0.6, 0.1, tiny.model("gpt2", dtype=dtype)
+    start = weights_of(model)
+    trainer_of(model, {"undo": UNDO(alpha, beta, seed=4)}, losses=KEPT)
+    draw = torch.Generator().manual_seed(4)
+    shapes = set()
+    for now, was in zip(weights_of(model), start, strict=True):
+        noise = torch.zeros(was.shape)
+        if was.dim() == 2:
+            bound = math.sqrt(6 / (was.shape[0] + was.shape[1]))  # Glorot & Bengio 2010
+            noise = (2 * torch.rand(was.shape, generator=draw) - 1) * bound
+        expected = (1 - alpha) * was + alpha * beta * noise.to(dtype)
+        torch.testing.assert_close(now, expected, rtol=1e-5, atol=1e-7)
+        shapes.add(was.dim())
+    assert shapes == {1, 2}
+
+
+def test_undo_leaves_a_model_alone_at_zero_and_follows_its_seed() -> None:
+    found = []
+    for options in ({"alpha": 0.0}, {"seed": 1}, {"seed": 1}, {"seed": 2}):
+        model = tiny.model()
+        trainer_of(model, {"undo": UNDO(**options)}, losses=KEPT)
+        found.append(bits(model))
+    assert found[0] == bits(tiny.model())
+    assert found[1] == found[2] != found[3]
+
+
+@pytest.mark.slow
+def test_what_undo_took_away_is_learnt_back_from_the_target(unlearn: Command) -> None:
+    words = ("method=undo", "training.steps=30", "scheduler=constant", "optimizer.lr=1e-2")
+    done = unlearn(*QUICK, *words)
+    assert done.status == 0, done.said
+    losses = [line["train/retain_loss"] for line in done.steps]
+    assert losses[0] > 0.5, "the noised copy is another model than the one that was kept"
+    assert losses[-1] < losses[0] / 2
+    assert all(line["train/forget_loss"] is None for line in done.steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("method=graddiff",), "undo: loses what nothing brings back"),
+        (("method=graddiff_kl", "model/adapter=lora"), "undo: noises the weights of the model"),
+    ],
+)
+def test_undo_is_refused_where_nothing_brings_the_model_back(
+    unlearn: Command, words: tuple[str, ...], told: str
+) -> None:
+    done = unlearn(*QUICK, *words, "method/interventions=[undo]")
+    assert done.status == 2
+    assert told in done.said
 
 
 # The seam

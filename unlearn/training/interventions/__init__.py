@@ -8,11 +8,13 @@ from unlearn.training.interventions.saliency_mask import SaliencyMask
 from unlearn.training.interventions.sam import SAM
 from unlearn.training.interventions.several import Interventions
 from unlearn.training.interventions.task_vector import TaskVector
+from unlearn.training.interventions.undo import UNDO
 
 __all__ = [
     "GRU",
     "SAGO",
     "SAM",
+    "UNDO",
     "Direction",
     "Intervention",
     "Interventions",
