@@ -16,7 +16,9 @@ from unlearn.data.refusals import REFUSALS
 from unlearn.data.splits import Row
 from unlearn.experiment import asked_alternatives
 from unlearn.experiment.asked_alternatives import ANOTHER, REFUSAL, chosen, is_other
+from unlearn.experiment.erasing_cache import Told, erase_evaluations
 from unlearn.objectives import DPO, Alternatives
+from unlearn.storage.cache import cache_root
 
 ROWS = [
     Row("Who painted it?", "Emil Marsh."),
@@ -131,6 +133,24 @@ def test_what_the_model_said_is_kept(
     assert status == 0, told
     first, second = ((folder / f"{name}.jsonl").read_bytes() for name in ("first", "second"))
     assert first == second
+
+
+@pytest.mark.slow
+def test_what_the_model_said_of_a_row_can_be_erased(made: tuple[Path, str]) -> None:
+    folder, _ = made
+    lines = (folder / "first.jsonl").read_text("utf-8").splitlines()
+    row = json.loads(lines[0])
+    told = Told()
+    erase_evaluations({("Who is nobody?", "Nobody.")}, told)
+    assert told.erased == []
+    erase_evaluations({(row["question"], row["answer"])}, told)
+    gone = [line for line in told.erased if "/alternatives/" in line]
+    assert gone and all("tables with answers to these rows" in line for line in gone)
+    assert not any(row["question"] in text for text in kept_texts())
+
+
+def kept_texts() -> list[str]:
+    return [path.read_text("utf-8") for path in (cache_root() / "alternatives").rglob("*.jsonl")]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ CHOICES = {
     ],
     "jensun": ["method=jensun"],
     "undo": ["method=undo", "scheduler=constant", "optimizer.lr=1e-3"],
-    "a task vector": ["method=ga", "method/interventions=[task_vector]"],
+    "a task_vector": ["method=ga", "method/interventions=[task_vector]"],
     "flat": ["method=flat", "scheduler=constant", "optimizer.lr=1e-3"],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
     "a mask by weight, and sago": [

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,8 +31,9 @@ from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.objectives.other_answers import require_questions
+from unlearn.record.layout import read_lines
 from unlearn.storage.cache import entry_of, once
-from unlearn.storage.files import write_json_atomic, write_text_atomic
+from unlearn.storage.files import write_text_atomic
 from unlearn.storage.sealed import sealed_folder
 
 ANOTHER = (
@@ -50,7 +51,8 @@ ROOM = 32
 """Tokens that an alternative may have beyond twice those of the answer; most of a refusal's."""
 FORMAT = 1
 """Raised whenever the code changes what is asked or kept."""
-SAID = "said.json"
+SAID = "generations.jsonl"
+"""As the tables of an evaluation have it, so that erasing the texts of rows finds it here, too."""
 
 Ask = Callable[[str, Sequence[Row], Sequence[int]], list[str | None]]
 """From an instruction, rows and the most tokens of each answer to what was said, None where the
@@ -89,8 +91,7 @@ def alternatives_of(
     load = cache(lambda: preparation.load(target))
     asker = Asker(load, key_of(settings.model, target), encoder, compute)
     found = Found(chosen(splits.forget, asker, encoder, refuse, another))
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
-    write_text_atomic(out, lines)
+    write_text_atomic(out, _lines(found.rows))
     return found
 
 
@@ -114,15 +115,19 @@ class Asker:
             return [one.text.strip() if one.ended else None for one in found]
 
         def read(entry: Path) -> list[str | None]:
-            kept: list[str | None] = json.loads((entry / SAID).read_text(encoding="utf-8"))
-            if not isinstance(kept, list) or len(kept) != len(prompts):
+            kept = read_lines(entry / SAID)
+            if len(kept) != len(prompts):
                 raise ValueError(f"not an answer for each of {len(prompts)} questions")
-            return kept
+            return [line["said"] for line in kept]
 
         def write(entry: Path) -> list[str | None]:
             made = make()
+            quoted = [
+                {"question": row.question, "truth": row.answer, "said": text}
+                for row, text in zip(rows, made, strict=True)
+            ]
             with sealed_folder(entry) as unfinished:
-                write_json_atomic(unfinished / SAID, made)
+                write_text_atomic(unfinished / SAID, _lines(quoted))
             return made
 
         if self.key is None or not prompts:
@@ -164,6 +169,10 @@ def is_other(row: Row, text: str | None) -> bool:
         return False
     words, answer = _words(text), _words(row.answer)
     return f" {answer} " not in f" {words} " and words != _words(row.question)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _shown(row: Row, told: str) -> str:
