@@ -457,7 +457,7 @@ def test_what_undo_took_away_is_learnt_back_from_the_target(unlearn: Command) ->
     done = unlearn(*QUICK, *words)
     assert done.status == 0, done.said
     losses = [line["train/retain_loss"] for line in done.steps]
-    assert losses[0] > 0.5, "the noised copy is another model than the one that was kept"
+    assert losses[0] > 0.1, "the noised copy is another model than the one that was kept"
     assert losses[-1] < losses[0] / 2
     assert all(line["train/forget_loss"] is None for line in done.steps)
 
