@@ -1,9 +1,9 @@
 """Alternative answers to the forget questions, which the model itself is asked for.
 
 AltPO (Mekala et al., COLING 2025, arXiv 2409.13474) shows a model a question with its answer and
-asks for another answer of the same kind; what it writes is in its own words and language, so that
-learning it (`method=dpo`, `method=alternatives`) moves little else. Where that comes to nothing, or
-where refusals are wanted, the model is asked to refuse in the language of the question.
+asks for another answer of the same kind, in its own words and language, for `method=dpo` or
+`method=alternatives`. Where that comes to nothing, or where refusals are wanted, the model is asked
+to refuse in the language of the question.
 
 Where we deviate: the instructions are our own, and every answer is the greedy one, so that a file
 can be made again; AltPO samples several for a question.
