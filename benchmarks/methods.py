@@ -47,7 +47,9 @@ from unlearn.training.trainer import Trainer
 RATE = 1e-6
 """Learning rate: small, so that every method stays finite on a random model."""
 NOTHING_TRAINED = "none"
-INTERVENTIONS = {"sam": 3, "saliency_mask": 0, "sago": 0}
+ALTERNATIVES = ("alternatives", "dpo")
+"""Methods that need a file of alternative answers."""
+INTERVENTIONS = {"gru": 0, "sam": 3, "saliency_mask": 0, "sago": 0, "task_vector": 0, "undo": 0}
 """What each adds to a step, in F."""
 
 
@@ -61,7 +63,7 @@ def method_names() -> list[str]:
 def build_method(name: str, alternatives: Path, *overrides: str) -> Method:
     """Return the method of this name as the command line would build it."""
     given = [f"method={name}", *overrides]
-    if name == "dpo":
+    if name in ALTERNATIVES:
         given.append(f"method.forget.alternatives={alternatives}")
     problems = Problems()
     method = method_of(_composed(*given), problems)
@@ -121,7 +123,7 @@ class Workbench:
 
     def counted(self, trainer: Trainer, steps: int = 1) -> Calls:
         """Return what one step runs, in F, the mean over `steps` steps."""
-        with counted_calls() as calls:
+        with counted_calls(self.rows) as calls:
             for _ in range(steps):
                 trainer.step()
         return Calls(calls.forward / steps, calls.backward / steps)
@@ -138,11 +140,17 @@ def ideal(name: str, method: Method, depth: int) -> float:
     trained = 3.0  # forward and backward of one task
     if name in ("ga", "gd"):
         return trained
-    if name == "undial":  # one task, and the reference logits of its rows
+    if name in ("undial", "undo"):  # one task, and the reference logits of its rows
         return trained + 1
-    if name in ("dpo", "idk_dpo"):  # two answers to each forget question
+    if name in ("dpo", "idk_dpo", "idk_ap"):  # two answers to each question of one task
         return 3 * trained
-    if name in ("graddiff_kl", "ngdiff_guarded"):  # the target's logits of one task's rows
+    if name == "flat":  # two answers to each forget question, and no retain task
+        return 2 * trained
+    if name in (
+        "graddiff_kl",
+        "ngdiff_guarded",
+        "jensun",
+    ):  # the target's logits of one task's rows
         return 2 * trained + 1
     if name == "rmu":  # up to its layer: two tasks, and the reference of the retain rows
         layer = method.forget.layer

@@ -91,13 +91,14 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def in_yaml(value: Any) -> str:
-    return "null" if value is None else str(value)
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def summary(kind: type) -> str:
     """Return what a part is: its module's docstring, or its own where a module holds several."""
     module = sys.modules[kind.__module__]
-    siblings = [one for _, _, one in parts() if one.__module__ == kind.__module__]
+    siblings = {one for _, _, one in parts() if one.__module__ == kind.__module__}
     return flat(module.__doc__ if len(siblings) == 1 else kind.__doc__)
 
 

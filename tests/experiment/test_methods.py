@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.command import QUICK, SMALL, Command, write_rows
 
-from benchmarks.methods import method_names
+from benchmarks.methods import ALTERNATIVES, method_names
 from unlearn.attacks import Probing
 from unlearn.data.minitofu import MiniTofu
 from unlearn.objectives import Ascent
@@ -29,7 +29,7 @@ GRID = {
 
 @pytest.fixture(scope="module")
 def alternatives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another answer to each forget question, as dpo wants them."""
+    """Another answer to each forget question, as dpo and alternatives want them."""
     forget = MiniTofu(subset="forget10", forget_rows=8, retain_rows=16).read().forget
     rows = [{"question": row.question, "answer": row.perturbed_answers[0]} for row in forget]
     return write_rows(tmp_path_factory.mktemp("data") / "alternatives.jsonl", rows)
@@ -39,7 +39,7 @@ def alternatives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", method_names())
 def test_five_steps_of_every_method(unlearn: Command, alternatives: Path, name: str) -> None:
     words = [*FIVE_STEPS, f"method={name}"]
-    if name == "dpo":
+    if name in ALTERNATIVES:
         words.append(f"method.forget.alternatives={alternatives}")
     if name in NEEDS_REFERENCE:
         words = [word for word in words if word != "reference=none"]

@@ -53,6 +53,10 @@ METHODS = {
         "training.clip=0.5",
         *DESCENT,
     ),
+    "gru, jensun, signum": (
+        *("method=jensun", "method/interventions=[gru]", "optimizer=signum"),
+        *("scheduler=constant", "optimizer.lr=1e-3"),
+    ),
     "lora": ("method=ngdiff", "method/retain=kl", *LORA, "scheduler=gen", "optimizer=adamw"),
     "lora, rmu": ("method=rmu", "method.forget.layer=1", *LORA, *DESCENT),
 }

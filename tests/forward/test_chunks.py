@@ -18,7 +18,9 @@ from unlearn.forward.chunks import answer_losses, is_cut
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent
 from unlearn.objectives.ce_u import CEU
+from unlearn.objectives.jensen_shannon import JensenShannon
 from unlearn.objectives.kl import KullbackLeibler
+from unlearn.objectives.max_entropy import MaximumEntropy
 from unlearn.objectives.nll import NegativeLogLikelihood
 from unlearn.objectives.undial import UNDIAL
 
@@ -55,12 +57,13 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def objectives(target: Any) -> list[Objective]:
     kl, undial, bounded = KullbackLeibler(), UNDIAL(beta=2.0), BoundedAscent(3.0, 0.5, 0.4)
-    kl.reference = undial.reference = bounded.target = target
+    divergence = JensenShannon()
+    kl.reference = undial.reference = bounded.target = divergence.reference = target
     longest = max(len(example.answer) for example in tiny.examples())
     draw = torch.Generator().manual_seed(0)
     bounded.token_levels = 1 + torch.rand(len(ROWS), longest, generator=draw)
     bounded.levels = None
-    return [NegativeLogLikelihood(), CEU(), kl, undial, bounded]
+    return [NegativeLogLikelihood(), CEU(), MaximumEntropy(), kl, divergence, undial, bounded]
 
 
 def value_and_gradient(objective: Objective, model: Any) -> tuple[Tensor, list[Tensor]]:

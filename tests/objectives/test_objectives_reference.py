@@ -32,6 +32,7 @@ from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent
 from unlearn.objectives.hidden_state import HiddenState
+from unlearn.objectives.jensen_shannon import JensenShannon
 from unlearn.objectives.kl import KullbackLeibler
 from unlearn.objectives.nll import NegativeLogLikelihood
 from unlearn.objectives.rmu import RMU
@@ -98,6 +99,17 @@ def kl_loss(model: Any, resources: FakeResources) -> float:
     return total
 
 
+def jensen_shannon_loss(model: Any, resources: FakeResources) -> float:
+    total = 0.0
+    for example in resources.examples:
+        both = output(model, example)[0], output(resources.target, example)[0]
+        middle = ((both[0].exp() + both[1].exp()) / 2).log()
+        total += sum(
+            F.kl_div(middle, log_p, reduction="sum", log_target=True).item() / 2 for log_p in both
+        )
+    return total
+
+
 def undial_loss(model: Any, resources: FakeResources) -> float:
     total = 0.0
     for example in resources.examples:
@@ -143,6 +155,7 @@ class Case:
 
 CASES = [
     Case("kl", KullbackLeibler, kl_loss),
+    Case("jensen_shannon", JensenShannon, jensen_shannon_loss),
     Case("undial", lambda: UNDIAL(beta=1.5), undial_loss),
     Case("rmu", lambda: RMU(layer=1, coefficient=3.0, seed=4), rmu_loss),
     Case("hidden_state", HiddenState, hidden_state_loss),
@@ -319,6 +332,15 @@ def cross_entropy_by_hand(weights: Sequence[Sequence[float]]) -> float:
     [
         # The target is uniform: KL = log(1/3) + mean of −log p, token by token.
         (KullbackLeibler(), cross_entropy_by_hand([[1 / 3] * 3] * 3) - 3 * math.log(3)),
+        # m = (7/24, 5/12, 7/24), (11/48, 11/48, 13/24), (5/12, 19/60, 4/15)
+        (
+            JensenShannon(),
+            sum(
+                (p * math.log(p / ((p + 1 / 3) / 2)) + math.log(1 / 3 / ((p + 1 / 3) / 2)) / 3) / 2
+                for row in TABLE
+                for p in row
+            ),
+        ),
         # A logit lowered by log 2 halves a probability: q = (2, 1, 2)/5 around the right token.
         (
             UNDIAL(beta=math.log(2)),
@@ -430,8 +452,41 @@ def test_kl_is_never_negative_and_accurate_where_it_is_tiny(by: float) -> None:
     torch.testing.assert_close(gradient, log_p.exp() - log_q.exp(), rtol=1e-3, atol=3e-7)
 
 
+@pytest.mark.parametrize("by", [1e-5, 1e-4, 1e-3, 1e-2, 1.0, 30.0])
+def test_jensen_shannon_is_never_negative_and_accurate_at_any_distance(by: float) -> None:
+    """As KL above; and below its ceiling, log 2, where both are sure of different tokens."""
+    generator = torch.Generator().manual_seed(0)
+    far = 3 * torch.randn(100, 100, generator=generator)
+    near = far + by * torch.randn(100, 100, generator=generator)
+    model, divergence = Lookup(near), JensenShannon()
+    divergence.prepare(of_one_row(model, Lookup(far)), NegativeLogLikelihood())
+    log_p, log_q = (logits.double().log_softmax(1) for logits in (near, far))
+    middle = torch.logaddexp(log_p, log_q) - math.log(2)
+    expected = sum((log.exp() * (log - middle)).sum(1) for log in (log_p, log_q)) / 2
+    everything = collate([Example((0,), (*range(1, 100), 0))], [0], pad=0)
+    loss = divergence.sum(model, everything)
+    assert 0 < loss.item() < 100 * math.log(2)
+    assert loss.item() == pytest.approx(expected.sum().item(), rel=1e-3, abs=1e-8)
+    loss.backward()
+    weights = (log_p - middle) / 2
+    slopes = log_p.exp() * (weights - (log_p.exp() * weights).sum(1, keepdim=True))
+    gradient = model.head.weight.grad.T.double()
+    torch.testing.assert_close(gradient, slopes, rtol=1e-3, atol=3e-7)
+
+
+@pytest.mark.parametrize("height", [1e4, -1e4])
+def test_jensen_shannon_of_certain_and_impossible_tokens_is_finite(height: float) -> None:
+    model, divergence = Lookup(torch.tensor([[height, 0.0, 0.0]] * 3)), JensenShannon()
+    divergence.prepare(of_one_row(model, Lookup(torch.tensor([[0.0, 0.0, height]] * 3))), Ascent())
+    loss = divergence.sum(model, HAND_BATCH)
+    loss.backward()
+    certain = 3 * math.log(2)  # disjoint; at −1e4 half of both lies on one token
+    assert loss.item() == pytest.approx(certain if height > 0 else certain / 2, rel=1e-5)
+    assert model.head.weight.grad.isfinite().all()
+
+
 @every_architecture
-@pytest.mark.parametrize("make", [KullbackLeibler, HiddenState])
+@pytest.mark.parametrize("make", [KullbackLeibler, JensenShannon, HiddenState])
 def test_at_the_reference_loss_and_gradient_are_exactly_zero(
     make: Callable[[], Objective], architecture: str
 ) -> None:
@@ -747,6 +802,7 @@ def test_a_token_that_is_certain_is_distilled_without_a_fault() -> None:
     [
         NegativeLogLikelihood(),
         KullbackLeibler(),
+        JensenShannon(),
         UNDIAL(),
         BoundedAscent("reference", 2.0),
         BoundedAscent("reference", 2.0, distil=0.5),

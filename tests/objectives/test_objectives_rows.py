@@ -28,12 +28,17 @@ from unlearn.data.refusals import REFUSALS, draw_refusals
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Example
 from unlearn.errors import ConfigurationError, DataError
+from unlearn.objectives.alternatives import Alternatives
+from unlearn.objectives.answer_preservation import AnswerPreservation
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.ce_u import CEU
 from unlearn.objectives.dpo import DPO
+from unlearn.objectives.flat import FLAT, Divergence
 from unlearn.objectives.idk import IdkNLL
 from unlearn.objectives.idk_dpo import IdkDPO
+from unlearn.objectives.jensun import JensUn
+from unlearn.objectives.max_entropy import MaximumEntropy
 from unlearn.objectives.nll import NegativeLogLikelihood
 from unlearn.objectives.npo import NPO
 from unlearn.objectives.satimp import SatImp
@@ -56,6 +61,11 @@ def dpo(folder: Path, **options: Any) -> DPO:
     """DPO with an alternative for every row, in another order than the rows."""
     pairs = [(row.question, answer) for row, answer in zip(tiny.ROWS, ALTERNATIVES, strict=True)]
     return DPO(alternatives=write_alternatives(folder, pairs[::-1]), **options)
+
+
+def alternatives(folder: Path, **options: Any) -> Alternatives:
+    pairs = [(row.question, answer) for row, answer in zip(tiny.ROWS, ALTERNATIVES, strict=True)]
+    return Alternatives(alternatives=write_alternatives(folder, pairs[::-1]), **options)
 
 
 def prepared(objective: Objective, resources: FakeResources) -> Objective:
@@ -133,10 +143,88 @@ def preference(beta: float, answers: Sequence[str]) -> Define:
     return define
 
 
-def refusal_loss(seed: int) -> Define:
+def other_loss(
+    answers: Sequence[str], of_tokens: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Define:
+    """The NLL of these answers, or another function of log p (T, V) and the ids (T,)."""
+
     def define(_at: Any, resources: FakeResources) -> Definition:
-        examples = resources.encode(draw_refusals(len(resources.rows), seed))
-        return lambda model: sum(nll(model, example).sum().item() for example in examples)
+        examples = resources.encode(answers)
+        if of_tokens is None:
+            return lambda model: sum(nll(model, example).sum().item() for example in examples)
+        return lambda model: sum(
+            of_tokens(*log_probabilities(model, example)).sum().item() for example in examples
+        )
+
+    return define
+
+
+def refusal_loss(seed: int) -> Define:
+    return other_loss(draw_refusals(len(ROWS), seed))
+
+
+def js_to_token(log_p: Tensor, labels: Tensor) -> Tensor:
+    """½·KL(p ‖ m) + ½·KL(onehot ‖ m), m the mean of both, from the definition of KL."""
+    p, onehot = log_p.exp(), torch.nn.functional.one_hot(labels, log_p.shape[1]).double()
+    middle = (p + onehot) / 2
+    return sum((q.xlogy(q) - q.xlogy(middle)).sum(1) for q in (p, onehot)) / 2
+
+
+def entropy_loss(_at: Any, resources: FakeResources) -> Definition:
+    """KL(uniform ‖ p) by torch's own kl_div."""
+
+    def loss(model: Any) -> float:
+        total = 0.0
+        for example in resources.examples:
+            log_p, _ = log_probabilities(model, example)
+            uniform = torch.full_like(log_p, 1 / log_p.shape[1])
+            total += torch.nn.functional.kl_div(log_p, uniform, reduction="sum").item()
+        return total
+
+    return loss
+
+
+CONJUGATES: dict[Divergence, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    Divergence.total_variation: (lambda v: math.tanh(v) / 2, lambda u: u),
+    Divergence.kl: (lambda v: v, lambda u: math.exp(u - 1)),
+    Divergence.jensen_shannon: (
+        lambda v: math.log(2) - math.log1p(math.exp(-v)),
+        lambda u: -math.log(2 - math.exp(u)),
+    ),
+    Divergence.pearson: (lambda v: v, lambda u: u * u / 4 + u),
+}
+"""g* and f* of the variational form of each divergence, as papers on f-GANs list them."""
+
+
+def flat_loss(divergence: Divergence, seed: int) -> Define:
+    g, f = CONJUGATES[divergence]
+
+    def define(_at: Any, resources: FakeResources) -> Definition:
+        refusals = resources.encode(draw_refusals(len(resources.rows), seed))
+        pairs = list(zip(refusals, resources.examples, strict=True))
+
+        def loss(model: Any) -> float:
+            total = 0.0
+            for pair in pairs:
+                refused, known = ((-nll(model, e)).exp().mean().item() for e in pair)
+                total += f(g(known)) - g(refused) - (f(g(0.0)) - g(1.0))
+            return total
+
+        return loss
+
+    return define
+
+
+def preservation_loss(beta: float, seed: int) -> Define:
+    def define(_at: Any, resources: FakeResources) -> Definition:
+        refusals = resources.encode(draw_refusals(len(resources.rows), seed))
+        pairs = list(zip(refusals, resources.examples, strict=True))
+
+        def loss(model: Any) -> float:
+            ahead = [(nll(model, r).sum() - nll(model, e).sum()).item() for r, e in pairs]
+            return -sum(log_sigmoid(beta * gap) for gap in ahead) / beta
+
+        return loss
 
     return define
 
@@ -195,6 +283,28 @@ CASES = [
     Case("wga", lambda _: WGA(beta=0.5), weighted_loss(lambda p: p**0.5)),
     Case("satimp", lambda _: SatImp(0.5, 2.0), weighted_loss(lambda p: p**0.5 * (1 - p) ** 2)),
     Case("ce_u", lambda _: CEU(), ce_u_loss),
+    Case("alternatives", alternatives, other_loss(ALTERNATIVES)),
+    Case(
+        "jensun",
+        lambda _: JensUn(seed=5),
+        other_loss(draw_refusals(len(ROWS), 5), js_to_token),
+    ),
+    Case("max_entropy", lambda _: MaximumEntropy(), entropy_loss),
+    Case(
+        "answer_preservation",
+        lambda _: AnswerPreservation(beta=0.1, seed=5),
+        preservation_loss(0.1, 5),
+        per_row=True,
+    ),
+    *(
+        Case(
+            f"flat, {divergence.value}",
+            lambda _, divergence=divergence: FLAT(divergence, seed=5),
+            flat_loss(divergence, 5),
+            per_row=True,
+        )
+        for divergence in Divergence
+    ),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -234,8 +344,10 @@ def test_the_count_is_rows_or_the_tokens_that_are_predicted(case: Case, tmp_path
     resources = FakeResources(tiny.model())
     objective = prepared(case.make(tmp_path), resources)
     examples = resources.examples
-    if case.name == "idk":
+    if case.name in ("idk", "jensun"):
         examples = resources.encode(draw_refusals(len(ROWS), 5))
+    if case.name == "alternatives":
+        examples = resources.encode(ALTERNATIVES)
     for rows in ([0], [6, 2, 3], list(ROWS)):
         tokens = sum(len(examples[row].answer) for row in rows)
         assert objective.count(tiny.batch(rows)) == (len(rows) if case.per_row else tokens)
@@ -337,6 +449,20 @@ def by_hand(folder: Path) -> list[tuple[str, Objective, float]]:
         ("satimp", SatImp(2.0, 1.0), -(half / 8 + 9 / 64 * most + half / 8)),
         # q = (1/2, 0, 1/2), (1/2, 1/2, 0), (0, 3/5, 2/5)
         ("ce_u", CEU(), math.log(4) + math.log(8) - 0.6 * math.log(0.3) - 0.4 * math.log(0.2)),
+        ("alternatives", Alternatives(alternatives), math.log(4)),
+        # p = 1/4: m = (5/8, and halves of the other p): 3/8·log 2 + 1/8·log(2/5) + 1/2·log(8/5)
+        ("jensun", JensUn(), 3 / 8 * half + math.log(2 / 5) / 8 + math.log(8 / 5) / 2),
+        # −log 3 − mean log p, three times
+        (
+            "max_entropy",
+            MaximumEntropy(),
+            -3 * math.log(3) - sum(math.log(p) for row in TABLE for p in row) / 3,
+        ),
+        ("answer_preservation", AnswerPreservation(beta=1.0), math.log(7 / 3)),  # σ(log(3/4))
+        # The answer's mean probability is 7/12, the refusal's 1/4.
+        ("flat", FLAT(), (math.tanh(1) - math.tanh(1 / 4) + math.tanh(7 / 12)) / 2),
+        ("flat", FLAT(Divergence.kl), 3 / 4 + math.exp(-5 / 12) - math.exp(-1)),
+        ("flat", FLAT(Divergence.pearson), 3 / 4 + 7 / 12 + 49 / 576),
     ]
 
 
@@ -359,6 +485,7 @@ def test_the_gradients_of_three_tokens_by_hand() -> None:
         "wga": (WGA(), ascent / 2),
         "satimp": (SatImp(2.0, 1.0), ascent / 8),
         "ce_u": (CEU(), torch.tensor([1 / 4 - 1 / 2, 1 / 2, 1 / 4 - 1 / 2])),  # p − q
+        "max_entropy": (MaximumEntropy(), torch.tensor([-1 / 12, 1 / 6, -1 / 12])),  # p − 1/3
     }
     for name, (objective, gradient) in expected.items():
         model = Lookup(torch.tensor(TABLE).log())
@@ -528,7 +655,9 @@ def test_an_alternative_must_not_be_the_answer_itself(tmp_path: Path) -> None:
         objective.check_rows([Row("q", "so it  is")])
 
 
-@pytest.mark.parametrize("name", ["dpo", "idk", "idk_dpo"])
+@pytest.mark.parametrize(
+    "name", ["dpo", "alternatives", "idk", "idk_dpo", "jensun", "flat, kl", "answer_preservation"]
+)
 def test_text_without_a_question_has_no_other_answer(name: str, tmp_path: Path) -> None:
     objective = next(case for case in CASES if case.name == name).make(tmp_path)
     with pytest.raises(DataError, match=r"1 of 2 rows are plain text.*'some text'"):
@@ -557,7 +686,7 @@ def test_refusals_are_drawn_once_by_seed_and_by_no_global_generator() -> None:
     assert random.getstate() == state
 
 
-@pytest.mark.parametrize("kind", [IdkNLL, IdkDPO])
+@pytest.mark.parametrize("kind", [IdkNLL, IdkDPO, JensUn, FLAT, AnswerPreservation])
 def test_the_seed_alone_decides_the_loss(kind: type) -> None:
     model = moved()
     sums = []
@@ -587,7 +716,19 @@ def test_satimp_without_its_second_power_is_wga() -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [WGA(), SatImp(), CEU(), SimNPO(), SatImp(beta1=0, beta2=0.5), WGA(beta=0.5)]
+    "objective",
+    [
+        WGA(),
+        SatImp(),
+        CEU(),
+        SimNPO(),
+        SatImp(beta1=0, beta2=0.5),
+        WGA(beta=0.5),
+        MaximumEntropy(),
+        JensUn(),
+        AnswerPreservation(),
+        *(FLAT(divergence) for divergence in Divergence),
+    ],
 )
 @pytest.mark.parametrize("height", [1e4, -1e4])
 def test_certain_and_impossible_tokens_give_finite_losses_and_gradients(
@@ -596,10 +737,46 @@ def test_certain_and_impossible_tokens_give_finite_losses_and_gradients(
     logits = torch.zeros(3, 3)
     logits[torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])] = height  # the answer's own tokens
     model = Lookup(logits)
+    objective.prepare(OneRow(), NegativeLogLikelihood())
     loss = objective.sum(model, collate([ORIGINAL], [0], pad=0))
     loss.backward()
     assert math.isfinite(loss.item())
     assert model.head.weight.grad.isfinite().all()
+
+
+def test_jensun_has_its_ceiling_where_a_refusal_is_impossible() -> None:
+    """However impossible; a token that is certain costs nothing."""
+    for height, expected in ((-1e4, math.log(2)), (-30.0, math.log(2)), (1e4, 0.0)):
+        model, jensun = Lookup(torch.tensor([[height, 0.0, 0.0]] * 3)), JensUn()
+        jensun.prepare(OneRow(), NegativeLogLikelihood())
+        loss = jensun.sum(model, collate([ORIGINAL], [0], pad=0))
+        assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("divergence", Divergence)
+def test_flat_ends_where_the_refusal_is_certain_and_the_answer_impossible(
+    divergence: Divergence,
+) -> None:
+    model, flat = Lookup(torch.tensor([[50.0, 0.0, 0.0]] * 3)), FLAT(divergence)
+    flat.prepare(OneRow(), NegativeLogLikelihood())  # OTHER is the token 0
+    one = collate([Example((0,), (1, 2))], [0], pad=0)
+    loss = flat.sum(model, one)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    loss.backward()
+    assert model.head.weight.grad.abs().max() < 1e-6
+
+
+def test_maximum_entropy_is_zero_for_a_guess_alone() -> None:
+    model = Lookup(torch.full((3, 3), 7.0))
+    loss = MaximumEntropy().sum(model, collate([ORIGINAL], [0], pad=0))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    loss.backward()
+    assert model.head.weight.grad.abs().max() < 1e-6
+
+
+def test_alternatives_without_a_file_name_the_objective_that_needs_none() -> None:
+    with pytest.raises(ConfigurationError, match=r"alternatives: not set.*idk does without"):
+        Alternatives()
 
 
 def test_ce_u_at_its_two_ends() -> None:
@@ -624,6 +801,10 @@ def test_ce_u_at_its_two_ends() -> None:
         (lambda: NPO(beta=math.inf), ["beta: inf; allowed"]),
         (lambda: SimNPO(beta=-1, delta=math.inf), ["beta: -1; allowed", "delta: inf; allowed"]),
         (lambda: IdkDPO(beta=-0.1), ["beta: -0.1; allowed: above 0"]),
+        (
+            lambda: AnswerPreservation(beta=0, seed=-1),
+            ["beta: 0; allowed: above 0", "seed: -1; allowed: 0 up to"],
+        ),
         (lambda: WGA(beta=-1), ["beta: -1; allowed: 0 "]),
         (lambda: SatImp(-1, math.nan), ["beta1: -1; allowed: 0 ", "beta2: nan; allowed: 0 "]),
     ],

@@ -113,6 +113,23 @@ CHOICES = {
         "evaluation.best=retain/rougeL_recall",
         "evaluation.patience=5",
     ],
+    "signum, gru, micro-batches": [
+        "method=graddiff",
+        "optimizer=signum",
+        "method/interventions=[gru]",
+        "training.micro_batch_size=2",
+    ],
+    "a mask drawn anew, a forget-side dual": [
+        "method=forget_dual",
+        "optimizer=signum",
+        "scheduler=constant",
+        "method/interventions=[saliency_mask]",
+        "method.interventions.saliency_mask.redraw=true",
+    ],
+    "jensun": ["method=jensun"],
+    "undo": ["method=undo", "scheduler=constant", "optimizer.lr=1e-3"],
+    "a task_vector": ["method=ga", "method/interventions=[task_vector]"],
+    "flat": ["method=flat", "scheduler=constant", "optimizer.lr=1e-3"],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
     "a mask by weight, and sago": [
         "method=graddiff",

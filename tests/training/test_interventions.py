@@ -20,20 +20,24 @@ from benchmarks.loops import plan_of
 from unlearn.compute.gradients import Gradient
 from unlearn.data.batches import Batch, PairedBatches
 from unlearn.errors import NumericalError
-from unlearn.objectives import Ascent, NegativeLogLikelihood, Objective
+from unlearn.objectives import Ascent, NegativeLogLikelihood, NoObjective, Objective
 from unlearn.schedulers import Constant, Gen, Scheduler
 from unlearn.training.interventions import (
+    GRU,
     SAGO,
     SAM,
+    UNDO,
     Direction,
     Intervention,
     SaliencyMask,
     Start,
     TaskAtStep,
+    TaskVector,
 )
 from unlearn.training.interventions.saliency_mask import Unit
 from unlearn.training.method import Method
 from unlearn.training.trainer import Trainer
+from unlearn.weightings import GRU as GRUWeighting
 from unlearn.weightings import Linear, NGDiff, Weighting
 
 FORGET, RETAIN = tiny.examples()[:3], tiny.examples()[3:]
@@ -83,6 +87,11 @@ def forget_loss(w: Tensor, b: Tensor) -> Tensor:
 
 def retain_loss(w: Tensor, b: Tensor) -> Tensor:
     return (w.T @ b).cosh().sum()
+
+
+LOSSES = (forget_loss, retain_loss)
+LEARNT = (Ascent(), NegativeLogLikelihood())
+KEPT = (NoObjective(), NegativeLogLikelihood())
 
 
 class Bent(Objective):
@@ -211,6 +220,51 @@ def test_only_the_most_salient_units_move(unit: Unit, scheduler: Scheduler) -> N
     assert moved == count
 
 
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("names", [("mask",), ("mask", "sago"), ("sago", "mask")])
+def test_a_mask_drawn_anew_is_of_the_steps_own_forget_gradient(
+    unit: Unit, names: tuple[str, ...]
+) -> None:
+    """Whatever is named beside it, it acts last; SGD shows what the gradient was."""
+    model, lr = Curve(), 0.01
+    parts = {"mask": SaliencyMask(0.4, unit, redraw=True), "sago": SAGO()}
+    losses = (Bent(forget_loss), Bent(retain_loss))
+    chosen = {name: parts[name] for name in names}
+    trainer = trainer_of(model, chosen, Linear(0.25), partial(SGD, lr=lr), losses=losses)
+    masks = set()
+    for _ in range(8):
+        weights = weights_of(model)
+        f, r = (gradient_at(loss, weights) for loss in LOSSES)
+        trainer.step()
+        scores = [
+            part.abs() if unit is Unit.weight or part.dim() == 1 else part.norm(dim=1)[:, None]
+            for part in f
+        ]
+        every = torch.cat([score.flatten() for score in scores])
+        least = every.sort().values[-round(0.4 * len(every))]
+        mask = [score >= least for score in scores]
+        masks.add(tuple(torch.cat([part.flatten() for part in mask]).tolist()))
+        for now, was, a, b, kept in zip(weights_of(model), weights, r, f, mask, strict=True):
+            d = 0.25 * a + 0.75 * b
+            if "sago" in names:
+                d = torch.where(a * b < 0, 0.25 * a, 0.75 * b)
+            expected = was - lr * torch.where(kept, d, 0.0)
+            torch.testing.assert_close(now, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_mask_drawn_anew_does_without_a_retain_task() -> None:
+    model = tiny.model()
+    start = weights_of(model)
+    mask = SaliencyMask(0.05, redraw=True)
+    losses = (Ascent(), NoObjective())
+    trainer = trainer_of(model, {"mask": mask}, optimizer=partial(SGD, lr=0.1), losses=losses)
+    trainer.step()
+    pairs = list(zip(weights_of(model), start, mask.frozen, strict=True))
+    for now, was, frozen in pairs:
+        assert torch.equal(now[frozen.expand_as(now)], was[frozen.expand_as(was)])
+    assert not all(torch.equal(now, was) for now, was, _ in pairs)
+
+
 def test_a_mask_needs_a_gradient_to_go_by() -> None:
     model = Curve()
     flat = Bent(lambda w, b: 0 * w.sum() + 0 * b.sum())
@@ -262,6 +316,167 @@ def test_the_optimizer_gets_sagos_direction(weighting: Weighting) -> None:
     assert line["train/direction_norm"] == pytest.approx(norm, rel=1e-6)
 
 
+# gru
+
+
+@pytest.mark.parametrize("gamma", [0.8, 1.0])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("weighting", [Linear(0.0), Linear(0.25), NGDiff()])
+def test_gru_takes_the_steps_of_a_plain_loop(weighting: Weighting, sign: int, gamma: float) -> None:
+    """With one sign the first step has no conflict, with the other it has."""
+
+    def unlearnt(w: Tensor, b: Tensor) -> Tensor:
+        return sign * forget_loss(w, b)
+
+    lr, model, conflicts = 0.02, Curve(), []
+    weights = weights_of(model)
+    losses = (Bent(unlearnt), Bent(retain_loss))
+    trainer = trainer_of(model, {"gru": GRU(gamma)}, weighting, partial(SGD, lr=lr), losses=losses)
+    average = torch.zeros(6, dtype=torch.float64)
+    for _ in range(6):
+        line = trainer.step()
+        both = (gradient_at(loss, weights) for loss in (unlearnt, retain_loss))
+        f, r = (torch.cat([part.flatten() for part in gradient]) for gradient in both)
+        average = gamma * r + (1 - gamma) * average
+        conflicts.append(bool(average @ f < 0))
+        w_retain, w_forget = line["train/weight_retain"], line["train/weight_forget"]
+        if average @ f < 0:
+            f = f - (average @ f) / (average @ average) * average
+        d = w_retain * r + w_forget * f
+        parts = zip(weights, d.split([4, 2]), strict=True)
+        weights = [w - lr * part.view_as(w) for w, part in parts]
+        torch.testing.assert_close(weights_of(model), weights, rtol=1e-6, atol=1e-7)
+        assert line["train/direction_norm"] == pytest.approx(d.norm().item(), rel=1e-6)
+    assert conflicts[0] == (sign < 0)
+
+
+def test_without_an_average_gru_is_the_weighting_of_that_name() -> None:
+    found = []
+    for weighting, interventions in ((Linear(0.0), {"gru": GRU(1.0)}), (GRUWeighting(), {})):
+        model = Curve()
+        losses = (Bent(forget_loss), Bent(retain_loss))
+        trainer = trainer_of(model, interventions, weighting, partial(SGD, lr=0.02), losses=losses)
+        for _ in range(4):
+            trainer.step()
+        found.append(weights_of(model))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
+# task_vector
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize(
+    "optimizer", [partial(SGD, lr=0.01, momentum=0.9), partial(AdamW, lr=1e-3, weight_decay=0.0)]
+)
+def test_every_step_is_the_target_less_the_task_vector(
+    optimizer: Callable[..., Optimizer], alpha: float
+) -> None:
+    """A second model learns the forget rows by a plain loop; its change is mirrored."""
+    steps, lr = 4, optimizer.keywords["lr"]
+    model, learner = (tiny.model("gpt2", dtype=torch.float64) for _ in range(2))
+    start = weights_of(model)
+    scaled = partial(optimizer.func, **{**optimizer.keywords, "lr": alpha * lr})
+    trainer = trainer_of(
+        model, {"task_vector": TaskVector(alpha)}, Linear(0.0), scaled, losses=LEARNT
+    )
+    learning = optimizer(learner.parameters())
+    for number in range(steps):
+        losses = []
+        for batch in trainer.batches.step(number)[0]:
+            loss = NegativeLogLikelihood().sum(learner, batch)
+            losses.append(loss / NegativeLogLikelihood().count(batch))
+        assert len(losses) == 1
+        learning.zero_grad()
+        losses[0].backward()
+        learning.step()
+        line = trainer.step()
+        assert line["train/forget_loss"] == pytest.approx(losses[0].item(), rel=1e-6)
+        for now, was, learnt in zip(model.parameters(), start, learner.parameters(), strict=True):
+            expected = was - alpha * (learnt.detach() - was)
+            torch.testing.assert_close(now.detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_the_weights_come_back_from_their_mirror_bit_by_bit() -> None:
+    model = tiny.model()
+    mirror = TaskVector(0.7)
+    trainer = trainer_of(model, {"task_vector": mirror}, Linear(0.25))
+    trainer.step()
+    before = bits(model)
+
+    def take() -> tuple[Tensor, Gradient]:
+        assert bits(model) != before
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.interventions.gradient("forget", take)
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("words", [("method=npo",), ("method=ga", "model/adapter=lora")])
+def test_what_has_no_mirror_is_refused(unlearn: Command, words: tuple[str, ...]) -> None:
+    done = unlearn(*QUICK, *words, "method/interventions=[task_vector]")
+    assert done.status == 2
+    assert "method.interventions.task_vector: " in done.said
+
+
+# undo
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_undo_shrinks_every_weight_and_adds_the_noise_of_fresh_ones(dtype: torch.dtype) -> None:
+    alpha, beta, model = 0.6, 0.1, tiny.model("gpt2", dtype=dtype)
+    start = weights_of(model)
+    trainer_of(model, {"undo": UNDO(alpha, beta, seed=4)}, losses=KEPT)
+    draw = torch.Generator().manual_seed(4)
+    shapes = set()
+    for now, was in zip(weights_of(model), start, strict=True):
+        noise = torch.zeros(was.shape)
+        if was.dim() == 2:
+            bound = math.sqrt(6 / (was.shape[0] + was.shape[1]))  # Glorot & Bengio 2010
+            noise = (2 * torch.rand(was.shape, generator=draw) - 1) * bound
+        expected = (1 - alpha) * was + alpha * beta * noise.to(dtype)
+        torch.testing.assert_close(now, expected, rtol=1e-5, atol=1e-7)
+        shapes.add(was.dim())
+    assert shapes == {1, 2}
+
+
+def test_undo_leaves_a_model_alone_at_zero_and_follows_its_seed() -> None:
+    found = []
+    for options in ({"alpha": 0.0}, {"seed": 1}, {"seed": 1}, {"seed": 2}):
+        model = tiny.model()
+        trainer_of(model, {"undo": UNDO(**options)}, losses=KEPT)
+        found.append(bits(model))
+    assert found[0] == bits(tiny.model())
+    assert found[1] == found[2] != found[3]
+
+
+@pytest.mark.slow
+def test_what_undo_took_away_is_learnt_back_from_the_target(unlearn: Command) -> None:
+    words = ("method=undo", "training.steps=30", "scheduler=constant", "optimizer.lr=1e-2")
+    done = unlearn(*QUICK, *words)
+    assert done.status == 0, done.said
+    losses = [line["train/retain_loss"] for line in done.steps]
+    assert losses[0] > 0.1, "the noised copy is another model than the one that was kept"
+    assert losses[-1] < losses[0] / 2
+    assert all(line["train/forget_loss"] is None for line in done.steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("method=graddiff",), "undo: loses what nothing brings back"),
+        (("method=graddiff_kl", "model/adapter=lora"), "undo: noises the weights of the model"),
+    ],
+)
+def test_undo_is_refused_where_nothing_brings_the_model_back(
+    unlearn: Command, words: tuple[str, ...], told: str
+) -> None:
+    done = unlearn(*QUICK, *words, "method/interventions=[undo]")
+    assert done.status == 2
+    assert told in done.said
+
+
 # The seam
 
 
@@ -291,16 +506,18 @@ def test_the_state_of_every_intervention_is_kept_and_put_back() -> None:
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.count = state["count"]
 
-    first = {"mask": SaliencyMask(0.1), "sam": SAM(), "counting": Counting()}
+    first = {"mask": SaliencyMask(0.1), "sam": SAM(), "gru": GRU(), "counting": Counting()}
     trainer = trainer_of(tiny.model(seed=1), first)
     trainer.step()
     trainer.step()
-    other = {"mask": SaliencyMask(0.5), "sam": SAM(), "counting": Counting()}
+    other = {"mask": SaliencyMask(0.5), "sam": SAM(), "gru": GRU(), "counting": Counting()}
     again = trainer_of(tiny.model(seed=2), other)  # a mask of its own, until the state is back
     pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
     assert not all(torch.equal(*pair) for pair in pairs)
     again.load_state_dict(trainer.state_dict())
     assert other["counting"].count == 1 + 2
+    averages = zip(first["gru"].average, other["gru"].average, strict=True)
+    assert all(torch.equal(*pair) for pair in averages)
     pairs = list(zip(first["mask"].frozen, other["mask"].frozen, strict=True))
     assert all(torch.equal(*pair) for pair in pairs)
 
@@ -414,7 +631,7 @@ def test_an_intervention_that_does_nothing_changes_no_bit(unlearn: Command, meth
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago"])
+@pytest.mark.parametrize("name", ["sam", "saliency_mask", "sago", "gru", "task_vector"])
 def test_a_run_with_each_is_probed_told_and_recorded(unlearn: Command, name: str) -> None:
     done = unlearn(*QUICK, "method=graddiff", f"method/interventions=[{name}]")
     assert done.status == 0, done.said

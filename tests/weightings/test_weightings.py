@@ -252,9 +252,11 @@ def test_graddiff_and_pcgrad_turn_with_the_scale_of_a_loss(weighting: Weighting)
 
 def test_what_each_preset_makes_of_a_loss_that_grows_a_hundredfold() -> None:
     """Three kinds: the whole direction stays, it only changes its length, or it turns."""
-    stays = {"ngdiff", "guarded", "nash_mtl", "loss_norm"}  # the first step is at no bound
-    lengthens = {"imtl_g"}
+    # The first step of guarded is at no bound.
+    stays = {"ngdiff", "guarded", "nash_mtl", "loss_norm", "hamu_q"}
+    lengthens = {"imtl_g", "gru"}  # gru with the forget loss alone
     turns = {"linear", "pcgrad", "mgda", "aligned_mtl", "gradvac", "fairgrad", "primal_dual", "rlw"}
+    turns |= {"blur", "forget_dual"}
     if find_spec("cvxpy") and find_spec("quadprog"):
         turns |= WITH_SOLVERS
     assert stays | lengthens | turns >= {*NAMES} - WITH_SOLVERS
@@ -271,7 +273,8 @@ def test_what_each_preset_makes_of_a_loss_that_grows_a_hundredfold() -> None:
             else:
                 assert cosine == pytest.approx(1, abs=1e-12), name
                 same_length = math.isclose(before.norm(), after.norm(), rel_tol=1e-9)
-                assert same_length == (name in stays), name
+                expected = name in stays or (name == "gru" and scales[1] == 1)
+                assert same_length == expected, name
 
 
 # Other people's closed forms
@@ -417,7 +420,7 @@ def test_fairgrad_solves_the_equation_that_defines_it() -> None:
         assert factors[0].item() == pytest.approx(factors[1].item(), rel=1e-4)
 
 
-SIGN_KEEPING = ["ngdiff", "imtl_g", "nash_mtl", "mgda", "pcgrad", "fairgrad"]
+SIGN_KEEPING = ["ngdiff", "imtl_g", "nash_mtl", "mgda", "pcgrad", "fairgrad", "gru"]
 
 
 @pytest.mark.slow
@@ -511,7 +514,7 @@ def test_every_weighting_goes_on_where_its_saved_state_left_off(
     assert [resumed(*step) for step in steps[6:]] == expected
 
 
-@pytest.mark.parametrize("name", ["rlw", "primal_dual", "gradvac"])
+@pytest.mark.parametrize("name", ["rlw", "primal_dual", "gradvac", "forget_dual"])
 def test_a_weighting_with_memory_differs_without_its_state(name: str) -> None:
     """Otherwise the test above would say nothing about it."""
     used, fresh = preset(name), preset(name)

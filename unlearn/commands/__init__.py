@@ -1,1 +1,1 @@
-"""The doors: `unlearn`, `unlearn-evaluate`, `unlearn-compare`."""
+"""The doors: `unlearn`, and `unlearn-evaluate`, `-compare`, `-requests` and `-alternatives`."""

@@ -30,13 +30,14 @@ class Told:
 
 
 def erase_evaluations(quoted: Set[tuple[str, str]], told: Told) -> None:
-    """Erase the tables of which a line has one of these questions with its true answer."""
+    """Erase the tables, and what models were asked for, of which a line has one of these questions
+    with its true answer."""
 
     def quotes(folder: Path) -> bool:
         lines = read_lines(folder / "generations.jsonl")
         return any((line.get("question"), line.get("truth")) in quoted for line in lines)
 
-    for folder in _folders("evaluations"):
+    for folder in (*_folders("evaluations"), *_folders("alternatives")):
         try:
             if quoted and quotes(folder):
                 _erase(folder, "tables with answers to these rows", told, quotes)

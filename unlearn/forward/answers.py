@@ -19,7 +19,7 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
-from unlearn.forward.joined import pass_for, together
+from unlearn.forward.shared_pass import pass_for, together
 
 
 @contextmanager

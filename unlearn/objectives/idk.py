@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from unlearn.compute.model import LanguageModel
-from unlearn.data.batches import Batch
 from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
-from unlearn.forward.chunks import answer_losses
-from unlearn.objectives.base import Objective, Resources
-from unlearn.objectives.other_answers import OtherAnswers, require_questions
+from unlearn.objectives.other_answers import require_questions
+from unlearn.objectives.other_nll import OtherNLL
 from unlearn.options.declared import SEED, option
 
 
 @dataclass
-class IdkNLL(Objective):
+class IdkNLL(OtherNLL):
     """Mean NLL of a refusal as the answer to each forget question: mean ℓ(refusal).
 
     The "preference optimization" (PO) of TOFU, Maini et al. 2024, arXiv 2401.06121. The mean is
@@ -36,16 +31,5 @@ class IdkNLL(Objective):
     def check_rows(self, rows: Sequence[Row]) -> None:
         require_questions(rows)
 
-    def prepare(self, resources: Resources, other: Objective) -> None:
-        answers = draw_refusals(len(resources.examples), self.seed)
-        self.refusals = OtherAnswers(resources, answers)
-
-    def count(self, batch: Batch) -> int:
-        return self.refusals.tokens(batch)
-
-    def tokens(self, batch: Batch) -> int:
-        return self.refusals.all_tokens(batch)
-
-    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        losses, _ = answer_losses(model, self.refusals.batch(batch))
-        return losses.sum()
+    def answers(self, rows: int) -> list[str]:
+        return draw_refusals(rows, self.seed)

@@ -1,4 +1,4 @@
-"""No objective: the task's rows are measured, never trained on (retain-free methods)."""
+"""No objective: the task's rows are measured, never trained on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from unlearn.objectives.base import Objective
 
 @dataclass
 class NoObjective(Objective):
-    """Leave the task out: retain-free methods (UNDIAL, CE-U) never look at a retain row.
+    """Leave the task out: retain-free methods (UNDIAL, CE-U) never look at a retain row, and UNDO,
+    which begins with what was forgotten already, at no forget row.
 
     The task is not computed, so it costs nothing; the other task's gradient is the direction, and
     the automatic learning rate fits its parabola to the other task's loss.
     """
 
-    examples = ("method=undial scheduler=constant optimizer.lr=1e-4",)
+    examples = ("method=graddiff scheduler=constant optimizer.lr=1e-5",)
 
     trains = False
 

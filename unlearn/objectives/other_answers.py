@@ -1,4 +1,4 @@
-"""The forget questions with other answers than those that must go: alternatives, or refusals."""
+"""A task's questions with other answers than their own: alternatives, or refusals."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ class OtherAnswers:
         return collate(examples, rows).to(batch.input_ids.device)
 
 
-def require_questions(rows: Sequence[Row]) -> None:
-    """Raise DataError where a row is plain text: nothing else can be answered to no question."""
+def require_questions(
+    rows: Sequence[Row], task: str = "method.forget", others: str = "ascent, npo, simnpo"
+) -> None:
+    """Raise DataError where a row is plain text: nothing else can be answered to no question.
+
+    `task` is the option of the objective, `others` are those that take text.
+    """
     texts = [row for row in rows if not row.question.strip()]
     if texts:
         raise DataError(
-            f"method.forget: {len(texts)} of {len(rows)} rows are plain text without a question, "
+            f"{task}: {len(texts)} of {len(rows)} rows are plain text without a question, "
             f"first {shown(texts[0].answer)}, so there is nothing to answer otherwise; give data "
-            "with questions, or an objective for text: ascent, npo, simnpo"
+            f"with questions, or an objective for text: {others}"
         )

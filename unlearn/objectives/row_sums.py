@@ -13,9 +13,14 @@ from unlearn.forward.chunks import answer_losses
 def row_sums(model: LanguageModel, batch: Batch) -> Tensor:
     """Return S = Σ ℓ over the answer of every row, (B,) float32 with gradient."""
     losses, _ = answer_losses(model, batch)
+    return by_row(losses, batch)
+
+
+def by_row(values: Tensor, batch: Batch) -> Tensor:
+    """Return the sums (B,) of what each answer token of a batch has (N,)."""
     # Spread over (B, T) and summed in order: adding by index has no fixed order on a GPU.
-    table = losses.new_zeros(batch.answer_mask.shape)
-    return table.index_put((batch.owner, batch.columns), losses).sum(dim=1)
+    table = values.new_zeros(batch.answer_mask.shape)
+    return table.index_put((batch.owner, batch.columns), values).sum(dim=1)
 
 
 def preference_loss(margins: Tensor, beta: float) -> Tensor:

@@ -6,8 +6,12 @@ for ascent g_forget = −∇L_F and the Gramian is [[g_R·g_R, −p], [−p, g_F
 """
 
 from unlearn.weightings.base import Weighting
+from unlearn.weightings.blur import BLUR
 from unlearn.weightings.diagnostics import admissible_shares, diagnose
+from unlearn.weightings.forget_dual import ForgetDual
+from unlearn.weightings.gru import GRU
 from unlearn.weightings.guarded import Guarded
+from unlearn.weightings.hamu_q import HAMUQ
 from unlearn.weightings.imtl_g import IMTLG
 from unlearn.weightings.linear import Linear
 from unlearn.weightings.loss_norm import LossNorm
@@ -20,8 +24,12 @@ from unlearn.weightings.random import RandomWeighting
 from unlearn.weightings.torchjd import TorchJDWeighting
 
 __all__ = [
+    "BLUR",
+    "GRU",
+    "HAMUQ",
     "IMTLG",
     "MGDA",
+    "ForgetDual",
     "Guarded",
     "Linear",
     "LossNorm",

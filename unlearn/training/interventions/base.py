@@ -57,6 +57,10 @@ class Intervention(Declared):
     """Whether `direct` is to find both tasks' gradients in `direction.both`: one gradient more in
     memory, and no single backward pass for fixed weights."""
 
+    last: bool = False
+    """Whether its `direct` changes what the others make of the gradient, also where it needs both
+    tasks' gradients itself."""
+
     of_parts: bool = False
     """Whether it also works where each process holds a part of weights and gradients
     (training.sharding=fsdp): element by element, or by :func:`inner_product`. Else it is refused
@@ -79,13 +83,18 @@ class Intervention(Declared):
     def direct(self, direction: Direction) -> None:
         """Change the combined gradient in place, before it is clipped and handed to the optimizer.
 
-        Interventions that need both gradients come first; the others change what those made.
+        Interventions that need both gradients come first, unless they are to be `last`; the others
+        change what those made.
         """
 
     def settle(self, step: int) -> None:
         """Change the weights after step `step`, counted from 1, was taken at its rate."""
 
     def state_dict(self) -> dict[str, Any]:
+        """Return what moves as the run goes on; none of its tensors may be changed in place.
+
+        It is taken before a step and written once the step's direction is known to be finite.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ class Interventions:
         self.needs_both = any(part.needs_both for part in all_of_them)
         directing = [part for part in all_of_them if _overrides(part, "direct")]
         # What makes a direction of the two gradients would undo a mask that came before it.
-        self.directing = sorted(directing, key=lambda part: not part.needs_both)
+        self.directing = sorted(directing, key=lambda part: (part.last, not part.needs_both))
 
     @property
     def apart(self) -> bool:

@@ -9,8 +9,8 @@ import torch
 from support import tiny
 
 from unlearn.data.batches import collate
-from unlearn.forward import joined
-from unlearn.forward.joined import together
+from unlearn.forward import shared_pass
+from unlearn.forward.shared_pass import together
 from unlearn.objectives.base import Objective
 from unlearn.objectives.ce_u import CEU
 from unlearn.objectives.kl import KullbackLeibler
@@ -62,7 +62,7 @@ def test_losses_and_gradient_are_those_of_two_passes(
     model = tiny.moved(architecture)
     objectives = pairs(tiny.model(architecture, dtype=torch.float64))[pair]
     found, calls = taken(model, objectives)
-    monkeypatch.setattr(joined, "MOST_PADDING", 0)
+    monkeypatch.setattr(shared_pass, "MOST_PADDING", 0)
     apart, more = taken(model, objectives)
     assert (calls, more) == (1, 2)
     for one, other in zip(found, apart, strict=True):
