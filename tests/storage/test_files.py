@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ from unlearn.record.layout import read_summary
 from unlearn.record.resuming import begin
 from unlearn.report import read_run
 from unlearn.report.comparison.runs import find_runs, read_runs
-from unlearn.storage.files import entries_below
+from unlearn.storage.files import entries_below, write_json_atomic
 
 
 def test_every_file_and_folder_is_met_once(tmp_path: Path) -> None:
@@ -100,3 +103,15 @@ def test_a_record_that_another_process_takes_away_is_none(
     (run,), problems = read_runs([tmp_path])
     assert problems == []
     assert run.error == "no summary.json: it was killed, or is still running"
+
+
+def test_what_a_killed_process_left_of_a_file_goes_with_the_next_one(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    path, other = tmp_path / "a[1].json", tmp_path / ".b.json.1.tmp"
+    left = tmp_path / f".{path.name}.{dead.pid}.tmp"
+    alive = tmp_path / f".{path.name}.{os.getppid()}.tmp"
+    for one in (left, alive, other):
+        one.write_text("half")
+    write_json_atomic(path, {"whole": True})
+    assert sorted(tmp_path.iterdir()) == sorted([path, alive, other])

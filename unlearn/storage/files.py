@@ -5,6 +5,7 @@ finished jobs, a person) sees the old file or the new one, never half of one.
 """
 
 import errno
+import glob
 import json
 import math
 import os
@@ -101,13 +102,15 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     """Write a file so that it appears under its name only when it is complete.
 
     It goes to a temporary file in the same folder (a rename is atomic only within one file
-    system), reaches the disk, and then takes the name. A failure leaves an older file untouched.
-    Raises NotWritten where the disk is full.
+    system), reaches the disk, and then takes the name. A failure leaves an older file untouched;
+    what a killed process left of the same file goes. Raises NotWritten where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
-            temporary.unlink(missing_ok=True)
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                if left == temporary or not _runs(left.name.split(".")[-2]):
+                    left.unlink(missing_ok=True)
             with temporary.open("xb") as file:  # never through a link laid out there
                 file.write(content)
                 file.flush()
@@ -115,6 +118,19 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    """Return whether a process of this number is there, or may be."""
+    if os.name == "nt":  # where asking is killing
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:  # of somebody else
+        return True
+    return True
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
