@@ -30,8 +30,8 @@ class Depth(Attack):
 
     d_l: what log p(answer) loses a token when the states of layer l at the positions that predict
     the answer are this model's; r_l: when they are the reference's. A row's score is
-    Σ clip(d_l, 0, r_l) / Σ r_l over the layers with r_l > `threshold`
-    (:func:`unlearn.metrics.unlearning_depth.depth_by_row`), and UDS its mean: 0 for the model before
+    Σ clip(d_l, 0, r_l) / Σ r_l over the layers with r_l > `threshold`, and UDS its mean
+    (:func:`unlearn.metrics.unlearning_depth.depth_by_row`): 0 for the model before
     unlearning, 1 for the reference. The share is 1 − UDS: what of the knowledge the layers still
     carry. After "Measuring the Depth of LLM Unlearning via Activation Patching" (arXiv 2605.24614;
     gnueaj/unlearning-depth-score).
