@@ -96,3 +96,25 @@ def test_no_step_waits_for_packages_that_it_does_not_need(tmp_path: Path) -> Non
         "plotly",
     }
     assert seen & idle == set()
+
+
+FINDING = """
+import sys
+bare = set(sys.modules)
+sys.argv = ["unlearn-requests", "find", "--name", "Nobody", "{data}", "--out", "{out}"]
+from unlearn.commands.requests import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(*(set(sys.modules) - bare), file=sys.stderr)
+"""
+
+
+def test_rows_are_found_without_torch(tmp_path: Path) -> None:
+    data, out = tmp_path / "rows.jsonl", tmp_path / "found"
+    data.write_text('{"question": "Who?", "answer": "Nobody."}\n', encoding="utf-8")
+    others, said = neither_allowed_nor_standard(FINDING.format(data=data, out=out))
+    assert "1 row" in said
+    assert "rapidfuzz" in others
+    assert {"torch", "pandas", "transformers"} & others == set()

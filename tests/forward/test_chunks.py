@@ -136,7 +136,7 @@ def test_no_tensor_holds_more_than_a_chunk_forward_and_backward(cut: Callable[[]
     for objective in every:
         with Widest() as widest:
             value_and_gradient(objective, model)
-        assert widest.tokens == CHUNK, type(objective).__name__
+        assert 0 < widest.tokens <= CHUNK, type(objective).__name__
 
 
 def test_logits_that_are_made_in_an_unknown_way_stay_whole(

@@ -20,6 +20,7 @@ from unlearn.forward.answers import (
     at_least_float32,
     before_answer,
     first_layers_only,
+    inputs_of,
     number_of_layers,
 )
 from unlearn.forward.passes import Pass, run_within_memory
@@ -89,9 +90,7 @@ def normed_states(model: LanguageModel, batch: Any, layer: int) -> Tensor:
     The model is cut short above the layer, so the norm is the one that the architecture applies.
     """
     with first_layers_only(model, layer):
-        output = model.base_model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        )
+        output = model.base_model(**inputs_of(batch), use_cache=False)
     return output.last_hidden_state[before_answer(batch)]
 
 

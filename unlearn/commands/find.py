@@ -100,10 +100,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _find(options: argparse.Namespace) -> None:
-    from unlearn.console.libraries import silence_libraries
     from unlearn.requests.finding import Reading, Retained, Subject, find, read_subject
 
-    silence_libraries()
+    if options.model:  # the only thing here that needs transformers
+        from unlearn.console.libraries import silence_libraries
+
+        silence_libraries()
     problems: list[str] = []
     numbers = {
         name: _number(f"--{name}", getattr(options, name), problems)

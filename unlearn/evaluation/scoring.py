@@ -139,18 +139,7 @@ def score(
     if starts is not None:
         for rows, choices in told:
             starts.add([examples[row] for row in rows], choices)
-    nll, right = sums.tolist(), hits.tolist()
-    table = pd.DataFrame(
-        {
-            "split": [a.split for a in answers],
-            "index": [a.index for a in answers],
-            "kind": [a.kind for a in answers],
-            "number": [a.number for a in answers],
-            "nll_sum": [sum(nll[number] for number in windows) for windows in of],
-            "tokens": [a.tokens for a in answers],
-            "hits": [sum(right[number] for number in windows) for windows in of],
-        }
-    )
+    table = _table(answers, of, sums.tolist(), hits.tolist())
     for name in [HITS] * bool(hits_of) + list(LIKELIHOODS) * bool(likelihoods_of):
         # An array of objects: pandas would take equally long lists for the rows of a matrix.
         column = np.full(len(answers), None, dtype=object)
@@ -158,6 +147,26 @@ def score(
             column[place] = np.concatenate([lists.lists[name][number] for number in of[place]])
         table[name] = column
     return table
+
+
+def _table(
+    answers: Sequence[Scored],
+    of: Sequence[Sequence[int]],
+    nll: Sequence[float],
+    hits: Sequence[int],
+) -> pd.DataFrame:
+    """Return the table of answers, each the sum of its windows `of` those that were scored."""
+    return pd.DataFrame(
+        {
+            "split": [a.split for a in answers],
+            "index": [a.index for a in answers],
+            "kind": [a.kind for a in answers],
+            "number": [a.number for a in answers],
+            "nll_sum": [sum(nll[number] for number in windows) for windows in of],
+            "tokens": [a.tokens for a in answers],
+            "hits": [sum(hits[number] for number in windows) for windows in of],
+        }
+    )
 
 
 def _asked(answers: Sequence[Scored], splits: Collection[str]) -> list[int]:

@@ -19,6 +19,7 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
+from unlearn.forward.joined import pass_for, together
 
 
 @contextmanager
@@ -51,18 +52,26 @@ def answer_logits(
     N = answer tokens of the batch, in row-major order. Position t predicts token t + 1. A model in
     float64 gives logits in float64. `past` is a cache of what stands ahead of every row.
     """
-    mask = batch.attention_mask
-    if past is not None:
-        mask = F.pad(mask, (past.get_seq_length(), 0), value=1)
+    labels = batch.input_ids[batch.owner, batch.columns]
+    one = pass_for(model, batch) if past is None else None
+    if one is None:
+        return _logits(model, batch, past), labels, batch.owner
+    if id(batch) not in one.logits:
+        sizes = [each.answer_tokens for each in one.batches]
+        parts = _logits(model, together(one.batches), None).split(sizes)
+        one.logits = {id(each): part for each, part in zip(one.batches, parts, strict=True)}
+    return one.logits.pop(id(batch)), labels, batch.owner
+
+
+def _logits(model: LanguageModel, batch: Batch, past: Any | None) -> Tensor:
+    """Return the logits (N, V) at the answers of a batch, in one call of the model."""
     with _output_layer_sees_only(model, before_answer(batch)):
         output = model(
-            input_ids=batch.input_ids,
-            attention_mask=mask,
+            **inputs_of(batch, past),
             **_behind(past),
             **plain_output(model),
         )
-    labels = batch.input_ids[batch.owner, batch.columns]
-    return at_least_float32(output.logits[0]), labels, batch.owner
+    return at_least_float32(output.logits[0])
 
 
 def tree_logits(
@@ -97,6 +106,20 @@ def tree_logits(
     return at_least_float32(output.logits[0])
 
 
+def inputs_of(batch: Batch, past: Any | None = None) -> dict[str, Tensor]:
+    """Return what the model reads of a right-padded batch, behind what is in the cache `past`.
+
+    No attention mask is among it where nothing stands ahead: what a causal model makes of a token
+    does not depend on the padding behind it. Without one torch takes the kernel that knows only
+    "causal", which needs no (T, T) table: the values are the same to the bit, and gradients but for
+    rounding. Only what is read at padding is another, which nobody looks at.
+    """
+    if past is None:
+        return {"input_ids": batch.input_ids}
+    mask = F.pad(batch.attention_mask, (past.get_seq_length(), 0), value=1)
+    return {"input_ids": batch.input_ids, "attention_mask": mask}
+
+
 def _behind(past: Any | None) -> dict[str, Any]:
     """Return what a call of the model takes besides; not every architecture has a name for None."""
     return {"use_cache": False} if past is None else {"past_key_values": past, "use_cache": True}
@@ -123,14 +146,14 @@ def hidden_states(model: LanguageModel, batch: Batch, layer: int) -> Tensor:
 
     with first_layers_only(model, layer) as last:
         handle = last.register_forward_hook(keep)
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        inputs = {**inputs_of(batch), "use_cache": False}
         try:
             if is_sharded_model(model):  # which gathers its weights where it is called itself
                 nowhere = torch.zeros_like(batch.answer_mask)
                 with _output_layer_sees_only(model, nowhere):
-                    model(**inputs, use_cache=False, **plain_output(model))
+                    model(**inputs, **plain_output(model))
             else:
-                model.base_model(**inputs, use_cache=False)
+                model.base_model(**inputs)
         finally:
             handle.remove()
     return at_least_float32(states[0][before_answer(batch)])

@@ -23,12 +23,12 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits, at_least_float32, before_answer
+from unlearn.forward.answers import answer_logits, at_least_float32, before_answer, inputs_of
 
 WHOLE = 1 << 26
 """Most logits that are made at once: 256 MiB in float32, of which a step holds up to three."""
-CHUNK = 1 << 24
-"""Logits of a chunk, where there are more: 64 MiB."""
+CHUNK = 1 << 23
+"""Logits of a chunk, where there are more: 32 MiB."""
 
 TokenLoss = Callable[..., Tensor]
 """Of logits (n, V), labels (n,), logits (n, V) of the reference if there is one, and whatever has
@@ -66,6 +66,35 @@ def answer_losses(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
     return token_values(model, batch, partial(F.cross_entropy, reduction="none"))
 
 
+def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
+    """Return the NLL of all answer tokens together, () float32.
+
+    Too many logits go through torch's own chunked cross-entropy of an output layer, which takes the
+    gradient of a chunk while its logits are there, so that nothing is made twice: the sum must be
+    all that is asked for, the architecture may do nothing to its logits, and no autocast be on.
+    """
+    weights = getattr(model.get_output_embeddings(), "weight", None)
+    if (
+        weights is None
+        or not hasattr(F, "linear_cross_entropy")  # torch has it since 2.13
+        or torch.is_autocast_enabled(weights.device.type)
+        or not is_cut(model, batch)
+        or _finishes[model] is not _nothing
+    ):
+        return answer_losses(model, batch)[0].sum()
+    state = at_least_float32(_before_output_layer(model, batch)[0])
+    return F.linear_cross_entropy(
+        state,
+        weights.to(state.dtype),
+        batch.input_ids[batch.owner, batch.columns],
+        linear_bias=getattr(model.get_output_embeddings(), "bias", None),
+        reduction="sum",
+        options=torch.nn.LinearCrossEntropyOptions(
+            batch_chunk_size=_tokens_a_chunk(model), chunking_method=None, acc_policy="compact"
+        ),
+    )
+
+
 def is_cut(model: LanguageModel, batch: Batch) -> bool:
     """Return whether the logits of a batch are too many, and this model's can be made in chunks."""
     if batch.answer_tokens * _vocabulary(model) <= WHOLE:
@@ -80,6 +109,10 @@ def is_cut(model: LanguageModel, batch: Batch) -> bool:
 def _vocabulary(model: LanguageModel) -> int:
     """Return V; 0 for a model that does not say it, whose logits are never cut."""
     return int(getattr(model.config.get_text_config(), "vocab_size", 0))
+
+
+def _tokens_a_chunk(model: LanguageModel) -> int:
+    return max(1, CHUNK // _vocabulary(model))
 
 
 def _in_chunks(
@@ -102,7 +135,7 @@ def _in_chunks(
         labels, *more = parts[len(models) :]
         return loss(logits, labels, *others, *more)
 
-    size = max(1, CHUNK // _vocabulary(models[0]))
+    size = _tokens_a_chunk(models[0])
     parts = zip(*(tensor.split(size) for tensor in (*states, labels, *beside)), strict=True)
     values = [
         checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
@@ -125,12 +158,7 @@ def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Te
     layer = model.get_output_embeddings()
     handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
     try:
-        output = model(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            use_cache=False,
-            **plain_output(model),
-        )
+        output = model(**inputs_of(batch), use_cache=False, **plain_output(model))
     finally:
         for handle in handles:
             handle.remove()
@@ -153,8 +181,12 @@ def _finish_of(model: LanguageModel, batch: Batch) -> Finish | None:
     return _finishes[model]
 
 
+def _nothing(raw: Tensor) -> Tensor:
+    return raw
+
+
 def _known_finishes(config: Any) -> list[Finish]:
-    found: list[Finish] = [lambda raw: raw]
+    found: list[Finish] = [_nothing]
     if cap := getattr(config, "final_logit_softcapping", None):
         found.append(lambda raw: torch.tanh(raw / cap) * cap)
     scales = (getattr(config, name, None) for name in ("logit_scale", "lm_head_multiplier"))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.chunks import answer_losses
+from unlearn.forward.chunks import nll_sum
 from unlearn.objectives.base import Objective
 
 
@@ -17,8 +17,7 @@ class NegativeLogLikelihood(Objective):
     """Mean NLL of the answer tokens, the end token included: mean ℓ."""
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        losses, _ = answer_losses(model, batch)
-        return losses.sum()
+        return nll_sum(model, batch)
 
     def at_target(self, batch: Batch, sums: Tensor) -> Tensor:
         return sums[batch.rows].sum()

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.objectives.ascent import Ascent
+from unlearn.objectives.ascent import WeightedAscent
 from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
-class SatImp(Ascent):
+class SatImp(WeightedAscent):
     """Ascent with weights for saturation and importance: −mean[p^β₁·(1−p)^β₂·ℓ], weights detached.
 
     Yang et al. 2025, arXiv 2505.11953. ℓ (N,) is the NLL of an answer token and p = e^−ℓ. The

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.objectives.ascent import Ascent
+from unlearn.objectives.ascent import WeightedAscent
 from unlearn.options.declared import ZERO_OR_MORE, option
 
 
 @dataclass
-class WGA(Ascent):
+class WGA(WeightedAscent):
     """Ascent with each token weighted by its own probability: −mean[p^β·ℓ], the weight detached.
 
     Wang et al. 2025, arXiv 2502.19301 (the paper of the "G-effect"). ℓ (N,) is the NLL of an

@@ -16,6 +16,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.compute.offloading import Offloaded
 from unlearn.compute.processes import sum_, summed, total
 from unlearn.data.batches import Batch
+from unlearn.forward.joined import joined_pass
 from unlearn.objectives import Objective
 
 
@@ -82,8 +83,9 @@ def weighted_gradient(
 ) -> tuple[Tensor, Tensor, Gradient]:
     """Return both losses and the gradient of w_retain·L_retain + w_forget·L_forget.
 
-    One backward pass a pair of micro-batches. A task of weight zero is computed without gradient,
-    for the record only.
+    One forward and one backward pass a pair of micro-batches, where objectives only ask for the
+    logits of their rows (:mod:`unlearn.forward.joined`). A task of weight zero is computed without
+    gradient, for the record only.
     """
     losses = {}
     pending: list[tuple[str, Task, float]] = []
@@ -95,11 +97,14 @@ def weighted_gradient(
             losses[name] = torch.zeros((), device=model.device)
     for number in range(max((len(task.batches) for _, task, _ in pending), default=0)):
         weighted: Tensor | None = None
-        for name, task, weight in pending:
-            if number < len(task.batches):
-                loss = task.loss(model, task.batches[number], compute)
-                losses[name] = losses[name] + loss.detach()
-                weighted = weight * loss if weighted is None else weighted + weight * loss
+        with joined_pass(
+            model, [task.batches[number] for _, task, _ in pending if number < len(task.batches)]
+        ):
+            for name, task, weight in pending:
+                if number < len(task.batches):
+                    loss = task.loss(model, task.batches[number], compute)
+                    losses[name] = losses[name] + loss.detach()
+                    weighted = weight * loss if weighted is None else weighted + weight * loss
         if weighted is not None:
             weighted.backward()
     for name, _, _ in pending:

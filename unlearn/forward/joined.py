@@ -1,0 +1,90 @@
+"""One forward pass for the batches of both tasks, where nothing has to be known of one alone.
+
+A pass over twice the rows is cheaper than two passes: the products of matrices are larger, and each
+weight is read once. What an objective asks of its batch is then a part of what the pass has made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlearn.compute.model import LanguageModel
+from unlearn.data.batches import PAD, Batch
+
+MOST_PADDING = 1.15
+"""Positions of the joined batch, as many times those of the batches apart, up to which it pays."""
+
+
+class Joined:
+    """The batches of one pass, and what it made of each that has not been asked for yet."""
+
+    def __init__(self, model: LanguageModel, batches: Sequence[Batch]) -> None:
+        self.model, self.batches = model, tuple(batches)
+        self.logits: dict[int, Tensor] = {}
+
+    def asked(self, model: LanguageModel, batch: Batch) -> bool:
+        """Return whether this pass is the one that is asked for.
+
+        A frozen model, or the model without its adapter, is asked without a gradient.
+        """
+        mine = any(batch is one for one in self.batches)
+        return mine and model is self.model and torch.is_grad_enabled()
+
+
+_now: list[Joined] = []
+
+
+@contextmanager
+def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[None]:
+    """Let the first that asks for the logits of one of these batches make those of all.
+
+    Each may be asked for once more; whoever asks again, or for other rows, has a pass of its own.
+    """
+    longest = max(batch.input_ids.shape[1] for batch in batches)
+    apart = sum(batch.input_ids.numel() for batch in batches)
+    together = longest * sum(batch.size for batch in batches)
+    if len(batches) < 2 or together > MOST_PADDING * apart:
+        yield
+        return
+    _now.append(Joined(model, batches))
+    try:
+        yield
+    finally:
+        _now.pop()
+
+
+def pass_for(model: LanguageModel, batch: Batch) -> Joined | None:
+    """Return the pass that makes, or has made, the logits of a batch."""
+    return _now[-1] if _now and _now[-1].asked(model, batch) else None
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Return the rows of several right-padded batches as one, in their order."""
+    longest = max(batch.input_ids.shape[1] for batch in batches)
+
+    def stacked(name: str, padding: int) -> Tensor:
+        parts = (getattr(batch, name) for batch in batches)
+        wide = [F.pad(part, (0, longest - part.shape[1]), value=padding) for part in parts]
+        return torch.cat(wide)
+
+    ahead, owners = 0, []
+    for batch in batches:
+        owners.append(batch.owner + ahead)
+        ahead += batch.size
+    return replace(
+        batches[0],
+        input_ids=stacked("input_ids", PAD),
+        attention_mask=stacked("attention_mask", 0),
+        answer_mask=stacked("answer_mask", False),
+        rows=torch.cat([batch.rows for batch in batches]),
+        owner=torch.cat(owners),
+        columns=torch.cat([batch.columns for batch in batches]),
+        answer_tokens=sum(batch.answer_tokens for batch in batches),
+        tokens=sum(batch.tokens for batch in batches),
+    )
