@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import before_answer, layers_of
+from unlearn.forward.answers import before_answer, inputs_of, layers_of
 
 
 @torch.no_grad()
@@ -24,9 +24,7 @@ def states_of_layers(model: LanguageModel, batch: Batch) -> list[Tensor]:
 
     handles = [layer.register_forward_hook(keep) for layer in layers_of(model)]
     try:
-        model.base_model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        )
+        model.base_model(**inputs_of(batch), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
