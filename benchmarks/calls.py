@@ -1,6 +1,7 @@
 """How much of the model a step runs, counted layer by layer, in units of one forward pass F.
 
-A layer that runs forward counts 1/depth, and 2/depth more when a gradient comes back to its output:
+F is the pass of one batch: a layer that runs forward counts 1/depth (twice as much where it reads
+the rows of two batches at once), and 2/depth more when a gradient comes back to its output:
 a backward pass is two products of the size of the forward one. Counting sees what a clock does not:
 a second model, a forward pass that is thrown away, a layer above the one that was asked for.
 """
@@ -32,20 +33,21 @@ class Calls:
 
 
 @contextmanager
-def counted_calls() -> Iterator[Calls]:
-    """Count the layers of every model that runs inside, copies included."""
+def counted_calls(rows: int) -> Iterator[Calls]:
+    """Count the layers of every model that runs inside, copies included; `rows` are a batch's."""
     calls = Calls()
 
     def count(module: nn.Module, _inputs: Any, output: Any) -> None:
         depth = getattr(module, "_depth_of_its_model", None)
         if depth is None:
             return
-        calls.forward += 1 / depth
         hidden = output[0] if isinstance(output, tuple) else output
+        batches = len(hidden) / rows
+        calls.forward += batches / depth
         if isinstance(hidden, Tensor) and hidden.requires_grad and torch.is_grad_enabled():
 
             def came_back(_gradient: Tensor) -> None:
-                calls.backward += BACKWARD / depth
+                calls.backward += BACKWARD * batches / depth
 
             hidden.register_hook(came_back)
 

@@ -121,7 +121,7 @@ class Workbench:
 
     def counted(self, trainer: Trainer, steps: int = 1) -> Calls:
         """Return what one step runs, in F, the mean over `steps` steps."""
-        with counted_calls() as calls:
+        with counted_calls(self.rows) as calls:
             for _ in range(steps):
                 trainer.step()
         return Calls(calls.forward / steps, calls.backward / steps)

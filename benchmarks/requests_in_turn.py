@@ -82,12 +82,16 @@ def measured(ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
-MEASURES = ("rougeL_recall", "probability")
+MEASURES = {
+    "rougeL_recall": "what still comes out (ROUGE-L recall)",
+    "probability": "probability of the answer",
+}
 
 
 def draw(path: Path, turns: list[dict[str, Any]], joint: dict[str, Any]) -> None:
     """Draw quality, and what comes out of all that was forgotten so far, over the requests."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     from unlearn.report.drawing import FORGET, REFERENCE, RETAIN
 
@@ -118,7 +122,8 @@ def draw(path: Path, turns: list[dict[str, Any]], joint: dict[str, Any]) -> None
                 )
         level = joint["reference"][f"forget/{measure}"]
         axis.axhline(level, color=REFERENCE, linewidth=1, label="a model that never saw them")
-        axis.set(ylim=(-0.03, 1.05), xlabel="request", title=measure)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(ylim=(-0.03, 1.05), xlabel="request", title=MEASURES[measure])
     axes[0].legend(loc="center", fontsize=7.5, frameon=False)
     figure.suptitle("Twenty requests in turn; dotted: one joint run of all rows", x=0.01, ha="left")
     figure.savefig(path, dpi=130)

@@ -105,7 +105,7 @@ def measure_time(bench: Bench, pairs: int) -> Table:
 def measure_memory(bench: Bench) -> tuple[Table, str]:
     """Return the table of peaks and a line that explains it.
 
-    A step must hold weights, two gradients and the optimizer's state; activations come on top.
+    A step must hold weights, two gradients and both optimizers' states; activations come on top.
     """
     batches = bench.batches(1 / 3)
     kinds = {
@@ -114,9 +114,11 @@ def measure_memory(bench: Bench) -> tuple[Table, str]:
         "NGDiff, probed": bench.ours(NGDiff(), always_probing(), batches),
         "GradDiff": bench.ours(Linear(), Constant(), batches),
     }
-    kinds["plain"]()  # makes the optimizer's state
+    for kind in ("plain", "NGDiff"):  # makes the optimizers' states
+        kinds[kind]()
     weights = sum(p.numel() * p.element_size() for p in bench.model.parameters())
-    state = [value for values in bench.optimizer.state.values() for value in values.values()]
+    states = [*bench.optimizer.state.values(), *bench.fused.state.values()]
+    state = [value for values in states for value in values.values()]
     held = 3 * weights + sum(v.numel() * v.element_size() for v in state if torch.is_tensor(v))
     activations = _activations(bench, batches.step(0)[0][0].to(bench.device))
 
@@ -130,7 +132,7 @@ def measure_memory(bench: Bench) -> tuple[Table, str]:
         values = (peak / 1e9, peak / held, peak / (held + activations))
         table.add_row(name, *(f"{value:.2f}" for value in values))
     return table, (
-        f"held: weights + two gradients + optimizer state, {held / 1e9:.2f} GB; "
+        f"held: weights + two gradients + the state of both optimizers, {held / 1e9:.2f} GB; "
         f"activations of one forward pass: {activations / 1e9:.2f} GB"
     )
 

@@ -471,8 +471,11 @@ def test_every_model_validates(
 
 @pytest.mark.parametrize("name", choices("data"))
 def test_every_data_set_validates(name: str, settings: Callable[..., Settings]) -> None:
-    more = ["data.forget=f.jsonl", "data.retain=r.jsonl"] if name == "files" else []
-    assert callable(settings(f"data={name}", *more).read)
+    more = {
+        "files": ["data.forget=f.jsonl", "data.retain=r.jsonl"],
+        "requests": ["data.path=folder"],
+    }
+    assert callable(settings(f"data={name}", *more.get(name, [])).read)
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

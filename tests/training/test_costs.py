@@ -37,7 +37,7 @@ def test_a_step_is_counted_as_its_layers_in_both_directions() -> None:
     model = build_model(SHAPE)
     mark_layers(model)
     ids = torch.tensor([[3, 4, 5]])
-    with counted_calls() as calls:
+    with counted_calls(rows=1) as calls:
         with torch.no_grad():
             model(input_ids=ids)
         model(input_ids=ids, labels=ids).loss.backward()

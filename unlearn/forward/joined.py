@@ -46,10 +46,9 @@ def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[None
 
     Each may be asked for once more; whoever asks again, or for other rows, has a pass of its own.
     """
-    longest = max(batch.input_ids.shape[1] for batch in batches)
+    longest = max((batch.input_ids.shape[1] for batch in batches), default=0)
     apart = sum(batch.input_ids.numel() for batch in batches)
-    together = longest * sum(batch.size for batch in batches)
-    if len(batches) < 2 or together > MOST_PADDING * apart:
+    if len(batches) < 2 or longest * sum(b.size for b in batches) > MOST_PADDING * apart:
         yield
         return
     _now.append(Joined(model, batches))

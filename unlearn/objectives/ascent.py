@@ -17,6 +17,8 @@ from unlearn.objectives.base import Objective
 class Ascent(Objective):
     """Negative mean NLL of the answer tokens: −mean ℓ. It has no floor."""
 
+    one_pass = True
+
     positive = False
 
     def shown(self, loss: float) -> float:

@@ -84,6 +84,9 @@ class Objective(Declared):
     moving_target: bool = False
     """Whether the loss has detached parts that move with the model. Its value along a step is then
     another function than the one whose gradient is taken, and falls for steps of any length."""
+    one_pass: bool = False
+    """Whether `sum` asks for the logits of its batch, as they are and once, so that a pass may be
+    that of the other task's rows as well. Saves time under fixed weights, and changes no number."""
     layer: int | None = None
     """The hidden layer (counted from 1) that the loss is taken at; None = the output."""
 

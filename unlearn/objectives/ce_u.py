@@ -29,6 +29,8 @@ class CEU(Objective):
     (N, V) tensor for the backward pass instead of a target and log-probabilities.
     """
 
+    one_pass = True
+
     moving_target = True
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:

@@ -30,6 +30,8 @@ class KullbackLeibler(Objective):
     Where we deviate: the answer tokens count, not prompt and padding.
     """
 
+    one_pass = True
+
     needs = "memory for a second copy of the model"
 
     keeps_target = True

@@ -16,6 +16,8 @@ from unlearn.objectives.base import Objective
 class NegativeLogLikelihood(Objective):
     """Mean NLL of the answer tokens, the end token included: mean ℓ."""
 
+    one_pass = True
+
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         return nll_sum(model, batch)
 

@@ -26,6 +26,8 @@ class NPO(Objective):
     the target in every step.
     """
 
+    one_pass = True
+
     examples = ("method.forget.beta=0.5",)
 
     beta: float = option(0.1, ABOVE_ZERO)

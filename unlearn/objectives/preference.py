@@ -17,6 +17,8 @@ class Preference(Objective):
     Two forward passes a batch; S_ref (N,) of both answers is scored once, before the first step.
     """
 
+    one_pass = True
+
     beta: float
 
     def answers(self, rows: int) -> list[str]:

@@ -22,6 +22,8 @@ class SimNPO(Objective):
     of the target. The authors write γ for β·δ; we keep δ, in the unit of the NLL.
     """
 
+    one_pass = True
+
     examples = ("method.forget.delta=1",)
 
     beta: float = option(4.5, ABOVE_ZERO)

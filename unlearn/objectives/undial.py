@@ -26,6 +26,8 @@ class UNDIAL(Objective):
     Where we deviate: the answer tokens count, not prompt and padding.
     """
 
+    one_pass = True
+
     needs = "memory for a second copy of the model"
     examples = ("method.forget.beta=3",)
     keeps_target = True

@@ -83,8 +83,8 @@ def weighted_gradient(
 ) -> tuple[Tensor, Tensor, Gradient]:
     """Return both losses and the gradient of w_retain·L_retain + w_forget·L_forget.
 
-    One forward and one backward pass a pair of micro-batches, where objectives only ask for the
-    logits of their rows (:mod:`unlearn.forward.joined`). A task of weight zero is computed without
+    One forward and one backward pass a pair of micro-batches, where both objectives ask for
+    no more (:attr:`Objective.one_pass`). A task of weight zero is computed without
     gradient, for the record only.
     """
     losses = {}
@@ -97,14 +97,13 @@ def weighted_gradient(
             losses[name] = torch.zeros((), device=model.device)
     for number in range(max((len(task.batches) for _, task, _ in pending), default=0)):
         weighted: Tensor | None = None
-        with joined_pass(
-            model, [task.batches[number] for _, task, _ in pending if number < len(task.batches)]
-        ):
-            for name, task, weight in pending:
-                if number < len(task.batches):
-                    loss = task.loss(model, task.batches[number], compute)
-                    losses[name] = losses[name] + loss.detach()
-                    weighted = weight * loss if weighted is None else weighted + weight * loss
+        there = [one for one in pending if number < len(one[1].batches)]
+        shared = [t.batches[number] for _, t, _ in there if t.objective.one_pass]
+        with joined_pass(model, shared):
+            for name, task, weight in there:
+                loss = task.loss(model, task.batches[number], compute)
+                losses[name] = losses[name] + loss.detach()
+                weighted = weight * loss if weighted is None else weighted + weight * loss
         if weighted is not None:
             weighted.backward()
     for name, _, _ in pending:
