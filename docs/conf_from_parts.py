@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
@@ -91,8 +92,18 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def in_yaml(value: Any) -> str:
+    if isinstance(value, str) and not value.startswith("${") and not reads_as(value):
+        return f'"{value}"'
     words = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def reads_as(text: str) -> bool:
+    """Return whether YAML reads the text, unquoted, as this very text."""
+    try:
+        return bool(yaml.safe_load(text) == text)
+    except yaml.YAMLError:
+        return False
 
 
 def summary(kind: type) -> str:

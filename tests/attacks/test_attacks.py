@@ -6,28 +6,43 @@ import copy
 import math
 import random
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support import tiny
-from support.taught import half_taught
+from support.attacked import (
+    FORGET,
+    RETAIN,
+    forget_probability,
+    probabilities,
+    subject,
+    suite,
+    taught,
+)
 from support.tiny import PAD, every_architecture
 from torch import Tensor, nn
 
 from unlearn.attacks import (
     Attack,
+    Depth,
+    Fluency,
     Found,
+    Noise,
     Paraphrase,
     Probing,
+    Prompts,
+    Pruning,
     Quantization,
     Relearning,
+    Sampling,
     Subject,
     Target,
     check_attacks,
     metric_names,
+    metrics_of,
     run_attacks,
 )
 from unlearn.attacks.base import answer_probability, recovered
@@ -39,63 +54,24 @@ from unlearn.errors import ConfigurationError
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.answers import answer_logits
 from unlearn.metrics.text import rouge_recall
-from unlearn.options.schema import EvaluationConfig
 
 pytestmark = pytest.mark.trains
 
-FORGET = [
-    Row(row.question, row.answer, paraphrased_question=f"Say, {row.question.lower()}")
-    for row in tiny.ROWS[:5]
-]
-RETAIN = tiny.ROWS[5:]
 ATTACKS = {
     "relearning": Relearning(rows=2, steps=3, lr=1e-2, batch_size=2, checkpoints=2),
     "quantization": Quantization(method="round_to_nearest"),
     "paraphrase": Paraphrase(),
     "probing": Probing(),
+    "sampling": Sampling(samples=4, k=[1, 4]),
+    "prompts": Prompts(shots=1),
+    "depth": Depth(),
+    "pruning": Pruning(),
+    "noise": Noise(),
+    "fluency": Fluency(),
 }
+SHARELESS = ("fluency", "depth")
+"""What gives no share, or one that is no quotient of before and after."""
 every_attack = pytest.mark.parametrize("name", ATTACKS)
-
-
-@cache
-def suite() -> Suite:
-    rows = {"forget": FORGET, "retain": RETAIN}
-    config = EvaluationConfig(max_new_tokens=12)
-    return Suite(rows, Encoder(tiny.tokenizer()), config, tiny.COMPUTE)
-
-
-def taught(architecture: str = "llama") -> Any:
-    """A model that knows the rows: the target."""
-    return copy.deepcopy(half_taught(architecture))
-
-
-def subject(model: Any, target: Any = None) -> Subject:
-    """A model under attack; with a target, shares can be had."""
-    measured = suite().evaluate(model, "after", None)
-    before = None
-    if target is not None:
-        before = Target(suite().evaluate(target, "before", None), lambda: target)
-    return Subject("after", model, suite(), Splits("eight", FORGET, RETAIN, {}), measured, before)
-
-
-def probabilities(model: Any, questions: list[str], answers: list[str]) -> list[float]:
-    """exp(−mean NLL) of each answer by transformers' own loss, one row at a time."""
-    encoder = Encoder(tiny.tokenizer())
-    found = []
-    for question, answer in zip(questions, answers, strict=True):
-        example = encoder.encode(question, answer)
-        ids = torch.tensor([example.prompt + example.answer])
-        labels = ids.clone()
-        labels[:, : len(example.prompt)] = -100
-        with torch.no_grad():
-            found.append(math.exp(-model(input_ids=ids, labels=labels).loss.item()))
-    return found
-
-
-def forget_probability(model: Any, rows: list[Row] = FORGET) -> float:
-    return float(
-        np.mean(probabilities(model, [r.question for r in rows], [r.answer for r in rows]))
-    )
 
 
 # The share.
@@ -198,7 +174,7 @@ def test_the_model_is_given_back_bit_by_bit(name: str, architecture: str) -> Non
     first, *_, last = model.parameters()
     first.grad = torch.ones_like(first)  # as training leaves them
     last.requires_grad_(False)
-    under = subject(model, taught(architecture))
+    under = subject(model, taught(architecture), tiny.model(architecture, seed=6))
     attack = {**ATTACKS, "rude": Rude()}[name]
     before = everything(model)
     first_time = run_attacks({name: attack}, under)
@@ -220,18 +196,23 @@ def test_a_failing_attack_loses_no_other_result(caplog: pytest.LogCaptureFixture
 @every_attack
 def test_the_names_are_known_beforehand(name: str) -> None:
     attack = {name: ATTACKS[name]}
-    found, _ = run_attacks(attack, subject(taught(), taught()))
+    found, _ = run_attacks(attack, subject(taught(), taught(), tiny.model(seed=6)))
     assert sorted(found) == sorted(metric_names(attack))
     for metric, value in found.items():
-        assert value is None or metric.endswith("_layer") or 0 <= value <= 1, metric
+        no_share = metric.endswith(("_layer", "perplexity"))
+        assert value is None or no_share or 0 <= value <= 1, metric
+    for metric in metrics_of(attack):
+        assert metric.name in found, "only what is measured has a direction"
+        assert metric.better in ("higher", "lower", 1.0)
+        assert "attacks" in metric.needs, "as an attack it is no measure of the best state"
 
 
-@every_attack
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in SHARELESS])
 def test_against_itself_and_without_a_target_there_is_no_share(name: str) -> None:
     for target, why in ((taught(), "nothing seems forgotten"), (None, "not known")):
         found, notes = run_attacks({name: ATTACKS[name]}, subject(taught(), target))
-        if name == "paraphrase" and target is not None:
-            continue  # the paraphrases may be answered better than the questions, or worse
+        if name in ("paraphrase", "prompts", "sampling") and target is not None:
+            continue  # asked otherwise, the target may say more than it does when asked plainly
         assert found[f"attack/{name}"] is None
         assert any(why in note for note in notes)
 
@@ -511,6 +492,19 @@ def test_probing_finds_nothing_in_a_stranger() -> None:
         (partial(Quantization, [8, 8]), ["bits: 8; allowed: 2 to 8, each once"]),
         (partial(Quantization, []), ["bits: empty"]),
         (partial(Quantization, method="gptq"), ["method: 'gptq'; allowed: auto, torchao"]),
+        (partial(Relearning, source="file"), ["file: null, but source=file"]),
+        (partial(Relearning, source="retain", file="a.txt"), ["file: given, but source=retain"]),
+        (partial(Relearning, source="all"), ["source: 'all'"]),
+        (partial(Sampling, samples=4, k=[1, 8]), ["k: 8; allowed: 1 to samples=4"]),
+        (partial(Sampling, k=[], temperature=0.0), ["temperature: 0.0", "k: empty"]),
+        (partial(Sampling, threshold=0.0), ["threshold: 0.0"]),
+        (partial(Prompts, ways=["cloze", "role", "role"]), ["ways: 'cloze'", "ways: 'role'"]),
+        (partial(Prompts, ways=[], tokens=0), ["tokens: 0", "ways: empty"]),
+        (partial(Prompts, affirmation=" "), ["affirmation: empty"]),
+        (partial(Depth, threshold=-1.0), ["threshold: -1.0"]),
+        (partial(Pruning, [0, 100]), ["percent: 0", "percent: 100"]),
+        (partial(Pruning, []), ["percent: empty"]),
+        (partial(Noise, [5, 5], seed=-1), ["seed: -1", "percent: 5; allowed: 1 to 100, each once"]),
     ],
 )
 def test_all_options_out_of_range_are_told_at_once(make: Any, told: list[str]) -> None:
@@ -523,12 +517,14 @@ def test_all_options_out_of_range_are_told_at_once(make: Any, told: list[str]) -
 
 def test_what_the_rows_lack_is_told_for_all_attacks() -> None:
     text = [Row("", "Nobody asks for this.")]
-    problems = check_attacks({**ATTACKS, "second": Paraphrase()}, text)
+    problems = check_attacks({**ATTACKS, "second": Paraphrase()}, text, text)
     assert [problem.split(":")[0] for problem in problems] == [
         "attack.relearning.rows",
         "attack.paraphrase",
+        "attack.prompts",
+        "attack.prompts.ways",
         "attack.second",
     ]
-    assert check_attacks(ATTACKS, FORGET) == []
+    assert check_attacks(ATTACKS, FORGET, RETAIN) == []
     assert len(check_attacks(ATTACKS, [])) == len(ATTACKS)
     assert answer_probability(subject(taught()).measured.scores, [0]) > 0.5

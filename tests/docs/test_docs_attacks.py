@@ -57,7 +57,9 @@ def test_details(name: str) -> None:
     made: Attack = part(Attack)(composed(name).attack[name])
     cell = re.sub(r"\([^)]*\)", "", ROWS[name]["details `attack/NAME_…`"])
     told = set(re.findall(r"`(\w+)`", cell))
-    assert {re.sub(r"(step_|int)\d+", r"\1N", detail) for detail in made.names()} == told
+    assert {
+        re.sub(r"(step_|int|at_|percent_)\d+", r"\1N", detail) for detail in made.names()
+    } == told
 
 
 def test_what_follows_the_run_is_resolved() -> None:

@@ -19,15 +19,22 @@ from unlearn.record.sink import Sink
 
 pytestmark = [pytest.mark.slow, pytest.mark.trains]
 
-ALL = "attack=[relearning,quantization,paraphrase,probing]"
+NAMES = (
+    *("relearning", "quantization", "paraphrase", "probing"),
+    *("sampling", "prompts", "depth", "pruning", "noise"),
+)
+"""Those that give a share."""
+ALL = f"attack=[{','.join(NAMES)},fluency]"
 FAST = (
     "attack.relearning.rows=3",
     "attack.relearning.steps=4",
     "attack.quantization.method=round_to_nearest",
+    "attack.sampling.samples=4",
+    "attack.sampling.k=[1,4]",
+    "attack.prompts.shots=1",
 )
 LEARNT = (*SMALL, "model.fine_tuning.epochs=60", "model.fine_tuning.lr=1e-2")
 """A small run whose target does know its rows."""
-NAMES = ("relearning", "quantization", "paraphrase", "probing")
 
 
 @dataclass
@@ -103,7 +110,18 @@ def test_every_record_has_the_attacks(attacked: Done, seen: list[Any]) -> None:
         assert sent == [{"stage": stage, **found}]
     assert not any(name.startswith("attack/") for name in metrics["before"])
     assert seen[-1][1]["attack/probing"] == metrics["after"]["attack/probing"]
-    assert attacked.summary["attacks"]["names"] == list(NAMES)
+    assert attacked.summary["attacks"]["names"] == [*NAMES, "fluency"]
+
+
+def test_every_detail_says_which_way_is_good(attacked: Done) -> None:
+    better = attacked.summary["better"]
+    assert better["attack/depth_score"] == 1
+    assert better["attack/noise_percent_10_retain_probability"] == "higher"
+    assert better["attack/fluency_retain_perplexity"] == "lower"
+    assert better["attack/sampling_leak_at_4"] == better["attack/depth"] == "reference"
+    reference = attacked.summary["metrics"]["reference"]
+    assert (reference["attack/depth"], reference["attack/depth_score"]) == (0, 1)
+    assert reference["attack/fluency_perplexity"] > 1
 
 
 def test_shares_are_what_they_are_made_of(attacked: Done) -> None:
@@ -127,6 +145,9 @@ def test_report_and_terminal_ask_whether_it_is_gone(attacked: Done) -> None:
     for name in NAMES:
         assert f"| {name} |" in section
         assert attacked.out.count(f"{name}: recovered share") == 1
+    assert "fluency: recovered share" not in attacked.out and "| fluency |" not in section
+    assert "after: attack/fluency: forget: perplexity" in section
+    assert "answers at temperature 1" in section
     assert "Most came back under" in section
     assert "round-to-nearest" in section
     assert "`attack/relearning_rougeL_recall`" in page, "the details are in the table of metrics"
@@ -206,7 +227,7 @@ def test_a_users_own_attacks(unlearn: Command, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "no such attack": (["attack=[nope]"], ["attack=[nope]", "any of paraphrase, probing,"]),
+    "no such attack": (["attack=[nope]"], ["attack=[nope]", "any of depth, fluency,"]),
     "option of one not chosen": (["attack.probing.x=1"], ["attack.probing: nothing", "[probing]"]),
     "option": (["attack=[probing]", "+attack.probing.x=1"], ["attack.probing.x: no such option"]),
     "numbers": (

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.trains
 ROOT = Path(__file__).parents[2]
 SPLITS = ("forget", "retain", "real_authors", "world_facts", "holdout")
 METRICS = ("loss", "probability", "exact_memorization", "truth_ratio", "truth_ratio_arithmetic")
-TEXT_METRICS = ("rougeL_recall", "rouge1_recall", "repetition")
+TEXT_METRICS = ("rougeL_recall", "rouge1_recall", "repetition", "refusals")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from unlearn.attacks import Probing, Quantization, Relearning
+from unlearn.attacks import (
+    Depth,
+    Noise,
+    Probing,
+    Prompts,
+    Pruning,
+    Quantization,
+    Relearning,
+    Sampling,
+)
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.own_files import Files
 from unlearn.data.tofu import Tofu
@@ -74,6 +83,11 @@ NODES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("attack.relearning", Relearning, ("attack=[relearning]",)),
     ("attack.quantization", Quantization, ("attack=[quantization]",)),
     ("attack.probing", Probing, ("attack=[probing]",)),
+    ("attack.sampling", Sampling, ("attack=[sampling]",)),
+    ("attack.prompts", Prompts, ("attack=[prompts]",)),
+    ("attack.depth", Depth, ("attack=[depth]",)),
+    ("attack.pruning", Pruning, ("attack=[pruning]",)),
+    ("attack.noise", Noise, ("attack=[noise]",)),
 )
 """Where a dataclass of ours stands in a configuration, and what puts it there."""
 
@@ -96,6 +110,7 @@ ZERO = {
     *("model.fine_tuning.weight_decay", "scheduler.smooth"),
     *("scheduler.warmup", "method.weighting.retain_share", "method.weighting.slack"),
     *("method.weighting.start", "method.weighting.fade", "method.forget.fade"),
+    "attack.depth.threshold",
     *SIGNED,
 }
 """Numbers of which 0 means something; so it does of every seed."""
@@ -131,6 +146,10 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "data.perturbed_answer": ("nothing", "answer"),
     "data.paraphrased_question": ("nothing", "question"),
     "attack.quantization.method": ("nope", "''", LONG),
+    "attack.relearning.source": ("nope", "''", LONG),
+    "attack.relearning.file": ("nowhere.txt", LONG),
+    "attack.prompts.affirmation": ("''", "' '"),
+    "attack.prompts.instruction": ("''", "' '"),
 }
 """Texts that a field must not hold."""
 OF_ANY_KIND: dict[str, tuple[str, ...]] = {

@@ -9,27 +9,42 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from unlearn.attacks.base import Attack, Found, Subject, Target, unchanged
+from unlearn.attacks.depth import Depth
+from unlearn.attacks.fluency import Fluency
+from unlearn.attacks.noise import Noise
 from unlearn.attacks.paraphrase import Paraphrase
 from unlearn.attacks.probing import Probing
+from unlearn.attacks.prompts import Prompts
+from unlearn.attacks.pruning import Pruning
 from unlearn.attacks.quantization import Quantization
 from unlearn.attacks.relearning import Relearning
+from unlearn.attacks.sampling import Sampling
 from unlearn.data.splits import Row
 from unlearn.errors import first_line
+from unlearn.metrics.catalogue import Catalogue, Metric
 from unlearn.options.parts import Problems
 
 __all__ = [
     "Attack",
+    "Depth",
+    "Fluency",
     "Found",
+    "Noise",
     "Paraphrase",
     "Probing",
+    "Prompts",
+    "Pruning",
     "Quantization",
     "Relearning",
+    "Sampling",
     "Subject",
     "Target",
     "check_attacks",
     "metric_names",
+    "metrics_of",
     "run_attacks",
 ]
 
@@ -44,16 +59,36 @@ def metric_names(attacks: Attacks) -> list[str]:
     return [
         name
         for attack, part in attacks.items()
-        for name in (f"attack/{attack}", *(f"attack/{attack}_{d}" for d in part.names()))
+        for name in (
+            *([f"attack/{attack}"] if part.gives_share else []),
+            *(f"attack/{attack}_{detail}" for detail in part.names()),
+        )
     ]
 
 
-def check_attacks(attacks: Attacks, rows: Sequence[Row]) -> list[str]:
-    """Return what the scored forget rows lack for these attacks; before any model loads."""
+def metrics_of(attacks: Attacks) -> list[Metric]:
+    """Return the details of which an attack says another way than "as the reference"."""
+    usual = Catalogue()
+    return [
+        replace(usual[f"attack/{name}_{detail}"], better=way)
+        for name, attack in attacks.items()
+        for detail, way in attack.directions().items()
+    ]
+
+
+def check_attacks(
+    attacks: Attacks, rows: Sequence[Row], retain: Sequence[Row] | None = None
+) -> list[str]:
+    """Return what the rows lack for these attacks; before any model loads.
+
+    `rows`: the scored forget rows; `retain`: all rows to keep, None where they are not known.
+    """
     problems = Problems()
     for name, attack in attacks.items():
         if rows:
             problems.build(f"attack.{name}", attack.check_rows, rows)
+            if retain is not None:
+                problems.build(f"attack.{name}", attack.check_retain, retain)
         else:
             problems.add(f"attack.{name}: the data has no forget rows that are scored")
     return problems.found
@@ -77,7 +112,8 @@ def run_attacks(attacks: Attacks, subject: Subject) -> tuple[dict[str, float | N
             metrics |= dict.fromkeys(metric_names({name: attack}))
             notes.append(f"attack/{name}: failed ({type(error).__name__}: {first_line(error)})")
             continue
-        metrics[f"attack/{name}"] = _finite(found.recovered)
+        if attack.gives_share:
+            metrics[f"attack/{name}"] = _finite(found.recovered)
         metrics |= {f"attack/{name}_{key}": _finite(x) for key, x in found.details.items()}
         notes += [f"attack/{name}: {note}" for note in found.notes]
     for note in notes:

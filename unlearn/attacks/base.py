@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -22,6 +22,7 @@ from unlearn.evaluation.results import Evaluation
 from unlearn.evaluation.scoring import Scored, score
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import generate
+from unlearn.metrics.catalogue import Way
 from unlearn.metrics.table import mean_nll
 from unlearn.metrics.text import mean_recall
 from unlearn.options.beside import Beside
@@ -32,7 +33,10 @@ LEAST_DISTANCE = 0.01
 
 
 class Target:
-    """The model before unlearning; what an attack finds in it is found once, for every subject."""
+    """A model that subjects are compared with; what an attack finds in it is found once for all.
+
+    Mostly the model before unlearning.
+    """
 
     def __init__(
         self, measured: Evaluation, load: Callable[[], LanguageModel] | None = None
@@ -66,6 +70,8 @@ class Subject:
     """What is known of `model` without any attack."""
     target: Target | None
     """The model before unlearning; None: details only, no shares."""
+    reference: Target | None = None
+    """A model that never saw the forget rows, for an attack that measures beside it."""
 
     def answers(self, split: str) -> list[Scored]:
         """Return the true answers of a split as ids, in the order of its rows."""
@@ -100,6 +106,11 @@ class Subject:
         )
         return mean_recall(zip([one.truth for one in asked], texts, strict=True), suite.words)
 
+    @property
+    def questions(self) -> list[Ask]:
+        """What is asked of the forget rows, in their order."""
+        return [one for one in self.suite.asked if one.split == "forget"]
+
     def recovered(
         self, probability: float, notes: list[str], rows: Sequence[int] | None = None
     ) -> float | None:
@@ -128,10 +139,16 @@ class Attack(Declared):
 
     changes_weights: bool = True
     """Whether the model's weights move on the way; they are then kept and put back afterwards."""
+    gives_share: bool = True
+    """Whether it gives a recovered share; else what it measures are details alone."""
 
     def names(self) -> list[str]:
         """Return the details that :meth:`run` will give, so that a condition may name them."""
         return []
+
+    def directions(self) -> Mapping[str, Way]:
+        """Return which way is good of those details that are not best as the reference's."""
+        return {}
 
     def problems_beside(self, method: Beside | None) -> list[str]:
         """See :class:`Declared`; `method` is None where nothing is trained."""
@@ -139,6 +156,9 @@ class Attack(Declared):
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         """Learn the scored forget rows, before any model loads; raises DataError if unfit."""
+
+    def check_retain(self, rows: Sequence[Row]) -> None:
+        """Learn all rows to keep, before any model loads; raises DataError if unfit."""
 
     def run(self, subject: Subject) -> Found:
         """Attack the model and return what was found."""
@@ -172,12 +192,23 @@ def recovered(
     return min(1.0, max(0.0, (attacked - after) / (before - after)))
 
 
-def answer_probability(scores: pd.DataFrame, rows: Sequence[int] | None = None) -> float:
-    """Return the mean over forget rows of p = exp(−mean NLL); `rows` takes those indexes only."""
-    table = scores[(scores["split"] == "forget") & (scores["kind"] == "answer")]
+def answer_probability(
+    scores: pd.DataFrame, rows: Sequence[int] | None = None, split: str = "forget"
+) -> float:
+    """Return the mean over a split of p = exp(−mean NLL); `rows` takes those indexes only."""
+    table = scores[(scores["split"] == split) & (scores["kind"] == "answer")]
     if rows is not None:
         table = table[table["index"].isin(rows)]
     return float(np.exp(-mean_nll(table, "answer").to_numpy()).mean())
+
+
+def greedy_recalls(measured: Evaluation) -> list[float | None]:
+    """Return the ROUGE-L recall of what was answered to each forget question, in their order.
+
+    None for a truth without a word.
+    """
+    said = [line for line in measured.generations if "quiz" not in line]
+    return [line["rougeL_recall"] for line in said if line["split"] == "forget"]
 
 
 @contextmanager

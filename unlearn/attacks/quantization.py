@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-import torch
-
-from unlearn.attacks.base import Attack, Found, Subject, answer_probability
-from unlearn.attacks.rounding import by_torchao, has_torchao, linear_weights, round_to_nearest
+from unlearn.attacks.base import Attack, Found, Subject
+from unlearn.attacks.changed_weights import DETAILS, most_found, scored_with
+from unlearn.attacks.rounding import by_torchao, has_torchao, round_to_nearest
 from unlearn.errors import to_install
-from unlearn.metrics.memorization import extraction_strength
-from unlearn.metrics.tofu import probability
+from unlearn.metrics.catalogue import Way
 from unlearn.options.declared import Range, option, range_problems, refuse
 
 METHODS = ("auto", "torchao", "round_to_nearest")
@@ -55,29 +55,16 @@ class Quantization(Attack):
         )
 
     def names(self) -> list[str]:
-        kinds = ("probability", "extraction_strength", "retain_probability")
-        return [f"int{width}_{kind}" for width in self.bits for kind in kinds]
+        return [f"int{width}_{kind}" for width in self.bits for kind in DETAILS]
+
+    def directions(self) -> Mapping[str, Way]:
+        return {f"int{width}_retain_probability": "higher" for width in self.bits}
 
     def run(self, subject: Subject) -> Found:
         torchao = self.method == "torchao" or (self.method == "auto" and has_torchao())
         rounded = by_torchao if torchao else round_to_nearest
         name = "torchao" if torchao else "round-to-nearest"
         notes = [f"weights rounded by {name}"]
-        layers = list(linear_weights(subject.model))
-        originals = [weight.to("cpu", copy=True) for weight in layers]
-        answers = [*subject.answers("forget"), *subject.answers("retain")]
-        details: dict[str, float | None] = {}
-        for width in self.bits:
-            with torch.no_grad():
-                for weight, original in zip(layers, originals, strict=True):
-                    weight.copy_(rounded(original.to(weight.device), width))
-            scores = subject.score(answers)
-            forget, retain = (scores[scores["split"] == s] for s in ("forget", "retain"))
-            details[f"int{width}_probability"] = answer_probability(forget)
-            details[f"int{width}_extraction_strength"] = extraction_strength(
-                forget, subject.suite.config.end_token
-            )
-            kept = probability(retain) if len(retain) else None
-            details[f"int{width}_retain_probability"] = kept
-        best = max(details[f"int{width}_probability"] or 0.0 for width in self.bits)
-        return Found(subject.recovered(best, notes), details, notes)
+        widths = {f"int{width}": partial(rounded, bits=width) for width in self.bits}
+        details = scored_with(subject, widths)
+        return Found(subject.recovered(most_found(details), notes), details, notes)

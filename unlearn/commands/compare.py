@@ -2,11 +2,15 @@
 
 Runs that differ in their seed alone are one row, mean ± standard deviation over the seeds. Runs
 that were evaluated on other rows, in another way or of another model stand in tables of their own.
+
+--at-retain LEVEL compares the runs where they keep equally much: the weights of each run's model
+and of its target are mixed until that share of the retain rows' probability is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -48,6 +52,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline", help="the group that others are compared with; default: the first"
     )
+    parser.add_argument(
+        "--at-retain",
+        type=float,
+        metavar="LEVEL",
+        help="compare mixes of model and target that keep this share of retain/probability, such "
+        "as 0.98; loads the models, and leaves RUN/evaluations/at-retain-LEVEL",
+    )
+    parser.add_argument(
+        "--config-dir", type=Path, help="with --at-retain: your own groups, where runs were given"
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="with --at-retain: run the code that the runs' records name",
+    )
     parser.add_argument("--strict", action="store_true", help="refuse unlike runs (exit status 2)")
     return parser
 
@@ -65,6 +84,16 @@ def check_places(options: argparse.Namespace) -> None:
             problems.append(f"{shown} is a folder; give a file in it")
         elif not os.path.isdir(file.parent):
             problems.append(f"{shown}: there is no such folder; make it, or give another file")
+    level = options.at_retain
+    if level is not None and not (math.isfinite(level) and 0 < level <= 1):
+        problems.append(f"--at-retain: {level:g}; allowed: above 0, up to 1, such as 0.98")
+    problems += [
+        f"{flag}: only with --at-retain; leave it out"
+        for flag, given in (("--config-dir", options.config_dir), ("--trust", options.trust))
+        if given and level is None
+    ]
+    if options.config_dir and not os.path.isdir(options.config_dir):
+        problems.append(f"--config-dir: no such folder: {shortened(str(options.config_dir))}")
     if options.baseline == "":
         problems.append("--baseline: '' names no group; leave it out for the first one")
     if problems:
@@ -82,7 +111,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.markdown:
         check_page(options.markdown)
     folders = folders_of(options.runs)
-    comparison = compare(folders, options.baseline)
+    compared = folders if options.at_retain is None else _mixed(folders, options)
+    comparison = compare(compared, options.baseline)
     if options.strict and len(comparison.sections) > 1:
         told = [
             f"kind {number}, such as {section.runs[0].path}: {'; '.join(section.unlike)}"
@@ -102,3 +132,18 @@ def _run(options: argparse.Namespace) -> None:
         written.append(options.markdown)
     for path in written:
         say(f"written: {path}")
+
+
+def _mixed(folders: list[Path], options: argparse.Namespace) -> list[Path]:
+    """Return the evaluation at the level of every run below the folders; made where it is not."""
+    from unlearn.commands.evaluate import set_up
+    from unlearn.experiment.equal_level import at_equal_level, mixed_in_words
+    from unlearn.report.comparison.runs import find_runs
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_up()
+    runs = find_runs(folders)
+    found = at_equal_level(runs, options.at_retain, options.config_dir, options.trust, say)
+    for place in found:
+        say(mixed_in_words(place))
+    return found

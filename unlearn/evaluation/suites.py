@@ -23,7 +23,7 @@ from unlearn.evaluation.cut import REQUEST, capped_notes, cut_notes, scored_rows
 from unlearn.evaluation.gradient_norms import gradient_norms
 from unlearn.evaluation.quizzes import ask
 from unlearn.evaluation.results import Evaluation
-from unlearn.evaluation.scoring import answers_to_score, score
+from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.summarising import summarise
 from unlearn.forward.generation import said
 from unlearn.forward.greedy_starts import GreedyStarts
@@ -197,6 +197,12 @@ class Suite:
             for note in capped:
                 warn_once(log, note)
         return replace(found, notes=[*found.notes, *self.notes, *capped])
+
+    def score_answers(
+        self, model: LanguageModel, answers: Sequence[Scored], title: str
+    ) -> pd.DataFrame:
+        """Return the plain score table of some answers."""
+        return score(model, answers, self.compute, title)
 
     def score(
         self, model: LanguageModel, stage: str, starts: GreedyStarts | None = None

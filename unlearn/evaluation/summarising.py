@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.data.refusals import REFUSALS
 from unlearn.data.splits import Judged, judgement, unseen_of
 from unlearn.data.telling import few
 from unlearn.evaluation.cut import REQUEST
@@ -22,6 +23,7 @@ from unlearn.metrics.choice import accuracy
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.privacy import PRIVLEAK_SHARE
 from unlearn.metrics.quiz_scores import quiz_scores, score_of
+from unlearn.metrics.refusing import refuses
 from unlearn.metrics.table import HITS, sorted_once
 from unlearn.metrics.task_aggregate import lume_score
 from unlearn.metrics.text import repetition
@@ -101,6 +103,8 @@ def summarise(
                 metrics[f"{split}/{name}"] = float(known.mean()) if len(known) else None
             shares = [repetition(str(answer), words) for answer in rows["answer"]]
             metrics[f"{split}/repetition"] = math.fsum(shares) / len(shares)
+            refused = [refuses(str(answer), REFUSALS) for answer in rows["answer"]]
+            metrics[f"{split}/refusals"] = sum(refused) / len(refused)
     notes += without_words(generations)
     if not quizzes:
         metrics |= utility(metrics, notes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from unlearn.attacks import Attack, Subject, Target, metric_names, run_attacks
+from unlearn.attacks import Attack, Subject, Target, metric_names, metrics_of, run_attacks
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import of_rank_zero
@@ -59,6 +59,7 @@ class Bench:
             splits.judged,
             splits.words,
         )
+        catalogue.declare(*metrics_of(settings.attacks))
         return Bench(suite, settings.measures, settings.attacks, splits, catalogue)
 
     @property
@@ -111,11 +112,12 @@ class Bench:
         """Attack the finished model and, the same way, the reference; gives what each showed."""
         if not self.attacks:
             return
+        beside = None if reference is None else Target(self.stages["reference"], reference)
         for stage, load in (("after", after), ("reference", reference)):
             if load is None:
                 continue
-            measured = self.stages[stage]
-            subject = Subject(stage, load(), self.suite.alone, self.splits, measured, target)
+            measured, suite = self.stages[stage], self.suite.alone
+            subject = Subject(stage, load(), suite, self.splits, measured, target, beside)
             found, self.attack_notes[stage] = run_attacks(self.attacks, subject)
             del subject  # and with it the model, before another one loads
             self.stages[stage] = replace(measured, metrics={**measured.metrics, **found})

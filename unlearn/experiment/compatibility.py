@@ -212,7 +212,7 @@ def check_rows(
     reference: str = "auto",
 ) -> None:
     """Raise DataError where rows do not offer what method, stop rule or attacks need."""
-    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", []))
+    problems = check_attacks(attacks or {}, splits.evaluated.get("forget", []), splits.retain)
     if method is not None:
         for objective, rows in ((method.forget, splits.forget), (method.retain, splits.retain)):
             try:

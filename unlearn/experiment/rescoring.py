@@ -19,13 +19,15 @@ from omegaconf import DictConfig
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
+from unlearn.compute.model import LanguageModel
 from unlearn.errors import ConfigurationError, shortened
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.names import catalogue_of
 from unlearn.evaluation.results import Evaluation
-from unlearn.experiment.bench import Bench
+from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import check_conditions, check_rows
 from unlearn.experiment.finished import Finished, Models
+from unlearn.experiment.mixing import Mixed, mixed_at
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import metrics_of, record
 from unlearn.models.identity import key_of
@@ -47,10 +49,13 @@ def rescore(
     name: str | None,
     config_dir: Path | None,
     trusted: bool = False,
+    at_retain: float | None = None,
 ) -> tuple[Path, dict[str, Any], bool]:
     """Measure a run again; returns the new folder, its record, and whether `accept.strict`.
 
-    `trusted` is whether code that the record names may run.
+    `trusted` is whether code that the record names may run; `at_retain`: what is measured as after
+    is the mix that keeps this share of retain/probability. Six parameters: the run, and what each
+    of the command's options says.
 
     Raises ConfigurationError for what is wrong, before any model loads where that can be known.
     """
@@ -82,7 +87,7 @@ def rescore(
     folder = models.after.folder
     encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
-    measure(bench, models, preparation, settings)
+    mixed = measure(bench, models, preparation, settings, at_retain)
 
     chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
     kept = models.reference
@@ -98,8 +103,9 @@ def rescore(
         better=bench.catalogue.better(metrics_of(bench.stages)),
         verdict=judge(settings.conditions, metrics_of(bench.stages)),
         run=str(run.folder.absolute()),
-        overrides=[*run.overrides, *overrides],
+        overrides=[*run.overrides, *overrides, *([] if mixed is None else [mixed.told])],
         changed=list(overrides),
+        **({} if mixed is None else {"mixed": mixed.record}),
         attacks=bench.attacked,
         cost={"evaluate_s": round(time.monotonic() - started, 3)},
         provenance={
@@ -131,9 +137,19 @@ def configuration_of(
         raise ConfigurationError(problems) from error
 
 
-def measure(bench: Bench, models: Models, preparation: Preparation, settings: Settings) -> None:
-    """Measure what is still there of the run's models, and attack its last one."""
-    load_after, load_reference, target = partial(preparation.load, models.after), None, None
+def measure(
+    bench: Bench,
+    models: Models,
+    preparation: Preparation,
+    settings: Settings,
+    at_retain: float | None = None,
+) -> Mixed | None:
+    """Measure what is still there of the run's models, and attack its last one.
+
+    Returns how the last one was mixed, where that was asked for.
+    """
+    load_after: Load = partial(preparation.load, models.after)
+    load_reference, target, mixed = None, None, None
     if (kept := models.reference) is not None:
         tokenizer = bench.suite.encoder.tokenizer
         load_reference = partial(preparation.load_beside, kept, tokenizer, "reference")
@@ -142,13 +158,24 @@ def measure(bench: Bench, models: Models, preparation: Preparation, settings: Se
         load_before = partial(preparation.load, before)
         measured = bench.measure("before", load_before, key_of(settings.model, before))
         target = Target(measured, load_before)
-    if models.after == models.before:
+    if at_retain is not None:
+        if models.before is None:
+            raise ConfigurationError("--at-retain: the run's target is not there (see above)")
+        model, mixed = mixed_at(bench, load_after, load_before, at_retain)
+        load_after = partial(_itself, model)
+        bench.measure("after", load_after)
+    elif models.after == models.before:
         bench.stages["after"] = bench.stages["before"]
     else:
         bench.measure("after", load_after)
     bench.require(settings.conditions)
     for _ in bench.attack(load_after, load_reference, target):
         pass  # what was found lies in the bench's stages
+    return mixed
+
+
+def _itself(model: LanguageModel) -> LanguageModel:
+    return model
 
 
 def new_folder(run: Finished, name: str | None) -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor
 from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
+from unlearn.forward.draws import Draw, drawn
 from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.slots import OwnCache, Slots, bytes_per_token, fits_slots
 from unlearn.forward.steps import read_prompts, read_tokens
@@ -35,6 +36,8 @@ class Continued:
     """Whether the answer has come to its end token."""
     begin: int = 0
     """The column of the cache where it begins."""
+    draw: Draw | None = None
+    """How its tokens are drawn; None: each is the likeliest. Alike of all rows of a batch."""
 
     @property
     def ids(self) -> list[int]:
@@ -157,7 +160,11 @@ class BatchedDecoding:
 
     def _take(self, rows: Sequence[Continued], logits: Tensor) -> list[int]:
         """Give every row its next token by the logits (B, V); return the places that go on."""
-        chosen = logits.argmax(-1).tolist()
+        draws = [row.draw for row in rows if row.draw is not None]
+        if draws:
+            chosen = drawn(logits, draws, [len(row.answer) for row in rows])
+        else:
+            chosen = logits.argmax(-1).tolist()
         return [
             place
             for place, (row, token) in enumerate(zip(rows, chosen, strict=True))

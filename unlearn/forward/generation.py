@@ -1,7 +1,8 @@
-"""Greedy answers; a finished answer leaves at once, and a waiting prompt takes its place.
+"""Answers, greedy or drawn; a finished one leaves at once, and a waiting prompt takes its place.
 
 transformers' `generate` keeps finished rows until the slowest one ends, and starts no prompt
-before. The answers here are the same: the argmax at every step, up to the end token.
+before. The answers here are the same: the argmax at every step, up to the end token. Drawn answers
+take a token by its probability instead (:mod:`unlearn.forward.draws`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from unlearn.console.progress import progress
 from unlearn.data.tokens import Encoder
 from unlearn.errors import DataError
 from unlearn.forward.decoding import BatchedDecoding, Continued
+from unlearn.forward.draws import Draw
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.plain_decoding import answer_plainly
 from unlearn.forward.prefix import prefix_cache
@@ -79,10 +81,44 @@ def said(
     the prompt is. Seven parameters: what is asked of whom (three), how (two), and what is known or
     said on the way (two, optional).
     """
-    ends = end_tokens(model, encoder)
     longest = [most] * len(prompts) if isinstance(most, int) else most
     limits = within_positions(model, prompts, longest)
     rows = [Continued(p, limit) for p, limit in zip(prompts, limits, strict=True)]
+    return _answered(model, encoder, rows, compute, title, starts)
+
+
+def sampled(
+    model: LanguageModel,
+    encoder: Encoder,
+    prompts: Sequence[Sequence[int]],
+    compute: Compute,
+    most: Sequence[int],
+    draws: Sequence[Draw],
+    title: str = "sampling",
+) -> list[str]:
+    """Return what follows every prompt where each token is drawn by its probability.
+
+    A prompt may come several times, with a draw of another name each. Seven parameters, those of
+    :func:`said` with `draws` for what is known.
+    """
+    limits = within_positions(model, prompts, most)
+    rows = [
+        Continued(prompt, limit, draw=draw)
+        for prompt, limit, draw in zip(prompts, limits, draws, strict=True)
+    ]
+    return [one.text.strip() for one in _answered(model, encoder, rows, compute, title)]
+
+
+def _answered(
+    model: LanguageModel,
+    encoder: Encoder,
+    rows: Sequence[Continued],
+    compute: Compute,
+    title: str,
+    starts: GreedyStarts | None = None,
+) -> list[Said]:
+    """Answer the rows, each up to its end or its limit; six parameters, those of :func:`said`."""
+    ends = end_tokens(model, encoder)
     open_rows = [row for row in rows if not _begun(row, starts, ends)]
     mine = compute.share(open_rows)
     known, budget = len(rows) - len(open_rows), Budget(title, compute.generate_tokens)

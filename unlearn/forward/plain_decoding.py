@@ -16,6 +16,7 @@ from unlearn.compute.memory import Budget
 from unlearn.compute.model import LanguageModel
 from unlearn.console.progress import Bar
 from unlearn.forward.decoding import TOKENS, Continued
+from unlearn.forward.draws import DrawnTokens
 
 
 @torch.no_grad()
@@ -42,10 +43,14 @@ def answer_plainly(
                     batch = group[first : first + count]
                     budget.trying(len(batch), len(batch) * (length + room))
                     ids = torch.tensor([row.ids for row in batch], device=model.device)
+                    draws = [row.draw for row in batch if row.draw is not None]
+                    places = [len(row.answer) for row in batch]
+                    chosen = [DrawnTokens(draws, length, places)] if draws else None
                     found = model.generate(
                         ids,
                         attention_mask=torch.ones_like(ids),
                         max_new_tokens=room,
+                        logits_processor=chosen,
                         **options,
                     )
                     budget.fits()

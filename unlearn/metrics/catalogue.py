@@ -93,6 +93,8 @@ TRUTH_RATIO: dict[Role, Way] = {"forget": "higher", "keep": "higher", "unseen": 
 """Forget: mean min(R, 1/R), 1 where right and wrong look alike; keep: mean max(0, 1 − R)."""
 BABBLE: dict[Role, Way] = {"forget": "lower", "keep": "lower", "unseen": None}
 """What a model that answers in sentences has little of, whatever it knows."""
+REFUSALS: dict[Role, Way] = {"forget": None, "keep": "lower", "unseen": None}
+"""Whether it is good to refuse what was forgotten is the user's matter: some methods teach it."""
 BABBLES = 0.10
 """Share of repeated 4-grams above which a model is said to babble."""
 FLOOR = 0.1
@@ -120,6 +122,7 @@ OF_SPLITS = {
     Metric("extraction_strength", needs=("recited",)): SHOWN_BY_KNOWLEDGE,
     Metric("loss"): LOSS,
     Metric("repetition", label="repeated 4-grams", needs=("answers",)): BABBLE,
+    Metric("refusals", label="answers that refuse", needs=("answers",)): REFUSALS,
 }
 """Metrics of one split, in the order in which they are shown, and their ways by role."""
 
@@ -197,7 +200,7 @@ class Catalogue:
                 better=ways[role],
                 label=label,
                 group=group,
-                follows=forgotten and ways is not BABBLE,
+                follows=forgotten and ways not in (BABBLE, REFUSALS),
                 floor=metric.floor if forgotten else None,
             )
         if not slash:

@@ -171,7 +171,10 @@ def check_texts(cfg: DictConfig, problems: Problems) -> None:
 LONGEST, LONGEST_PROSE = 4_000, 100_000
 """Letters of a text among the options, the second where somebody may write more than a name."""
 PROSE = ("model.system_prompt", "tracker.notes")
-PLACES = ("model.path", "model.base", "model.tokenizer", "data.", "reference", "attack_before")
+PLACES = (
+    *("model.path", "model.base", "model.tokenizer", "data.", "reference", "attack_before"),
+    "attack.relearning.file",
+)
 """Options that name files and folders."""
 
 

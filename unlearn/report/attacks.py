@@ -19,18 +19,26 @@ def attack_names(record: RunFolder) -> list[str]:
     return list((record.summary.get("attacks") or {}).get("names") or [])
 
 
+def share_names(record: RunFolder) -> list[str]:
+    """Return those of the attacks that give a recovered share, measured or not."""
+    stages = record.metrics.values()
+    return [n for n in attack_names(record) if any(f"attack/{n}" in flat for flat in stages)]
+
+
 def attacks_section(record: RunFolder) -> str:
     """Return the section, empty where no attack was run."""
-    names = attack_names(record)
-    if not names:
+    if not attack_names(record):
         return ""
+    heading, names = "## Is it really gone?", share_names(record)
+    if not names:
+        return "\n\n".join([heading, *_notes(record)])
     stages = [stage for stage in ("after", "reference") if stage in record.metrics]
     rows = [
         [cell(name), *(number(record.metrics[stage].get(f"attack/{name}")) for stage in stages)]
         for name in names
     ]
     parts = [
-        "## Is it really gone?",
+        heading,
         " ".join([MEANING, _most(record, names)]).strip(),
         table(["recovered share under", *stages], rows, "l" + "r" * len(stages)),
         *_notes(record),

@@ -12,7 +12,7 @@ from unlearn.console import visible
 from unlearn.metrics.catalogue import HEADLINES
 from unlearn.record.layout import RunFolder, read_run
 from unlearn.report.advice import advice
-from unlearn.report.attacks import attack_names
+from unlearn.report.attacks import share_names
 from unlearn.report.page import verdict_line
 from unlearn.report.wording import MISSING, bound_words, duration, number, way_words
 
@@ -48,7 +48,7 @@ def _table(record: RunFolder) -> Table:
     table.add_column("better")
     verdict = record.summary.get("verdict") or {}
     judged = [condition["metric"] for condition in verdict.get("conditions") or []]
-    attacks = {f"attack/{name}": f"{name}: recovered share" for name in attack_names(record)}
+    attacks = {f"attack/{name}": f"{name}: recovered share" for name in share_names(record)}
     told = [name for name in dict.fromkeys([*HEADLINES, *judged]) if name not in attacks]
     measured = {name for flat in record.metrics.values() for name in flat}
     for metric in [*(name for name in told if name in measured), *attacks]:
