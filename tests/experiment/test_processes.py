@@ -255,6 +255,25 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
 
 
 @pytest.mark.slow
+def test_a_run_killed_alone_goes_on_in_two_processes(
+    tmp_path: Path, together: Callable[[str], Ended]
+) -> None:
+    whole, _ = together("whole")
+    folder = tmp_path / "run"
+    alone = start(*LONG[:-1], f"hydra.run.dir={folder}", cwd=tmp_path)
+    while newest_step(folder) < 5:
+        assert alone.poll() is None, alone.communicate()
+        time.sleep(0.05)
+    alone.kill()
+    alone.communicate()
+    again, _ = Together(2, *LONG, cwd=tmp_path).finish()
+    assert again.status == 0, again.said
+    assert "goes on from" in again.log
+    assert between_weights(whole, again) < 1e-4
+    assert unlike(whole, again, 1e-3) == {}
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path: Path) -> None:
     words = (*LONG[:-1], "training.sharding=ddp", "training.checkpoint_every=0")
     run = Together(2, *words, cwd=tmp_path)
