@@ -49,7 +49,9 @@ FORMULAS: list[tuple[Weighting, Direction]] = [
     *((GRU(retain), partial(gru, retain)) for retain in (0.0, 1.0, 3.5)),
     *((HAMUQ(gain), partial(hamu_q, gain)) for gain in (0.0, 0.3, 0.5, 0.9, 1.0)),
 ]
-every_formula = pytest.mark.parametrize(("weighting", "formula"), FORMULAS, ids=lambda x: repr(x))
+every_formula = pytest.mark.parametrize(
+    ("weighting", "formula"), FORMULAS, ids=[repr(weighting) for weighting, _ in FORMULAS]
+)
 
 
 def gramian_of(r: Tensor, f: Tensor) -> Tensor:
