@@ -12,14 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlearn.compute.model import LanguageModel
-from unlearn.data.batches import Batch
-from unlearn.forward.chunks import token_values
-from unlearn.objectives.base import Objective, Resources
+from unlearn.objectives.from_target import FromTarget
 
 
 @dataclass
-class JensenShannon(Objective):
+class JensenShannon(FromTarget):
     """JS(ref, model) = ½·KL(p_ref ‖ m) + ½·KL(p ‖ m), m = ½(p_ref + p), mean over answer tokens.
 
     The retain objective of JensUn, Singh et al. 2025, arXiv 2509.02820. ref is the frozen target;
@@ -35,25 +32,11 @@ class JensenShannon(Objective):
     authors' code does to its probabilities at 1e-9.
     """
 
-    one_pass = True
-
-    needs = "memory for a second copy of the model"
-
-    keeps_target = True
-    zero_at_target = True
-
-    def prepare(self, resources: Resources, other: Objective) -> None:
-        self.reference = resources.frozen_target()
-
-    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        return token_values(model, batch, self._of_tokens, self.reference)[0].sum()
-
     @staticmethod
-    def _of_tokens(logits: Tensor, _labels: Tensor, reference_logits: Tensor) -> Tensor:
-        """Return the divergence of every token (N,) from logits (N, V) of both models."""
+    def of_tokens(logits: Tensor, labels: Tensor, target_logits: Tensor) -> Tensor:
         p = logits.softmax(dim=1)
         with torch.no_grad():
-            log_reference = reference_logits.log_softmax(dim=1)
+            log_reference = target_logits.log_softmax(dim=1)
             x = (log_reference - logits.log_softmax(dim=1)) / 2  # (N, V)
             gaps, ratios = _gap_and_ratio(x)
             values = ((p + log_reference.exp()) / 2 * gaps).sum(dim=1)

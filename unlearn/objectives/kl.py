@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearn.compute.model import LanguageModel
-from unlearn.data.batches import Batch
-from unlearn.forward.chunks import token_values
-from unlearn.objectives.base import Objective, Resources
+from unlearn.objectives.from_target import FromTarget
 
 
 @dataclass
-class KullbackLeibler(Objective):
+class KullbackLeibler(FromTarget):
     """KL(ref ‖ model) = Σ p_ref·(log p_ref − log p), mean over the answer tokens.
 
     A retain objective: "KL minimization" of TOFU (Maini et al. 2024, arXiv 2401.06121). ref is the
@@ -30,23 +27,9 @@ class KullbackLeibler(Objective):
     Where we deviate: the answer tokens count, not prompt and padding.
     """
 
-    one_pass = True
-
-    needs = "memory for a second copy of the model"
-
-    keeps_target = True
-    zero_at_target = True
-
-    def prepare(self, resources: Resources, other: Objective) -> None:
-        self.reference = resources.frozen_target()
-
-    def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
-        return token_values(model, batch, self._of_tokens, self.reference)[0].sum()
-
     @staticmethod
-    def _of_tokens(logits: Tensor, _labels: Tensor, reference_logits: Tensor) -> Tensor:
-        """Return the divergence of every token (N,) from logits (N, V) of both models."""
-        log_reference = reference_logits.log_softmax(dim=1)
+    def of_tokens(logits: Tensor, labels: Tensor, target_logits: Tensor) -> Tensor:
+        log_reference = target_logits.log_softmax(dim=1)
         reference = log_reference.exp()
         log_p = logits.log_softmax(dim=1)
         terms = reference * (log_reference - log_p) + (log_p.exp() - reference)  # (N, V)

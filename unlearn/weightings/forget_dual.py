@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from unlearn.options.declared import ABOVE_ZERO, Range, option, range_problems, refuse
-from unlearn.weightings.base import Weighting
+from unlearn.options.declared import ABOVE_ZERO, option
+from unlearn.weightings.dual import BOUND, Dual
 
 
 @dataclass
-class ForgetDual(Weighting):
+class ForgetDual(Dual):
     """Minimise L_retain subject to L_forget ≤ bound; the forget weight is the dual variable λ.
 
         w_retain = 1,  w_forget = λ,  and after each step  λ ← clip(λ + step·(L_forget − bound),
@@ -34,37 +32,14 @@ class ForgetDual(Weighting):
 
     examples = ("method.weighting.drop=5", "method.weighting.bound=-4")
 
-    bound: float | None = option(None, Range("any finite number, or null", math.isfinite))
+    bound: float | None = option(None, BOUND)
     """Largest allowed forget loss, in its own unit; under ascent minus the NLL, so -4 asks for 4
     nats a token; null = `drop` below what it is at the first step."""
     drop: float = option(3.0, ABOVE_ZERO)
     """How far the forget loss is to fall; used where `bound` is null."""
     step: float = option(0.1, ABOVE_ZERO)
     """Growth of λ a step and unit of excess, μ."""
-    start: float = option(1.0, Range("0 to `most`", most=1e30))
-    """λ, the forget weight, at the first step."""
-    most: float = option(
-        100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30, most=1e30)
-    )
-    """Upper limit of λ."""
-
-    def __post_init__(self) -> None:
-        refuse(*range_problems(self))
-        beside_most = Range(f"0 to most ({self.most})", lambda s: 0 <= s <= self.most, most=1e30)
-        refuse(beside_most.problem("start", self.start))
-        self._dual = self.start
-        self._bound = self.bound
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         forget_loss = losses[1].item()
-        if self._bound is None:
-            self._bound = forget_loss - self.drop
-        weights = 1.0, self._dual
-        self._dual = min(max(self._dual + self.step * (forget_loss - self._bound), 0.0), self.most)
-        return weights
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"dual": self._dual, "bound": self._bound}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._dual, self._bound = state["dual"], state["bound"]
+        return 1.0, self.dual_of(forget_loss, forget_loss - self.drop)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from unlearn.options.declared import ABOVE_ZERO, ZERO_OR_MORE, Range, option, range_problems, refuse
-from unlearn.weightings.base import Weighting
+from unlearn.options.declared import ZERO_OR_MORE, option
+from unlearn.weightings.dual import BOUND, Dual
 
 
 @dataclass
-class PrimalDual(Weighting):
+class PrimalDual(Dual):
     """Minimise L_forget subject to L_retain ≤ bound; the retain weight is the dual variable λ.
 
         w_retain = λ,  w_forget = 1,  and after each step  λ ← clip(λ + step·(L_retain − bound),
@@ -34,40 +32,12 @@ class PrimalDual(Weighting):
 
     examples = ("method.weighting.slack=0.2",)
 
-    bound: float | None = option(
-        None,
-        Range("any finite number, or null", math.isfinite),
-    )
+    bound: float | None = option(None, BOUND)
     """Largest allowed retain loss, in its own unit (nats a token for NLL); null = `slack` above
     what it is at the first step."""
     slack: float = option(0.1, ZERO_OR_MORE)
     """Room above the first retain loss; used where `bound` is null."""
-    step: float = option(1.0, ABOVE_ZERO)
-    """Growth of λ a step and unit of excess."""
-    start: float = option(1.0, Range("0 to `most`", most=1e30))
-    """λ, the retain weight, at the first step."""
-    most: float = option(
-        100.0, Range("above 0, up to 1e30", lambda value: 0 < value <= 1e30, most=1e30)
-    )
-    """Upper limit of λ."""
-
-    def __post_init__(self) -> None:
-        refuse(*range_problems(self))
-        beside_most = Range(f"0 to most ({self.most})", lambda s: 0 <= s <= self.most, most=1e30)
-        refuse(beside_most.problem("start", self.start))
-        self._dual = self.start
-        self._bound = self.bound
 
     def __call__(self, gramian: Tensor, losses: Tensor) -> tuple[float, float]:
         retain_loss = losses[0].item()
-        if self._bound is None:
-            self._bound = retain_loss + self.slack
-        weights = self._dual, 1.0
-        self._dual = min(max(self._dual + self.step * (retain_loss - self._bound), 0.0), self.most)
-        return weights
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"dual": self._dual, "bound": self._bound}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._dual, self._bound = state["dual"], state["bound"]
+        return self.dual_of(retain_loss, retain_loss + self.slack), 1.0
