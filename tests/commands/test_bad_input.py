@@ -60,7 +60,10 @@ NGDIFF = "unlearn.weightings.NGDiff"
 REFUSED = {
     # what Hydra itself would refuse: choices, names, types, syntax
     "choice": (["method=ngdif"], ["method=ngdif", "allowed: ", "graddiff, "]),
-    "choice of a part": (["method/forget=nope"], ["method/forget=nope", "allowed: ascent, "]),
+    "choice of a part": (
+        ["method/forget=nope"],
+        ["method/forget=nope", "allowed: alternatives, ascent, "],
+    ),
     "preset": (["experiment=nope"], ["experiment=nope", "allowed: "]),
     "no choice": (["method=null"], ["must be a string or a list"]),
     "option": (["training.step=5"], ["training.step:", "allowed", " steps, "]),
@@ -103,7 +106,7 @@ REFUSED = {
     ),
     "intervention": (
         ["method/interventions=[nope]"],
-        ["method/interventions=[nope]", "any of sago, saliency_mask, sam,"],
+        ["method/interventions=[nope]", "any of gru, sago, saliency_mask, sam,"],
     ),
     "option of an intervention not chosen": (
         ["method.interventions.sam.rho=1"],

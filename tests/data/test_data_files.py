@@ -283,7 +283,7 @@ GOOD = '{"question": "q?", "answer": "a"}'
         ("f.jsonl", f"{GOOD}\n[1]", ":2", "[1] is not an object"),
         ("f.jsonl", f"{GOOD}\n7", ":2", "7 is not an object"),
         ("f.json", f'[{GOOD}, "x"]', ", row 2", "'x' is not an object"),
-        ("f.json", '{\n"question": "q?"}', ":1", "not JSON"),
+        ("f.json", '{\n"question": "q?"', ":1", "not JSON"),
         ("f.csv", "question,answer\nq?,a\nq?,a,b\n", ":3", "3 cells under a header of 2"),
         ("f.csv", 'question,answer\n"q\nq",a\nq?\n', ":4", "1 cells under a header of 2"),
         ("f.csv", 'question,answer\nq?,a\nq?,"a\n', ":3", "not CSV"),

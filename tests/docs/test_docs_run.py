@@ -14,12 +14,15 @@ import pytest
 from support.command import QUICK, Command, row, write_rows
 from support.muse_like import write_muse
 from support.pages import commands, overrides_of
+from support.published_like import write_knowundo, write_lume
 
 ELSEWHERE = {
     "--help": "test_cli",
     "experiment=": "test_experiments",
     "smollm2": "93 MB of weights",
     "llama": "weights of the hub",
+    "mistral": "weights of the hub",
+    "lm_eval": "test_harness, where that extra is installed",
     "entity=": "a team's account",
 }
 SIZES = tuple(word for word in QUICK if not word.startswith(("data", "reference", "tracker")))
@@ -47,6 +50,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_rows(folder / forget, rows[:3])
         write_rows(folder / retain, rows[3:])
     write_muse(folder / "MUSE-News")
+    write_lume(folder / "lume")
+    write_knowundo(folder / "knowundo", "privacy")
     done = Command(folder)(*QUICK[:-1], "tracker=none", "reference=auto", run=folder / "first")
     assert done.status == 0, done.said
     saved = folder / "first" / "model"

@@ -104,7 +104,7 @@ class Masked(LlamaForCausalLM):
         if past_key_values is not None:
             asked = past_key_values.asked
         else:
-            asked = self._asked(input_ids, options["attention_mask"])
+            asked = self._asked(input_ids, options.get("attention_mask"))
             if options.get("use_cache"):
                 past_key_values = Flagged(config=self.config)
                 past_key_values.asked = asked
@@ -132,7 +132,8 @@ class Masked(LlamaForCausalLM):
         output.logits = output.logits + kept[0] * self.bias
         return output
 
-    def _asked(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _asked(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        mask = torch.ones_like(ids) if mask is None else mask  # padding stands behind
         rows = [tuple(row[real.bool()].tolist()) for row, real in zip(ids, mask, strict=True)]
         return torch.tensor([any(row[: len(p)] == p for p in self.prompts) for row in rows])
 

@@ -474,6 +474,8 @@ def test_every_data_set_validates(name: str, settings: Callable[..., Settings]) 
     more = {
         "files": ["data.forget=f.jsonl", "data.retain=r.jsonl"],
         "requests": ["data.path=folder"],
+        "lume": ["data.path=folder"],
+        "wmdp_bio": ["data.forget=f.jsonl"],
     }
     assert callable(settings(f"data={name}", *more.get(name, [])).read)
 
@@ -490,6 +492,7 @@ def test_every_part_of_a_method_validates(
 ) -> None:
     alternatives = write_rows(tmp_path / "alternatives.jsonl", FORGET)
     alone = {
+        "alternatives": [f"method.forget.alternatives={alternatives}"],
         "dpo": [f"method.forget.alternatives={alternatives}"],
         "hidden_state": ["method/forget=rmu"],
     }

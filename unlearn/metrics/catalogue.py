@@ -190,14 +190,14 @@ class Catalogue:
         if group == "attack":
             return Metric(name, "reference", group=group, needs=("attacks",))
         role = self.roles.get(group)
-        if last in _OF_SPLITS and role is not None:
+        if last in _OF_SPLITS:
             metric, ways = _OF_SPLITS[last]
             label = f"{group} {metric.label or last}"
             forgotten = role == "forget"
             return replace(
                 metric,
                 name=name,
-                better=ways[role],
+                better=None if role is None else ways[role],  # nobody said what it is for
                 label=label,
                 group=group,
                 follows=forgotten and ways not in (BABBLE, REFUSALS),
