@@ -60,10 +60,11 @@ format: install ## Put the code into the house format
 conf: install ## Write what the parts declare into conf/ and the tables of docs/
 	$(BIN)/python docs/conf_from_parts.py
 
-bench: install ## Measure the start, a step and an evaluation
+bench: install ## Measure the start, a step and an evaluation; say what moved
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.baselines
 
 models: install ## Try every architecture and write docs/models.md
 	$(BIN)/python -m benchmarks.models --write

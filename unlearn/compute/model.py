@@ -87,3 +87,8 @@ def positions_of(config: Any) -> int | None:
 def own_parameters(model: LanguageModel) -> list[Parameter]:
     """Return the weights of the model itself; those of an adapter in it are left out."""
     return [weight for name, weight in model.named_parameters() if ".lora_" not in name]
+
+
+def vocabulary_of(model: LanguageModel) -> int:
+    """Return the entries V of the vocabulary; 0 for a model that does not say it."""
+    return int(getattr(model.config.get_text_config(), "vocab_size", 0))

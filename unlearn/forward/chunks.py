@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from unlearn.compute.model import LanguageModel, plain_output
+from unlearn.compute.model import LanguageModel, plain_output, vocabulary_of
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_logits, at_least_float32, before_answer, inputs_of
@@ -97,7 +97,7 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
 
 def is_cut(model: LanguageModel, batch: Batch) -> bool:
     """Return whether the logits of a batch are too many, and this model's can be made in chunks."""
-    if batch.answer_tokens * _vocabulary(model) <= WHOLE:
+    if batch.answer_tokens * vocabulary_of(model) <= WHOLE:
         return False
     weights = model.get_output_embeddings().named_parameters()
     # Sharded weights are whole, and an adapter is on or off, only while the model itself is called.
@@ -106,13 +106,8 @@ def is_cut(model: LanguageModel, batch: Batch) -> bool:
     return _finish_of(model, batch) is not None
 
 
-def _vocabulary(model: LanguageModel) -> int:
-    """Return V; 0 for a model that does not say it, whose logits are never cut."""
-    return int(getattr(model.config.get_text_config(), "vocab_size", 0))
-
-
 def _tokens_a_chunk(model: LanguageModel) -> int:
-    return max(1, CHUNK // _vocabulary(model))
+    return max(1, CHUNK // vocabulary_of(model))
 
 
 def _in_chunks(
