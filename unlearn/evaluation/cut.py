@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unlearn.data.splits import Row
@@ -25,17 +25,12 @@ def cut_notes(encoder: Encoder, rows: Mapping[str, Sequence[Row]]) -> list[str]:
 
     The rows must have been encoded already.
     """
-    counts, longest = [], 0
-    for name, members in rows.items():
-        lengths = [encoder.cut.get((row.question, row.answer), 0) for row in members]
-        if number := sum(length > 0 for length in lengths):
-            counts.append(f"{number} of {len(members)} of {name}")
-            longest = max(longest, *lengths)
+    counts, longest = _counted(rows, lambda row: encoder.cut.get((row.question, row.answer), 0))
     if not counts:
         return []
     return [
         f"answers that do not fit into model.max_length={encoder.max_length} lose their tail, in "
-        f"training and scoring alike: {', '.join(counts)}; the longest row has {longest} tokens, "
+        f"training and scoring alike: {counts}; the longest row has {longest} tokens, "
         f"so raise model.max_length to {longest}, as far as the model has positions"
     ]
 
@@ -45,19 +40,28 @@ def shortened_notes(encoder: Encoder, rows: Mapping[str, Sequence[Row]]) -> list
 
     The rows must have been encoded already.
     """
-    counts, longest = [], 0
-    for name, members in rows.items():
-        lengths = [encoder.shortened.get(row.question, 0) for row in members]
-        if number := sum(length > 0 for length in lengths):
-            counts.append(f"{number} of {len(members)} of {name}")
-            longest = max(longest, *lengths)
+    counts, longest = _counted(rows, lambda row: encoder.shortened.get(row.question, 0))
     if not counts:
         return []
     return [
         f"prompts that do not fit into model.max_length={encoder.max_length} lose their beginning: "
-        f"{', '.join(counts)}; the longest has {longest} tokens, so raise model.max_length to "
+        f"{counts}; the longest has {longest} tokens, so raise model.max_length to "
         f"{longest}, as far as the model has positions"
     ]
+
+
+def _counted(rows: Mapping[str, Sequence[Row]], length_of: Callable[[Row], int]) -> tuple[str, int]:
+    """Return how many rows of which split do not fit, in words, and the length of the longest.
+
+    `length_of` is 0 for a row that fits.
+    """
+    counts, longest = [], 0
+    for name, members in rows.items():
+        lengths = [length_of(row) for row in members]
+        if number := sum(length > 0 for length in lengths):
+            counts.append(f"{number} of {len(members)} of {name}")
+            longest = max(longest, *lengths)
+    return ", ".join(counts), longest
 
 
 def capped_notes(generations: Sequence[Mapping[str, Any]], most: int) -> list[str]:

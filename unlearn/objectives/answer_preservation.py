@@ -9,16 +9,15 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
-from unlearn.objectives.base import Objective, Resources
-from unlearn.objectives.other_answers import OtherAnswers, require_questions
+from unlearn.objectives.beside_refusal import BesideRefusal
+from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.row_sums import preference_loss, row_sums
 from unlearn.options.declared import ABOVE_ZERO, SEED, option
 
 
 @dataclass
-class AnswerPreservation(Objective):
+class AnswerPreservation(BesideRefusal):
     """Keep retain answers ahead of refusals: −(1/β)·mean over rows of log σ(β(S_idk − S)).
 
     Yuan et al., ICLR 2025, arXiv 2410.08109 (AP), the retain side of a model that is taught to
@@ -43,16 +42,6 @@ class AnswerPreservation(Objective):
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         require_questions(rows, "method.retain", "nll, kl, jensen_shannon")
-
-    def prepare(self, resources: Resources, other: Objective) -> None:
-        refusals = draw_refusals(len(resources.examples), self.seed)
-        self.refusals = OtherAnswers(resources, refusals)
-
-    def count(self, batch: Batch) -> int:
-        return batch.size
-
-    def tokens(self, batch: Batch) -> int:
-        return super().tokens(batch) + self.refusals.all_tokens(batch)
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         ahead = row_sums(model, self.refusals.batch(batch)) - row_sums(model, batch)

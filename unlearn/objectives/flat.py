@@ -11,11 +11,10 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
 from unlearn.forward.chunks import answer_losses
-from unlearn.objectives.base import Objective, Resources
-from unlearn.objectives.other_answers import OtherAnswers, require_questions
+from unlearn.objectives.beside_refusal import BesideRefusal
+from unlearn.objectives.other_answers import require_questions
 from unlearn.objectives.row_sums import by_row
 from unlearn.options.declared import SEED, option
 
@@ -41,7 +40,7 @@ FORMS: dict[Divergence, tuple[Rising, Rising]] = {
 
 
 @dataclass
-class FLAT(Objective):
+class FLAT(BesideRefusal):
     """Mean over rows of f*(g*(P_forget)) − g*(P_refusal), plus what makes its least value zero.
 
     Wang et al., ICLR 2025, arXiv 2410.11143. P is the mean probability that the model gives the
@@ -70,16 +69,6 @@ class FLAT(Objective):
 
     def check_rows(self, rows: Sequence[Row]) -> None:
         require_questions(rows)
-
-    def prepare(self, resources: Resources, other: Objective) -> None:
-        refusals = draw_refusals(len(resources.examples), self.seed)
-        self.refusals = OtherAnswers(resources, refusals)
-
-    def count(self, batch: Batch) -> int:
-        return batch.size
-
-    def tokens(self, batch: Batch) -> int:
-        return super().tokens(batch) + self.refusals.all_tokens(batch)
 
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         gain, loss = FORMS[self.divergence]
