@@ -6,13 +6,15 @@
 For each recipe: seconds a step, the share of the matrix peak measured on this card, the step
 against the bare loop (two forward and two backward passes, one step of the same optimizer), and the
 peak of memory against `unlearn --plan`. A recipe that does not fit the card by that plan is left
-out. At the end `unlearn` itself runs once, the embedded default.
+out. At the end `unlearn` itself runs, the embedded default, and TOFU forget01 where
+UNLEARN_TOFU_PATH says where that is. What was found is told at once, too, on standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -161,6 +163,7 @@ def main() -> None:
             free_memory()  # of the one before
             taken = measure(numbers, rows, recipe, shape in CHECKPOINTED, device)
             found["steps"][f"{shape}, {recipe.name}"] = taken
+            print(f"{shape}, {recipe.name}: {json.dumps(taken)}", file=sys.stderr, flush=True)
             planned = f"{taken['planned'] / 1e9:.2f}"
             if "left out" in taken:
                 table.add_row(shape, recipe.name, "does not fit", "", "", planned, "")
@@ -173,11 +176,12 @@ def main() -> None:
                 "" if taken["measured"] is None else f"{taken['measured'] / 1e9:.2f}",
             )
     console.print(table)
-    words = ["tracker=none", f"model.device={options.device}"]
-    words += QUICK if options.small else []
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "unlearn", *words], check=False)
-    found["unlearn"] = {"status": done.returncode, "seconds": time.perf_counter() - started}
+    words = ["tracker=none", f"model.device={options.device}", *(QUICK if options.small else [])]
+    for data in ("minitofu", *(["tofu_forget01"] if os.environ.get("UNLEARN_TOFU_PATH") else [])):
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "unlearn", f"data={data}", *words]
+        status = subprocess.run(command, check=False).returncode
+        found[data] = {"status": status, "seconds": time.perf_counter() - started}
     print(json.dumps(found))
 
 
