@@ -38,7 +38,8 @@ def check_fits(settings: Settings) -> None:
     needs = held(count, recipe) / shared
     if needs <= room:
         return
-    fitting = [one for one in RECIPES if held(count, one) / shared <= SPARE * room and there(one)]
+    fits = [one for one in RECIPES if held(count, one) / shared <= SPARE * room]
+    fitting = [one for one in fits if there(one, device)]
     what = "below an adapter" if recipe.adapter else "trained"
     ways = [f"{' '.join(one.words)} ({held(count, one) / shared / 1e9:.3g} GB)" for one in fitting]
     raise ConfigurationError(
@@ -86,7 +87,10 @@ def plans(settings: Settings) -> list[tuple[Recipe, Footprint | None]]:
 
     adapter = model.adapter or AdapterConfig()
     asked = recipe_of(model, settings.training, settings.optimizer)
-    every = [replace(one, adapter=one.adapter and adapter) for one in RECIPES]
+    every = [
+        replace(one, adapter=one.adapter and replace(adapter, quantize=one.adapter.quantize))
+        for one in RECIPES
+    ]
     return [(one, needed(one)) for one in (asked, *every)]
 
 

@@ -155,8 +155,9 @@ def measure(
         load_reference = partial(preparation.load_beside, kept, tokenizer, "reference")
         bench.measure("reference", load_reference, key_of(settings.model, kept))
     if (before := models.before) is not None:
-        load_before = partial(preparation.load, before)
-        measured = bench.measure("before", load_before, key_of(settings.model, before))
+        trained = settings.method is not None
+        load_before = partial(preparation.load_start if trained else preparation.load, before)
+        measured = bench.measure("before", load_before, key_of(settings.model, before, trained))
         target = Target(measured, load_before)
     if at_retain is not None:
         if models.before is None:

@@ -18,6 +18,7 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
+from unlearn.models.four_bits import rounded_
 from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
 from unlearn.models.load import load_tokenizer, load_weights, ready
@@ -151,13 +152,22 @@ class Preparation:
         field = field or self._field_of(prepared)
         return ready(load_weights(self.config, prepared.folder, field), self.config, self.compute)
 
+    def load_start(self, prepared: Prepared) -> Any:
+        """Return the model that a training starts from, whole: QLoRA's has been in 4 bits."""
+        if not self.config.starts_in_4_bits:
+            return self.load(prepared)
+        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        rounded_(model, self.compute.device)
+        return ready(model, self.config, self.compute)
+
     def load_trained(self, prepared: Prepared, seed: int) -> tuple[Any, Adapter | None]:
         """Return the model on the device, and the adapter in it where one is asked for.
 
         It is put in before the model is made ready: of a sharded one, A and B are sharded too.
         """
         model = load_weights(self.config, prepared.folder, self._field_of(prepared))
-        adapter = adapter_of(self.config, model, seed, prepared.folder)
+        device = self.compute.device
+        adapter = adapter_of(self.config, model, seed, prepared.folder, device)
         return ready(model, self.config, self.compute), adapter
 
     def _field_of(self, prepared: Prepared) -> str:

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.forward.answers import layers_of
+from unlearn.models.four_bits import BLOCK, SCALES, Linear4bit, packed_
 from unlearn.models.lora import injected
-from unlearn.training.recipes import FLOAT32, Recipe
+from unlearn.training.recipes import BFLOAT16, FLOAT32, Recipe
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,20 @@ def footprint(
     with _fake():
         model._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
         model.tie_weights()
-        every = list(model.parameters())
+        packed = [part for part in model.modules() if isinstance(part, Linear4bit)]
+        every: list[Tensor] = [*model.parameters()]
+        every += [tensor for part in packed for tensor in part.buffers(recurse=False)]
         trained = [weight for weight in every if weight.requires_grad]
+        # A layer in 4 bits is unpacked for its product, one at a time, when all else is there.
+        computed = BFLOAT16 if autocast else recipe.weight
+        unpacked = computed * max((one.in_features * one.out_features for one in packed), default=0)
         gradient = sum(weight.numel() * weight.element_size() for weight in trained)
         weights = sum(weight.numel() * weight.element_size() for weight in every)
         return Footprint(
             weights,
             (0 if recipe.parked else gradient, gradient),
             int(recipe.state * sum(weight.numel() for weight in trained)),
-            *_activations(model, rows, autocast, checkpointing),
+            *(n + unpacked for n in _activations(model, rows, autocast, checkpointing)),
             rows.micro_batches,
             weights if keeps_target and recipe.adapter is None else 0,
             _tied(model),
@@ -135,7 +141,30 @@ def _without_memory(config: Any, recipe: Recipe) -> Any:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
         if recipe.adapter is not None:
             injected(model, recipe.adapter)
+            if recipe.adapter.in_4_bits:
+                packed_(model, torch.device("meta"), _Shapes)
     return model.eval()
+
+
+class _Shapes(Linear4bit):
+    """A layer in 4 bits without memory, for which bitsandbytes need not be there."""
+
+    def pack(self, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """Return tensors of the shapes that bitsandbytes gives them."""
+        blocks = -(-weight.numel() // BLOCK)
+        return {
+            "packed": torch.empty(-(-weight.numel() // 2), 1, dtype=torch.uint8, device=device),
+            "scales": torch.empty(blocks, dtype=torch.uint8, device=device),
+            "scales_of_scales": torch.empty(-(-blocks // SCALES), device=device),
+            "mean": torch.empty((), device=device),
+            "values": torch.empty(16, device=device),
+            "values_of_scales": torch.empty(256, device=device),
+        }
+
+    def unpack(self, dtype: torch.dtype) -> Tensor:
+        """Return a tensor of the shape of the weights."""
+        shape = self.out_features, self.in_features
+        return torch.empty(shape, dtype=dtype, device=self.packed.device)
 
 
 def _activations(
