@@ -28,6 +28,7 @@ def check_fits(settings: Settings) -> None:
     method = settings.method
     if method is None or settings.model.path is None:
         return
+    check_attackable(settings)
     count = weights_of(settings.model)
     if count is None:
         return
@@ -48,6 +49,27 @@ def check_fits(settings: Settings) -> None:
         + (f"what fits: {', or '.join(ways)}" if ways else "take a smaller model, or more devices")
         + "; `unlearn --plan` with the same words shows every recipe"
     )
+
+
+def check_attackable(settings: Settings) -> None:
+    """Raise ConfigurationError where a model that QLoRA trained is too large to be attacked whole.
+
+    Measuring it does with a layer at a time on the GPU; attacks change or train its weights.
+    """
+    model = settings.model
+    count = None if model.path is None or not settings.attacks else weights_of(model)
+    device, _ = resolve_device(model.device)
+    if count is None or not model.starts_in_4_bits or device.type != "cuda":
+        return
+    room, name = memory_there(device)
+    needs = count * recipe_of(model, settings.training, settings.optimizer).weight
+    if needs > SPARE * room:
+        raise ConfigurationError(
+            f"attack: {', '.join(settings.attacks)}: attacks are on the whole model, which out of "
+            f"4 bits takes {needs / 1e9:.3g} GB, and {name} has {room / 1e9:.3g}; leave it out "
+            "here, and attack the finished run where there is more memory: "
+            "unlearn-evaluate RUN 'attack=[...]'"
+        )
 
 
 def weights_of(config: ModelConfig) -> int | None:

@@ -48,7 +48,7 @@ class Linear4bit(nn.Module):
 
     def __init__(self, layer: Any, device: torch.device) -> None:
         super().__init__()
-        self.transposed = _is_transposed(layer)
+        self.transposed = is_transposed(layer)
         weight = layer.weight.detach()
         self.dtype = weight.dtype
         self.out_features, self.in_features = weight.T.shape if self.transposed else weight.shape
@@ -117,8 +117,9 @@ class Linear4bit(nn.Module):
 
     def dense(self) -> Any:
         """Return the layer that this was made of, whose weights now are Ŵ."""
-        self.layer.weight = nn.Parameter(self.weight.contiguous(), requires_grad=False)
-        return self.layer
+        layer: Any = self.layer
+        layer.weight = nn.Parameter(self.weight.contiguous(), requires_grad=False)
+        return layer
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -142,7 +143,8 @@ class _Product(torch.autograd.Function):
 class Packed:
     """A layer of a model that is kept in 4 bits, and where it stands."""
 
-    parent: nn.Module
+    parent: Any
+    """The module that has it, peft's layer where that has an adapter."""
     name: str
     layer: Linear4bit
 
@@ -216,8 +218,8 @@ def linear_layers(model: LanguageModel) -> Iterator[tuple[nn.Module, str, Any]]:
     stays = {id(output), id(getattr(output, "base_layer", None))}
     inside: Any = model
     shared: dict[int, int] = {}
-    for _, weight in inside.named_parameters(remove_duplicate=False):
-        shared[id(weight)] = shared.get(id(weight), 0) + 1
+    for _, one in inside.named_parameters(remove_duplicate=False):
+        shared[id(one)] = shared.get(id(one), 0) + 1
     for path, part in list(model.named_modules()):
         if not isinstance(part, (nn.Linear, Conv1D)) or id(part) in stays or ".lora_" in path:
             continue
@@ -245,13 +247,13 @@ def _is_plain(layer: Any) -> bool:
     weight, bias = layer.weight, layer.bias
     if type(layer).forward is nn.Linear.forward or weight.is_meta:
         return True
-    weight = weight.T if _is_transposed(layer) else weight
+    weight = weight.T if is_transposed(layer) else weight
     x = torch.linspace(-1, 1, weight.shape[1], dtype=weight.dtype, device=weight.device)[None]
     expected = nn.functional.linear(x, weight, bias).float()
     return bool((layer(x).float() - expected).norm() <= 0.02 * expected.norm())
 
 
-def _is_transposed(layer: Any) -> bool:
+def is_transposed(layer: Any) -> bool:
     """Return whether a layer holds W as (in, out): transformers' Conv1D, of GPT-2."""
     return not isinstance(layer, nn.Linear)
 

@@ -32,6 +32,7 @@ from unlearn.models.adapter import is_adapter, quiet
 from unlearn.models.four_bits import packed_, packing_problems, require_linear_layers
 from unlearn.models.load import configuration_of
 from unlearn.models.places import is_folder_name
+from unlearn.models.streaming import lacks_room, stream_
 from unlearn.models.tiny import tiny_shape
 from unlearn.options.schema import AdapterConfig, ModelConfig
 
@@ -134,13 +135,34 @@ class Adapter:
         every process is to call it.
         """
         self._merged = state_of(self)
-        for one in self.packed:
-            one.unpack()
-        self.packed = []
         with quiet():
-            self.peft.merge_and_unload()
+            if self.packed:
+                self._merge_unpacked()
+                self.peft.unload()
+            else:
+                self.peft.merge_and_unload()
         self.model.requires_grad_(True)  # peft froze the base
         log.info("LoRA: merged into %d layers", len(self.layers))
+
+    def _merge_unpacked(self) -> None:
+        """Merge into layers that are dense again, one after the other.
+
+        A device that has no room for all of them keeps none: they wait on the CPU.
+        """
+        device = self.packed[0].layer.packed.device
+        missing = sum(one.weights * one.layer.dtype.itemsize for one in self.packed)
+        streams = lacks_room(missing, device)
+        adapted = {id(layer) for layer in self.layers}
+        for one in self.packed:
+            dense = one.unpack()
+            if id(one.parent) in adapted:
+                one.parent.merge()
+            if streams:
+                stream_(dense)
+        self.packed = []
+        for layer in self.layers:  # such as those whose weights several layers share
+            if not layer.merged:
+                layer.merge()
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:

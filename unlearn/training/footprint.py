@@ -103,13 +103,15 @@ def footprint(
         # A layer in 4 bits is unpacked for its product, one at a time, when all else is there.
         computed = BFLOAT16 if autocast else recipe.weight
         unpacked = computed * max((one.in_features * one.out_features for one in packed), default=0)
+        activations, offloaded = _activations(model, rows, autocast, checkpointing)
         gradient = sum(weight.numel() * weight.element_size() for weight in trained)
         weights = sum(weight.numel() * weight.element_size() for weight in every)
         return Footprint(
             weights,
             (0 if recipe.parked else gradient, gradient),
             int(recipe.state * sum(weight.numel() for weight in trained)),
-            *(n + unpacked for n in _activations(model, rows, autocast, checkpointing)),
+            activations + unpacked,
+            offloaded + unpacked,
             rows.micro_batches,
             weights if keeps_target and recipe.adapter is None else 0,
             _tied(model),
