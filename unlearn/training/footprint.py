@@ -3,12 +3,13 @@
 A step holds the weights, the optimizer's state, the gradient of the first task, and while that of
 the second is taken, it and the activations:
 
-    peak = weights + optimizer + gradient₁ + max(gradient₂ + tied, activations)
+    peak = weights + optimizer + gradient₁ + max(gradient₂ + tied, activations) + unpacked
 
 where the backward pass frees activations as fast as it makes the gradient; a tied embedding has two
-gradients for a moment. Where several micro-batches add to gradient₂, activations come on top of it.
-They are counted, not estimated: the model is built of torch's fake tensors, which have shapes and
-no memory, and passes one micro-batch.
+gradients for a moment, and of layers in 4 bits the one that is multiplied by is unpacked. Where
+several micro-batches add to gradient₂, activations come on top of it. They are counted, not
+estimated: the model is built of torch's fake tensors, which have shapes and no memory, and passes
+one micro-batch.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Footprint:
     """Of a copy of the model that stays as it was, where an objective compares with it."""
     tied: int = 0
     """Of the second gradient of an embedding that is the output layer, too."""
+    unpacked: int = 0
+    """Of the largest layer in 4 bits, which is unpacked for its product, forward and back."""
 
     @property
     def held(self) -> int:
@@ -68,7 +71,7 @@ class Footprint:
         first, second = self.gradients
         several = self.micro_batches > 1
         most = max(second + self.tied, self.activations + (second if several else 0))
-        return self.weights + self.target + self.optimizer + first + most
+        return self.weights + self.target + self.optimizer + first + most + self.unpacked
 
     def shared_by(self, processes: int) -> Footprint:
         """Return that of each of several processes that share out the weights (fsdp)."""
@@ -100,21 +103,18 @@ def footprint(
         every: list[Tensor] = [*model.parameters()]
         every += [tensor for part in packed for tensor in part.buffers(recurse=False)]
         trained = [weight for weight in every if weight.requires_grad]
-        # A layer in 4 bits is unpacked for its product, one at a time, when all else is there.
         computed = BFLOAT16 if autocast else recipe.weight
-        unpacked = computed * max((one.in_features * one.out_features for one in packed), default=0)
-        activations, offloaded = _activations(model, rows, autocast, checkpointing)
         gradient = sum(weight.numel() * weight.element_size() for weight in trained)
         weights = sum(weight.numel() * weight.element_size() for weight in every)
         return Footprint(
             weights,
             (0 if recipe.parked else gradient, gradient),
             int(recipe.state * sum(weight.numel() for weight in trained)),
-            activations + unpacked,
-            offloaded + unpacked,
+            *_activations(model, rows, autocast, checkpointing),
             rows.micro_batches,
             weights if keeps_target and recipe.adapter is None else 0,
             _tied(model),
+            computed * max((one.in_features * one.out_features for one in packed), default=0),
         )
 
 
