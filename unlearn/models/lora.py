@@ -112,6 +112,12 @@ class Adapter:
     def save_beside(self, folder: Path) -> None:
         """Write the adapter into the folder of the merged model."""
         self.save_pretrained(folder / FOLDER)
+        if self.options.in_4_bits:
+            log.info(
+                "QLoRA: model/%s is exact on its base in 4 bits (NF4, double quantization); merged "
+                "into the original weights it is near to model/ only",
+                FOLDER,
+            )
 
     @torch.no_grad()
     def take(self, folder: Path) -> None:
