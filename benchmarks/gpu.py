@@ -32,6 +32,7 @@ from benchmarks.memory import config_of, trainer_of
 from unlearn.compute.checkpointing import recompute_activations
 from unlearn.compute.device import memory_there, resolve_device
 from unlearn.compute.memory import free_memory
+from unlearn.models.four_bits import weights_in
 from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import FLOAT32, RECIPES, SPARE, Recipe, there
 
@@ -49,7 +50,7 @@ SMALL = {"toy": {"hidden_size": 128, "intermediate_size": 256, "layers": 2}}
 ROWS, SMALL_ROWS = Rows(8, 256, 128), Rows(2, 32, 16)
 CHECKPOINTED = ("8B",)
 """Shapes whose activations are computed again."""
-CHOSEN = ("full", "bf16, 8-bit", "bf16, 8-bit, parked", "LoRA", "LoRA, bf16")
+CHOSEN = ("full", "bf16, 8-bit", "bf16, 8-bit, parked", "LoRA", "LoRA, bf16", "QLoRA")
 QUICK = ["data.forget_rows=8", "data.retain_rows=16", "model.fine_tuning.epochs=1"]
 QUICK += ["training.steps=2", "evaluation.rows=2", "evaluation.max_new_tokens=2"]
 SIDE = 8192
@@ -125,7 +126,7 @@ def measure(
         trainer.optimizer.zero_grad(set_to_none=True)
 
     plain = median_seconds(bare, device, 5)
-    weights = sum(weight.numel() for weight in model.parameters())
+    weights = weights_in(model)
     every = operations(weights, rows.rows * rows.tokens, recipe.adapter is not None)
     return {
         "seconds": ours,
@@ -159,7 +160,7 @@ def main() -> None:
         table.add_column(column)
     found: dict[str, Any] = {"device": name, "matrix peak": peak, "steps": {}}
     for shape, numbers in (SMALL if options.small else SHAPES).items():
-        for recipe in (one for one in RECIPES if one.name in CHOSEN and there(one)):
+        for recipe in (one for one in RECIPES if one.name in CHOSEN and there(one, device)):
             free_memory()  # of the one before
             taken = measure(numbers, rows, recipe, shape in CHECKPOINTED, device)
             found["steps"][f"{shape}, {recipe.name}"] = taken

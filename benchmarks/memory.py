@@ -113,9 +113,10 @@ def measure(shape: dict[str, int], rows: Rows, recipe: Recipe, steps: int = 2) -
         warm.step()
     del warm
     free_memory()  # peft's layers hold each other
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the most so far is forgotten
     before = resident("VmRSS")
     trainer = trainer_of(config, recipe, rows, device)
+    # The most so far is forgotten, such as a model before it is packed.
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     for _ in range(steps):
         trainer.step()
     measured = resident("VmHWM") - before

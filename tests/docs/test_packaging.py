@@ -17,7 +17,8 @@ from unlearn.errors import to_install
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "conf").rglob("*.yaml"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")), *YAMLS]
-LEFT_OUT = ("torch==", "torchao==")  # the second is of the extra `quantization` alone
+LEFT_OUT = ("torch==", "torchao==", "bitsandbytes==")
+"""But for torch of the extras `quantization` and `qlora` alone, which `make install` leaves out."""
 CODE = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted((ROOT / "unlearn").rglob("*.py"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"

@@ -143,6 +143,7 @@ CHOICES = {
         "method.forget.layer=1",
         "evaluation.best=retain/loss",
     ],
+    "qlora, npo and kl": ["model/adapter=qlora", "method/forget=npo", "method/retain=kl"],
 }
 """Every kind of state that a run has to keep, several in one run where they are apart."""
 
@@ -156,6 +157,8 @@ def test_a_cut_run_ends_with_the_same_bits(
 ) -> None:
     if "torchao" in choice:
         pytest.importorskip("torchao")
+    if "qlora" in choice:
+        pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
     words = (*QUICK, *LONGER, *CHOICES[choice])
     whole = unlearn(*words)
     assert whole.status == 0, whole.said

@@ -162,27 +162,32 @@ def test_what_does_not_fit_is_refused_before_it_loads_with_what_does(
 
 
 @pytest.mark.parametrize(
-    ("room", "words"),
+    ("room", "packs", "words"),
     [
-        (200, []),
-        (100, ["model/adapter=lora"]),
-        (30, ["model/adapter=lora", "model.dtype=bfloat16"]),
-        (8, ["model/adapter=lora", "model.dtype=bfloat16"]),
+        (200, True, []),
+        (100, True, ["model/adapter=lora"]),
+        (30, True, ["model/adapter=lora", "model.dtype=bfloat16"]),
+        (8, True, ["model/adapter=qlora", "model.dtype=bfloat16"]),
+        (2, True, ["model/adapter=qlora", "model.dtype=bfloat16"]),
+        (8, False, ["model/adapter=lora", "model.dtype=bfloat16"]),
     ],
 )
 def test_a_preset_that_knows_its_size_is_trained_as_the_memory_allows(
-    monkeypatch: pytest.MonkeyPatch, room: int, words: list[str]
+    monkeypatch: pytest.MonkeyPatch, room: int, packs: bool, words: list[str]
 ) -> None:
     from hydra import compose, initialize_config_module
 
     register()
     monkeypatch.setattr("unlearn.compute.device.memory_there", lambda _: (room * 10**9, "a card"))
     monkeypatch.setattr("unlearn.compute.optimizers.find_spec", lambda _: None)
+    monkeypatch.setattr("unlearn.models.four_bits.find_spec", lambda _: packs or None)
     with initialize_config_module("unlearn.conf", version_base="1.3"):
         cfg = compose("config", overrides=["model=llama_3_1_8b"])
         own = compose("config", overrides=["model=llama_3_1_8b", "optimizer=sgd"])
         measured = compose("config", overrides=["model=llama_3_1_8b", "method=none"])
-    assert (cfg.model.adapter is not None) == ("model/adapter=lora" in words)
+    assert (cfg.model.adapter is not None) == any("model/adapter" in word for word in words)
+    in_4_bits = cfg.model.adapter is not None and cfg.model.adapter.quantize.value == "nf4"
+    assert in_4_bits == ("model/adapter=qlora" in words)
     assert (cfg.model.dtype.value == "bfloat16") == ("model.dtype=bfloat16" in words)
     assert own.model.adapter is None
     assert measured.model.adapter is None

@@ -31,6 +31,6 @@ def words_by_memory(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     room, _ = memory_there(device)
     if device.type == "cuda" and str(cfg.training.sharding).rpartition(".")[2] in ("auto", "fsdp"):
         room *= started()
-    usable = [one for one in RECIPES if one.probes and there(one)]
+    usable = [one for one in RECIPES if one.probes and there(one, device)]
     fitting = [one for one in usable if held(count, one) <= SPARE * room]
     return list((fitting or usable[-1:])[0].words)

@@ -105,6 +105,23 @@ def check_memory(
             )
 
 
+def check_in_4_bits(
+    model: ModelConfig | None,
+    evaluation: EvaluationConfig | None,
+    trains: bool,
+    problems: Problems,
+) -> None:
+    """Note a measure that needs what layers in 4 bits have not."""
+    if model is None or evaluation is None or not trains or not model.starts_in_4_bits:
+        return
+    problems.require(
+        not evaluation.gradient_norm,
+        "evaluation.gradient_norm: true, but model.adapter.quantize=nf4 keeps the model in 4 bits "
+        "until it is merged, and such weights have no gradient; leave it out, or measure the "
+        "finished run with unlearn-evaluate",
+    )
+
+
 def check_adapter(model: ModelConfig, trains: bool) -> None:
     """Raise ConfigurationError where a run that `trains` cannot have the adapter it asks for."""
     problems = adapter_problems_of(model) if trains else []

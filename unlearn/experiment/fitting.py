@@ -28,6 +28,7 @@ def check_fits(settings: Settings) -> None:
     method = settings.method
     if method is None or settings.model.path is None:
         return
+    check_attackable(settings)
     count = weights_of(settings.model)
     if count is None:
         return
@@ -38,7 +39,8 @@ def check_fits(settings: Settings) -> None:
     needs = held(count, recipe) / shared
     if needs <= room:
         return
-    fitting = [one for one in RECIPES if held(count, one) / shared <= SPARE * room and there(one)]
+    fits = [one for one in RECIPES if held(count, one) / shared <= SPARE * room]
+    fitting = [one for one in fits if there(one, device)]
     what = "below an adapter" if recipe.adapter else "trained"
     ways = [f"{' '.join(one.words)} ({held(count, one) / shared / 1e9:.3g} GB)" for one in fitting]
     raise ConfigurationError(
@@ -47,6 +49,27 @@ def check_fits(settings: Settings) -> None:
         + (f"what fits: {', or '.join(ways)}" if ways else "take a smaller model, or more devices")
         + "; `unlearn --plan` with the same words shows every recipe"
     )
+
+
+def check_attackable(settings: Settings) -> None:
+    """Raise ConfigurationError where a model that QLoRA trained is too large to be attacked whole.
+
+    Measuring it does with a layer at a time on the GPU; attacks change or train its weights.
+    """
+    model = settings.model
+    count = None if model.path is None or not settings.attacks else weights_of(model)
+    device, _ = resolve_device(model.device)
+    if count is None or not model.starts_in_4_bits or device.type != "cuda":
+        return
+    room, name = memory_there(device)
+    needs = count * recipe_of(model, settings.training, settings.optimizer).weight
+    if needs > SPARE * room:
+        raise ConfigurationError(
+            f"attack: {', '.join(settings.attacks)}: attacks are on the whole model, which out of "
+            f"4 bits takes {needs / 1e9:.3g} GB, and {name} has {room / 1e9:.3g}; leave it out "
+            "here, and attack the finished run where there is more memory: "
+            "unlearn-evaluate RUN 'attack=[...]'"
+        )
 
 
 def weights_of(config: ModelConfig) -> int | None:
@@ -86,7 +109,10 @@ def plans(settings: Settings) -> list[tuple[Recipe, Footprint | None]]:
 
     adapter = model.adapter or AdapterConfig()
     asked = recipe_of(model, settings.training, settings.optimizer)
-    every = [replace(one, adapter=one.adapter and adapter) for one in RECIPES]
+    every = [
+        replace(one, adapter=one.adapter and replace(adapter, quantize=one.adapter.quantize))
+        for one in RECIPES
+    ]
     return [(one, needed(one)) for one in (asked, *every)]
 
 

@@ -27,6 +27,7 @@ from unlearn.evaluation.results import Evaluation
 from unlearn.experiment.bench import Bench, Load
 from unlearn.experiment.compatibility import check_conditions, check_rows
 from unlearn.experiment.finished import Finished, Models
+from unlearn.experiment.fitting import check_attackable
 from unlearn.experiment.mixing import Mixed, mixed_at
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import metrics_of, record
@@ -79,6 +80,7 @@ def rescore(
     check_rows(None, None, splits, settings.attacks)
     check_conditions(settings.conditions, splits, settings.evaluation, reference)
     models.require(settings)
+    check_attackable(settings)
 
     started = time.monotonic()
     compute = compute_of(settings.model, settings.evaluation)
@@ -155,8 +157,9 @@ def measure(
         load_reference = partial(preparation.load_beside, kept, tokenizer, "reference")
         bench.measure("reference", load_reference, key_of(settings.model, kept))
     if (before := models.before) is not None:
-        load_before = partial(preparation.load, before)
-        measured = bench.measure("before", load_before, key_of(settings.model, before))
+        trained = settings.method is not None
+        load_before = partial(preparation.load_start if trained else preparation.load, before)
+        measured = bench.measure("before", load_before, key_of(settings.model, before, trained))
         target = Target(measured, load_before)
     if at_retain is not None:
         if models.before is None:

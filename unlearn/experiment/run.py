@@ -220,13 +220,14 @@ class Run:
                     preparation.load_beside, reference, encoder.tokenizer, "reference"
                 )
                 self.measure("reference", load_reference, key_of(settings.model, reference))
-            load_target = partial(preparation.load, target)
+            load_start = partial(preparation.load_start if trains else preparation.load, target)
+            start_key = key_of(settings.model, target, starts=trains)
             if trains:
                 model, adapter = preparation.load_trained(target, settings.seed)
             else:
-                model, adapter = load_target(), None
+                model, adapter = load_start(), None
             with adapter.switched_off() if adapter is not None else nullcontext():
-                self.measure("before", lambda: model, key_of(settings.model, target))
+                self.measure("before", lambda: model, start_key)
             require_objective(settings.objective, bench.require(settings.conditions))
             better = self.better(bench.stages["before"].metrics)
 
@@ -243,17 +244,17 @@ class Run:
                 compute,
                 target.sha256,
                 load_reference,
-                key_of(settings.model, target),
+                start_key,
                 key_of(settings.model, reference),
                 adapter,
-                load_target if compute.sharded else None,
+                load_start if compute.sharded else None,
             )
             form = form_of(settings.model)
             with self.kept_at_stop():
                 with state.clock.spend("train_s"):
                     self.unlearn(settings.plan(settings.method, better), resources)
                 self.deliver(resources, form)
-            before = Target(bench.stages["before"], load_target)
+            before = Target(bench.stages["before"], load_start)
         with self.kept_at_stop(), state.clock.spend("evaluate_s"):
             if is_main():  # the others wait for its summary
                 self.attack(lambda: model, load_reference, before)

@@ -27,6 +27,7 @@ from unlearn.evaluation.measures import Measures, measures_of
 from unlearn.experiment.compatibility import (
     check_acceptance,
     check_attack_options,
+    check_in_4_bits,
     check_memory,
     check_parts,
     check_until,
@@ -160,6 +161,7 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     check_attack_options(cfg, attacks, conditions, problems)
     check_parts(method, scheduler, attacks, cfg, problems)
     check_memory(model, training, optimizer, method is not None, problems)
+    check_in_4_bits(model, evaluation, method is not None, problems)
     check_until(cfg.training.until, cfg.reference, problems)
     check_objective(cfg.objective, problems)
     if problems.found:
@@ -222,6 +224,12 @@ def sharding_of(
         recipe.state != ADAM_8BIT,
         f"optimizer: adamw_8bit, whose blocks of 256 numbers are not cut and gathered with {field} "
         f"({why}); use optimizer=adamw, or model/adapter=lora with it",
+    )
+    problems.require(
+        recipe.adapter is None or not recipe.adapter.in_4_bits,
+        f"model.adapter.quantize: nf4, whose blocks of 64 weights are not cut and gathered with "
+        f"{field} ({why}); use training.sharding=ddp where a device has room for it, or "
+        "model/adapter=lora with model.dtype=bfloat16",
     )
     whole = [
         *(

@@ -12,7 +12,7 @@ from unlearn.data.tokens import Encoder
 from unlearn.models.adapter import base_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared
-from unlearn.options.schema import Dtype, ModelConfig
+from unlearn.options.schema import Dtype, ModelConfig, Quantize
 from unlearn.storage.weights import hash_folder, hash_weights
 
 
@@ -54,10 +54,11 @@ def hash_model(config: ModelConfig, path: str, weights: str | None = None) -> st
     return f"{found} on {hash_model(config, base) if local else f'{base} {config.revision}'}"
 
 
-def key_of(config: ModelConfig, prepared: Prepared | None) -> str | None:
+def key_of(config: ModelConfig, prepared: Prepared | None, starts: bool = False) -> str | None:
     """Return what names a model's tables in the cache: all that can change a number.
 
-    None for a model on the hub, whose tables are not kept.
+    None for a model on the hub, whose tables are not kept. What a training `starts` from is with
+    QLoRA the model as 4 bits hold it.
     """
     if prepared is None or prepared.sha256 is None:
         return None
@@ -66,6 +67,8 @@ def key_of(config: ModelConfig, prepared: Prepared | None) -> str | None:
         chosen.append(config.attention.value)
     if config.dtype is not Dtype.float32:
         chosen.append(config.dtype.value)
+    if starts and config.starts_in_4_bits:
+        chosen.append(Quantize.nf4.value)
     if prepared.folder == config.path:
         chosen += [config.gguf_file or "", *_beside(config).values()]
     return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,16 @@ def _leave_as_it_is() -> None:
     """Stand in for what changes weights on the way."""
 
 
-def ready(model: LanguageModel, config: ModelConfig, compute: Compute) -> Any:
+def _moved(model: LanguageModel, device: torch.device) -> LanguageModel:
+    return model.to(device)
+
+
+def ready(
+    model: LanguageModel,
+    config: ModelConfig,
+    compute: Compute,
+    move: Callable[[LanguageModel, torch.device], LanguageModel] = _moved,
+) -> Any:
     """Move the model to its device or devices, in evaluation mode, and prepare it for training.
 
     It is trained in evaluation mode too: the automatic rate compares losses of one batch at
@@ -251,7 +261,7 @@ def ready(model: LanguageModel, config: ModelConfig, compute: Compute) -> Any:
     with explaining_memory(f"model.device: the model does not fit {device}", SMALLER):
         if compute.sharded:
             shard_(model, layers_of(model), device)
-        model = model.eval() if compute.sharded else model.to(device).eval()
+        model = model.eval() if compute.sharded else move(model, device).eval()
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.

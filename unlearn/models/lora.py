@@ -1,8 +1,12 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685): W + (α/r)·B·A, of which only A and B are trained.
 
+QLoRA (Dettmers et al. 2023, arXiv 2305.14314) is the same over Ŵ, W as 4 bits hold it.
+
 peft puts the matrices into a model in place, whose class stays what it is: whoever asks it for the
 parameters that train gets A (r, in) and B (out, r) of every layer alone. B is zero at first, so the
-model is the target until the first step; without its adapter it stays the target for ever.
+model is the target until the first step; without its adapter it stays the target for ever. The
+merged model is Ŵ + (α/r)·B·A, what was trained: A and B also undo what 4 bits changed, and added to
+W they would be another model.
 """
 
 from __future__ import annotations
@@ -19,13 +23,16 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from unlearn.compute.device import resolve_device
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.sharding import put_, state_of
 from unlearn.compute.undisturbed import generators_kept
 from unlearn.errors import ConfigurationError, UnlearnError, said_by, to_install, translating
 from unlearn.models.adapter import is_adapter, quiet
+from unlearn.models.four_bits import packed_, packing_problems, require_linear_layers
 from unlearn.models.load import configuration_of
 from unlearn.models.places import is_folder_name
+from unlearn.models.streaming import lacks_room, stream_
 from unlearn.models.tiny import tiny_shape
 from unlearn.options.schema import AdapterConfig, ModelConfig
 
@@ -40,29 +47,42 @@ class Adapter:
     """The adapter of a model: what is trained, kept, and merged at the end."""
 
     def __init__(
-        self, model: LanguageModel, options: AdapterConfig, seed: int, base: str | None = None
+        self,
+        model: LanguageModel,
+        options: AdapterConfig,
+        seed: int,
+        base: str | None = None,
+        device: torch.device | None = None,
     ) -> None:
         """Put it into `model`; A is drawn by `seed`. `base` names the model in what is saved.
 
-        Raises ConfigurationError where the model has no such layers.
+        What is kept in 4 bits is packed on `device`, to which the caller moves the rest; None =
+        where the model is. Raises ConfigurationError where the model has no such layers.
         """
         self.model, self.options = model, options
         with generators_kept():
             torch.manual_seed(seed)
             self.peft, self.layers = injected(model, options)
+        every = sum(parameter.numel() for parameter in model.parameters())
+        count = sum(parameter.numel() for parameter in self.parameters())
+        self.packed = packed_(model, device or model.device) if options.in_4_bits else []
         self.record = copy.copy(self.peft.peft_config[NAME])
         self.record.base_model_name_or_path = base
         self.record.inference_mode = True  # as peft writes it: who loads it trains it on request
         self._merged: dict[str, Tensor] = {}
         self.base = WithoutAdapter(model, self.switched_off)
         """The model without its adapter, the frozen target: no weight of it is kept twice."""
-        every = sum(parameter.numel() for parameter in model.parameters())
-        count = sum(parameter.numel() for parameter in self.parameters())
         log.info(
             "LoRA: rank %d on %d layers; %s numbers are trained, %.2g %% of the model's %s",
             *(options.rank, len(self.layers), f"{count:,}"),
             *(100 * count / (every - count), f"{every - count:,}"),
         )
+        if self.packed:
+            log.info(
+                "QLoRA: %d linear layers, %.1f %% of the model's weights, are kept in 4 bits",
+                len(self.packed),
+                100 * sum(one.weights for one in self.packed) / (every - count),
+            )
 
     @property
     def weights(self) -> dict[str, Parameter]:
@@ -92,6 +112,12 @@ class Adapter:
     def save_beside(self, folder: Path) -> None:
         """Write the adapter into the folder of the merged model."""
         self.save_pretrained(folder / FOLDER)
+        if self.options.in_4_bits:
+            log.info(
+                "QLoRA: model/%s is exact on its base in 4 bits (NF4, double quantization); merged "
+                "into the original weights it is near to model/ only",
+                FOLDER,
+            )
 
     @torch.no_grad()
     def take(self, folder: Path) -> None:
@@ -116,9 +142,33 @@ class Adapter:
         """
         self._merged = state_of(self)
         with quiet():
-            self.peft.merge_and_unload()
+            if self.packed:
+                self._merge_unpacked()
+                self.peft.unload()
+            else:
+                self.peft.merge_and_unload()
         self.model.requires_grad_(True)  # peft froze the base
         log.info("LoRA: merged into %d layers", len(self.layers))
+
+    def _merge_unpacked(self) -> None:
+        """Merge into layers that are dense again, one after the other.
+
+        A device that has no room for all of them keeps none: they wait on the CPU.
+        """
+        device = self.packed[0].layer.packed.device
+        missing = sum(one.weights * one.layer.dtype.itemsize for one in self.packed)
+        streams = lacks_room(missing, device)
+        adapted = {id(layer) for layer in self.layers}
+        for one in self.packed:
+            dense = one.unpack()
+            if id(one.parent) in adapted:
+                one.parent.merge()
+            if streams:
+                stream_(dense)
+        self.packed = []
+        for layer in self.layers:  # such as those whose weights several layers share
+            if not layer.merged:
+                layer.merge()
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
@@ -160,12 +210,17 @@ class WithoutAdapter:
         return getattr(self._part, name)
 
 
-def adapter_of(config: ModelConfig, model: LanguageModel, seed: int, folder: str) -> Adapter | None:
-    """Return the adapter that the configuration asks for, put into the model from `folder`."""
+def adapter_of(
+    config: ModelConfig, model: LanguageModel, seed: int, folder: str, device: torch.device
+) -> Adapter | None:
+    """Return the adapter that the configuration asks for, put into the model from `folder`.
+
+    The model is on the CPU, from where the caller moves it to `device`.
+    """
     if config.adapter is None:
         return None
     base = str(Path(folder).expanduser().resolve()) if is_folder_name(folder) else folder
-    return Adapter(model, config.adapter, seed, base)
+    return Adapter(model, config.adapter, seed, base, device)
 
 
 def adapter_problems_of(config: ModelConfig) -> list[str]:
@@ -179,8 +234,9 @@ def adapter_problems_of(config: ModelConfig) -> list[str]:
     if options is None:
         return []
     if find_spec("peft") is None:
-        return [f"model.adapter: LoRA needs peft: {to_install('lora')}"]
-    problems = []
+        extra = "qlora" if options.in_4_bits else "lora"
+        return [f"model.adapter: LoRA needs peft: {to_install(extra)}"]
+    problems = packing_problems(resolve_device(config.device)[0]) if options.in_4_bits else []
     if options.save and path is not None and (is_adapter(path) or config.gguf_file):
         kind = "a GGUF file" if config.gguf_file else "a LoRA folder"
         problems.append(
@@ -198,6 +254,8 @@ def adapter_problems_of(config: ModelConfig) -> list[str]:
             return problems
         try:
             injected(model, options)
+            if options.in_4_bits:
+                require_linear_layers(model)
         except ConfigurationError as error:
             problems += error.problems
     return problems

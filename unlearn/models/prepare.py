@@ -18,12 +18,14 @@ from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
+from unlearn.models.four_bits import rounded_
 from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
 from unlearn.models.load import load_tokenizer, load_weights, ready
 from unlearn.models.lora import Adapter, adapter_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared, in_order, prepared_once, spelled_rows, texts
+from unlearn.models.streaming import moved_
 from unlearn.models.teaching import little_known, may_teach, report
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.models.vocabulary import (
@@ -91,7 +93,7 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = ready(load_weights(self.config, path), self.config, self.compute.alone)
+        model = self._measurable(load_weights(self.config, path), self.compute.alone)
         knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
@@ -149,7 +151,20 @@ class Preparation:
     def load(self, prepared: Prepared, field: str | None = None) -> Any:
         """Return the model on the device; `field` is the option that named it, if one did."""
         field = field or self._field_of(prepared)
-        return ready(load_weights(self.config, prepared.folder, field), self.config, self.compute)
+        return self._measurable(load_weights(self.config, prepared.folder, field))
+
+    def load_start(self, prepared: Prepared) -> Any:
+        """Return the model that a training starts from, whole: QLoRA's has been in 4 bits."""
+        if not self.config.starts_in_4_bits:
+            return self.load(prepared)
+        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        rounded_(model, self.compute.device)
+        return self._measurable(model)
+
+    def _measurable(self, model: Any, compute: Compute | None = None) -> Any:
+        """Return a whole model on the device; one that QLoRA alone makes fit is there layerwise."""
+        move = {"move": moved_} if self.config.starts_in_4_bits else {}
+        return ready(model, self.config, compute or self.compute, **move)
 
     def load_trained(self, prepared: Prepared, seed: int) -> tuple[Any, Adapter | None]:
         """Return the model on the device, and the adapter in it where one is asked for.
@@ -157,7 +172,8 @@ class Preparation:
         It is put in before the model is made ready: of a sharded one, A and B are sharded too.
         """
         model = load_weights(self.config, prepared.folder, self._field_of(prepared))
-        adapter = adapter_of(self.config, model, seed, prepared.folder)
+        device = self.compute.device
+        adapter = adapter_of(self.config, model, seed, prepared.folder, device)
         return ready(model, self.config, self.compute), adapter
 
     def _field_of(self, prepared: Prepared) -> str:

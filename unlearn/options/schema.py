@@ -174,6 +174,13 @@ class FineTuningConfig(Ranged):
     """Order of the rows. Independent of `seed`: runs that differ in their seed share one target."""
 
 
+class Quantize(Enum):
+    """What the frozen weights below an adapter are kept as."""
+
+    none = "none"
+    nf4 = "nf4"
+
+
 ALL_LINEAR = "all-linear"
 """Every linear layer of a model but its output layer, in peft's word."""
 
@@ -189,6 +196,7 @@ def _names_modules(value: Any) -> bool:
 class AdapterConfig(Ranged):
     """LoRA (Hu et al. 2021, arXiv 2106.09685): W + alpha/rank·B·A, of which W is frozen.
 
+    QLoRA (Dettmers et al. 2023, arXiv 2305.14314), where W is kept in 4 bits.
     There is no dropout among the options: models are trained in evaluation mode.
     """
 
@@ -201,8 +209,16 @@ class AdapterConfig(Ranged):
     )
     """Layers that get an adapter: `all-linear` (the output layer apart), or a list of the last
     parts of their names, such as [q_proj, v_proj]."""
+    quantize: Quantize = Quantize.none
+    """nf4 = every linear layer but the output layer is kept in 4 bits, those without an adapter
+    too, which needs bitsandbytes; none = as `model.dtype` says."""
     save: bool = False
     """Also write the adapter, before it is merged and rounded, as `model/adapter/`."""
+
+    @property
+    def in_4_bits(self) -> bool:
+        """Whether the frozen layers are kept in 4 bits."""
+        return self.quantize is Quantize.nf4
 
 
 @dataclass
@@ -253,12 +269,18 @@ class ModelConfig(Ranged):
     weights: int | None = option(None, replace(ABOVE_ZERO, most=1e13))
     """How many weights a preset's model has. Where it says so, and the command names neither
     adapter, precision nor optimizer, the first of these ways is taken that the memory there allows:
-    every weight in float32, with 8-bit AdamW (where torchao is), LoRA, LoRA on bfloat16 weights."""
+    every weight in float32, with 8-bit AdamW (where torchao is), LoRA, LoRA on bfloat16 weights,
+    QLoRA (where bitsandbytes is)."""
     adapter: AdapterConfig | None = None
-    """Small matrices that are trained instead of the weights, chosen as `model/adapter=lora`; null
-    = the weights themselves."""
+    """Small matrices that are trained instead of the weights, chosen as `model/adapter=lora` or
+    `model/adapter=qlora`; null = the weights themselves."""
     tiny: TinyConfig = field(default_factory=TinyConfig)
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+
+    @property
+    def starts_in_4_bits(self) -> bool:
+        """Whether what a training starts from is the model as 4 bits hold it (QLoRA)."""
+        return self.adapter is not None and self.adapter.in_4_bits
 
     def __post_init__(self) -> None:
         refuse(

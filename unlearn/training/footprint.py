@@ -3,12 +3,13 @@
 A step holds the weights, the optimizer's state, the gradient of the first task, and while that of
 the second is taken, it and the activations:
 
-    peak = weights + optimizer + gradient₁ + max(gradient₂ + tied, activations)
+    peak = weights + optimizer + gradient₁ + max(gradient₂ + tied, activations) + unpacked
 
 where the backward pass frees activations as fast as it makes the gradient; a tied embedding has two
-gradients for a moment. Where several micro-batches add to gradient₂, activations come on top of it.
-They are counted, not estimated: the model is built of torch's fake tensors, which have shapes and
-no memory, and passes one micro-batch.
+gradients for a moment, and of layers in 4 bits the one that is multiplied by is unpacked. Where
+several micro-batches add to gradient₂, activations come on top of it. They are counted, not
+estimated: the model is built of torch's fake tensors, which have shapes and no memory, and passes
+one micro-batch.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel
 from unlearn.forward.answers import layers_of
+from unlearn.models.four_bits import BLOCK, SCALES, Linear4bit, packed_
 from unlearn.models.lora import injected
-from unlearn.training.recipes import FLOAT32, Recipe
+from unlearn.training.recipes import BFLOAT16, FLOAT32, Recipe
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Footprint:
     """Of a copy of the model that stays as it was, where an objective compares with it."""
     tied: int = 0
     """Of the second gradient of an embedding that is the output layer, too."""
+    unpacked: int = 0
+    """Of the largest layer in 4 bits, which is unpacked for its product, forward and back."""
 
     @property
     def held(self) -> int:
@@ -67,7 +71,7 @@ class Footprint:
         first, second = self.gradients
         several = self.micro_batches > 1
         most = max(second + self.tied, self.activations + (second if several else 0))
-        return self.weights + self.target + self.optimizer + first + most
+        return self.weights + self.target + self.optimizer + first + most + self.unpacked
 
     def shared_by(self, processes: int) -> Footprint:
         """Return that of each of several processes that share out the weights (fsdp)."""
@@ -95,8 +99,11 @@ def footprint(
     with _fake():
         model._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
         model.tie_weights()
-        every = list(model.parameters())
+        packed = [part for part in model.modules() if isinstance(part, Linear4bit)]
+        every: list[Tensor] = [*model.parameters()]
+        every += [tensor for part in packed for tensor in part.buffers(recurse=False)]
         trained = [weight for weight in every if weight.requires_grad]
+        computed = BFLOAT16 if autocast else recipe.weight
         gradient = sum(weight.numel() * weight.element_size() for weight in trained)
         weights = sum(weight.numel() * weight.element_size() for weight in every)
         return Footprint(
@@ -107,6 +114,7 @@ def footprint(
             rows.micro_batches,
             weights if keeps_target and recipe.adapter is None else 0,
             _tied(model),
+            computed * max((one.in_features * one.out_features for one in packed), default=0),
         )
 
 
@@ -135,7 +143,30 @@ def _without_memory(config: Any, recipe: Recipe) -> Any:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
         if recipe.adapter is not None:
             injected(model, recipe.adapter)
+            if recipe.adapter.in_4_bits:
+                packed_(model, torch.device("meta"), _Shapes)
     return model.eval()
+
+
+class _Shapes(Linear4bit):
+    """A layer in 4 bits without memory, for which bitsandbytes need not be there."""
+
+    def pack(self, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """Return tensors of the shapes that bitsandbytes gives them."""
+        blocks = -(-weight.numel() // BLOCK)
+        return {
+            "packed": torch.empty(-(-weight.numel() // 2), 1, dtype=torch.uint8, device=device),
+            "scales": torch.empty(blocks, dtype=torch.uint8, device=device),
+            "scales_of_scales": torch.empty(-(-blocks // SCALES), device=device),
+            "mean": torch.empty((), device=device),
+            "values": torch.empty(16, device=device),
+            "values_of_scales": torch.empty(256, device=device),
+        }
+
+    def unpack(self, dtype: torch.dtype) -> Tensor:
+        """Return a tensor of the shape of the weights."""
+        shape = self.out_features, self.in_features
+        return torch.empty(shape, dtype=dtype, device=self.packed.device)
 
 
 def _activations(

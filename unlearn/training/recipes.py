@@ -10,9 +10,12 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from unlearn.compute.optimizers import adamw_8bit, maker_8bit
-from unlearn.options.schema import AdapterConfig, Dtype, ModelConfig, TrainingConfig
+from unlearn.models.four_bits import BLOCK, SCALES, packing_problems
+from unlearn.options.schema import AdapterConfig, Dtype, ModelConfig, Quantize, TrainingConfig
 
 FLOAT32, BFLOAT16 = 4, 2
+NF4 = (4 + 8 / BLOCK + 32 / (BLOCK * SCALES)) / 8
+"""Bytes of a weight of the layers that QLoRA keeps in 4 bits, scales included."""
 ADAM, ADAM_8BIT = 8.0, 2.03
 """Bytes of the optimizer's state for each number that is trained."""
 
@@ -24,7 +27,8 @@ class Recipe:
     name: str
     words: tuple[str, ...] = ()
     weight: int = FLOAT32
-    """Bytes of a weight of the model; what is trained of an adapter has four."""
+    """Bytes of a weight of the model, layers in 4 bits apart; what is trained of an adapter has
+    four."""
     state: float = ADAM
     parked: bool = False
     adapter: AdapterConfig | None = None
@@ -64,6 +68,12 @@ RECIPES = (
         ("model/adapter=lora", "model.dtype=bfloat16"),
         BFLOAT16,
         adapter=AdapterConfig(),
+    ),
+    Recipe(
+        "QLoRA",
+        ("model/adapter=qlora", "model.dtype=bfloat16"),
+        BFLOAT16,
+        adapter=AdapterConfig(quantize=Quantize.nf4),
     ),
 )
 """From the one that changes least to the one that needs least."""
@@ -105,11 +115,16 @@ def state_of(maker: Callable[..., Optimizer]) -> float:
 def held(count: int, recipe: Recipe) -> float:
     """Return the bytes that a step holds of a model with so many weights, activations apart.
 
-    An adapter is a hundredth of it, which is left out.
+    An adapter is a hundredth of it, which is left out, as is what embeddings and output layer take
+    beyond 4 bits: which share they are, the model's structure alone tells.
     """
-    return count * (recipe.weight if recipe.adapter is not None else recipe.bytes_held)
+    if recipe.adapter is None:
+        return count * recipe.bytes_held
+    return count * (NF4 if recipe.adapter.in_4_bits else recipe.weight)
 
 
-def there(recipe: Recipe) -> bool:
-    """Return whether what a recipe needs is installed."""
+def there(recipe: Recipe, device: torch.device) -> bool:
+    """Return whether what a recipe needs is installed, and works on the device."""
+    if recipe.adapter is not None and recipe.adapter.in_4_bits:
+        return not packing_problems(device)
     return "optimizer=adamw_8bit" not in recipe.words or maker_8bit() is not None
