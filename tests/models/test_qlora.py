@@ -366,11 +366,11 @@ def test_layers_that_wait_elsewhere_compute_the_same(
     for model, expected in ((waiting.model, dense.model), (whole, a_model("gpt2"))):
         layer = model.transformer.h[0].attn.c_attn
         assert layer.weight.device.type == "cpu" and layer.bias.device.type == DEVICE.type
-        assert torch.equal(logits(model), logits(expected))
+        assert relative_error(logits(model), logits(expected)) < 1e-6
         assert layer.weight.device.type == "cpu"
         model.save_pretrained(tmp_path)
         again = hf.AutoModelForCausalLM.from_pretrained(tmp_path).to(DEVICE).eval()
-        assert torch.equal(logits(again), logits(expected))
+        assert relative_error(logits(again), logits(expected)) < 1e-6
 
 
 # What the plan says

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
@@ -161,7 +162,7 @@ class Preparation:
         rounded_(model, self.compute.device)
         return self._measurable(model)
 
-    def _measurable(self, model: Any, compute: Compute | None = None) -> Any:
+    def _measurable(self, model: LanguageModel, compute: Compute | None = None) -> Any:
         """Return a whole model on the device; one that QLoRA alone makes fit is there layerwise."""
         move = {"move": moved_} if self.config.starts_in_4_bits else {}
         return ready(model, self.config, compute or self.compute, **move)
