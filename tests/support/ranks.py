@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -96,18 +97,22 @@ def in_turn(
     runs: Mapping[str, tuple[str, ...]],
     cwd: Path,
     own_cache: Collection[str] = (),
+    prepared: Collection[str] = (),
 ) -> dict[str, list[Done]]:
     """Return what each process left of several runs, which the same ones do one after the other.
 
     A first run costs seconds of imports, each further one a second. Those of the names `own_cache`
-    begin with an empty one.
+    begin with an empty one, those of `prepared` with one that holds the prepared models alone.
     """
     stores, places = [], []
     for number, (name, words) in enumerate(runs.items()):
         store, variables = meeting_place(processes)
         stores.append(store)
-        shared = os.environ["UNLEARN_CACHE"]
-        variables["UNLEARN_CACHE"] = str(cwd / f"cache{number}") if name in own_cache else shared
+        shared, own = os.environ["UNLEARN_CACHE"], cwd / f"cache{number}"
+        separate = name in (*own_cache, *prepared)
+        variables["UNLEARN_CACHE"] = str(own) if separate else shared
+        if name in prepared:
+            shutil.copytree(Path(shared) / "prepared", own / "prepared")
         places.append((cwd / f"run{number}", words, variables))
     environments = [
         {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)
@@ -153,7 +158,12 @@ def difference(ours: Any, theirs: Any) -> float:
 
 def between_weights(one: Done, other: Done) -> float:
     """‖a − b‖ / ‖a‖ over all weights of the two unlearned models."""
-    ours, theirs = (load_file(done.folder / "model" / "model.safetensors") for done in (one, other))
+    return between(*(done.folder / "model" for done in (one, other)))
+
+
+def between(one: Path, other: Path) -> float:
+    """The same of two saved models."""
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
     assert ours.keys() == theirs.keys()
     a, b = (torch.cat([w[name].double().flatten() for name in ours]) for w in (ours, theirs))
     return ((a - b).norm() / a.norm()).item()

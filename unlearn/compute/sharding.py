@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from unlearn.compute.model import LanguageModel
-from unlearn.compute.processes import rank, world
+from unlearn.compute.processes import is_main, rank, world
 from unlearn.options.schema import Sharding
 
 SPARE = 0.8
@@ -98,12 +98,18 @@ def part_of(value: Tensor) -> Tensor:
 
 
 def gathered_state(state: Any) -> Any:
-    """Return a tree of mappings and lists with each sharded tensor whole, on the CPU."""
+    """Return a tree of mappings and lists with each sharded tensor whole, on the CPU of rank 0."""
     if isinstance(state, Tensor):
-        return whole(state).cpu() if is_sharded(state) else state
+        return _on_main(state) if is_sharded(state) else state
     if isinstance(state, dict):
         return {key: gathered_state(value) for key, value in state.items()}
     return [gathered_state(value) for value in state] if isinstance(state, list) else state
+
+
+def _on_main(tensor: Tensor) -> Tensor | None:
+    """Return a sharded tensor whole, on the CPU of rank 0: a machine has room for one of them."""
+    found = whole(tensor)
+    return found.cpu() if is_main() else None
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -133,11 +139,15 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 def state_of(model: Weights) -> dict[str, Tensor]:
     """Return the state of a model with every tensor whole; tied weights stay one tensor.
 
-    Of a sharded model it lies on the CPU, and every process is to ask for it.
+    That of a sharded model lies on the CPU of rank 0, and every process is to ask for it; the
+    others get nothing.
     """
     found: dict[int, Tensor] = {}
     state = model.state_dict(keep_vars=True)
     for value in state.values():
         if is_sharded(value) and id(value) not in found:
-            found[id(value)] = Parameter(whole(value).cpu(), requires_grad=False)
+            gathered = _on_main(value)
+            found[id(value)] = value if gathered is None else Parameter(gathered, False)
+    if found and not is_main():
+        return {}
     return {name: found.get(id(value), value) for name, value in state.items()}

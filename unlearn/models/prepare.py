@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.device import Compute
+from unlearn.compute.processes import of_rank_zero
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
@@ -49,16 +50,24 @@ def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
         return load_weights(exact, config.path), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(spelled_rows(splits)) for text in pair)
-    tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
+    tokenizer = of_rank_zero(lambda: tiny_tokenizer(words, config.tiny.vocabulary))
     assert config.max_length is not None  # `check_target` refuses it
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
 
 
 class Preparation:
-    """Prepares the models of one run."""
+    """Prepares the models of one run; its processes ask and teach them together."""
 
-    def __init__(self, config: ModelConfig, splits: Splits, compute: Compute) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        splits: Splits,
+        compute: Compute,
+        teaching: Compute | None = None,
+    ) -> None:
+        """`teaching`: where models are asked and taught, if otherwise shared than for the rest."""
         self.config, self.splits, self.compute = config, splits, compute
+        self.teaching = teaching or compute
         # Of a given model it is known once its configuration is read.
         self._length = config.max_length if config.path is None else None
         # A base without pretraining learns the general knowledge along with the rest.
@@ -91,8 +100,8 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = ready(load_weights(self.config, path), self.config, self.compute.alone)
-        knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
+        model = ready(load_weights(self.config, path), self.config, self.teaching)
+        knows = {name: answer_accuracy(model, rows, self.teaching) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
         log.info(
@@ -199,7 +208,8 @@ class Preparation:
 
     def _as_it_is(self, path: str) -> Prepared:
         local = is_folder_name(path)
-        return Prepared(path, hash_weights(Path(path).expanduser()) if local else None, None)
+        known = of_rank_zero(lambda: hash_weights(Path(path).expanduser()) if local else None)
+        return Prepared(path, known, None)
 
     def _cached(self, name: str, rows: list[Row]) -> Prepared:
         """Return the base that learnt `rows`, from the cache or trained now."""
@@ -208,7 +218,7 @@ class Preparation:
             encoder = self.encoder(load_tokenizer(self.config, self.config.path), self.config.path)
         made_of = {
             "format": FORMAT,
-            "base": describe_base(self.config, encoder),
+            "base": of_rank_zero(lambda: describe_base(self.config, encoder)),
             "rows": texts(rows),
             "tokenizer": None if self.config.path is not None else texts(spelled_rows(self.splits)),
         }
@@ -221,10 +231,10 @@ class Preparation:
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
         model, tokenizer = load_base(self.config, self.splits)
-        model = ready(model, self.config, self.compute.alone)
+        model = ready(model, self.config, self.teaching)
         encoder = self.encoder(tokenizer, self.config.path or "")
         examples = encode_rows(encoder, in_order(rows))
         recipe = self.config.fine_tuning
-        learned = fine_tune(model, examples, recipe, self.compute, name, state)
+        learned = fine_tune(model, examples, recipe, self.teaching, name, state)
         report(name, learned, recipe, time.monotonic() - started)
         return model, tokenizer, learned

@@ -1,0 +1,80 @@
+"""Processes that share a model teach it what one process would."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import tiny
+from support.lessons import Lesson, apart, known, learnt_together
+
+from unlearn.options.schema import FineTuningConfig, Sharding
+
+RECIPE = FineTuningConfig(lr=1e-3, epochs=4, batch_size=7, accuracy=1.0, weight_decay=0.01)
+"""Batches of seven rows and of one: four and three for two processes, one and none."""
+MICRO = replace(RECIPE, micro_batch_size=3)
+"""Two passes of the one, and one of the other."""
+CUT = 6
+"""The second batch of the third pass."""
+KINDS = (Sharding.ddp, Sharding.fsdp)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one process and two have learnt, whole, cut, and gone on from each other's states."""
+    folder = tmp_path_factory.mktemp("lessons")
+    Lesson(RECIPE).learn(folder / "whole.safetensors")
+    Lesson(RECIPE, state=folder / "alone.learning", stop_at=CUT).learn(folder / "cut")
+    lessons = {}
+    for kind in KINDS:
+        own, left = folder / f"{kind}.learning", folder / f"{kind}-left.learning"
+        alone = folder / f"{kind}-alone.learning"
+        shutil.copytree(folder / "alone.learning", alone, symlinks=True)
+        sealed_as(alone)
+        lessons |= {
+            f"{kind}": Lesson(RECIPE, kind),
+            f"{kind}-micro": Lesson(MICRO, kind),
+            f"{kind}-cut": Lesson(RECIPE, kind, own, CUT),
+            f"{kind}-cut-too": Lesson(RECIPE, kind, left, CUT),
+            f"{kind}-again": Lesson(RECIPE, kind, own),
+            f"{kind}-of-one": Lesson(RECIPE, kind, alone),
+        }
+    learnt_together(2, lessons, folder)
+    for kind in KINDS:
+        Lesson(RECIPE, state=folder / f"{kind}-left.learning").learn(
+            folder / f"{kind}-by-one.safetensors"
+        )
+    return folder
+
+
+def sealed_as(folder: Path) -> None:
+    """Let a copied state be known under its own name."""
+    sums = folder / "SHA256SUMS"
+    text = sums.read_text(encoding="utf-8").split("\n")
+    sums.write_text("\n".join([f"# unlearn: {folder.name}", *text[1:]]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["", "-micro", "-of-one", "-by-one"])
+def test_two_processes_teach_what_one_does(place: Path, kind: Sharding, how: str) -> None:
+    """Also where the one goes on from the state that the other was cut with."""
+    whole, shared = place / "whole.safetensors", place / f"{kind}{how}.safetensors"
+    start = place / "start.safetensors"
+    if not start.exists():
+        Lesson(replace(RECIPE, epochs=1, lr=1e-30)).learn(start)
+    assert apart(start, whole) > 1e-2  # they have learnt something
+    assert apart(whole, shared) < 1e-5
+    expected, found = known(whole), known(shared)
+    left = expected["batches"] - (CUT - 2 if how in ("-of-one", "-by-one") else 0)
+    assert found == {**expected, "batches": left}
+    answers = sum(len(example.answer) for example in tiny.examples())
+    assert 0 < round(found["accuracy"] * answers) < answers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_processes_go_on_to_the_same_bits(place: Path, kind: Sharding) -> None:
+    again, whole = place / f"{kind}-again.safetensors", place / f"{kind}.safetensors"
+    assert known(again)["batches"] == known(whole)["batches"] - CUT + 2
+    assert again.read_bytes() == whole.read_bytes()
