@@ -11,6 +11,7 @@ from support import tiny
 from support.lessons import Lesson, apart, known, learnt_together
 
 from unlearn.options.schema import FineTuningConfig, Sharding
+from unlearn.storage.sealed import damage_of
 
 RECIPE = FineTuningConfig(lr=1e-3, epochs=4, batch_size=7, accuracy=1.0, weight_decay=0.01)
 """Batches of seven rows and of one: four and three for two processes, one and none."""
@@ -29,22 +30,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Lesson(RECIPE, state=folder / "alone.learning", stop_at=CUT).learn(folder / "cut")
     lessons = {}
     for kind in KINDS:
-        own, left = folder / f"{kind}.learning", folder / f"{kind}-left.learning"
-        alone = folder / f"{kind}-alone.learning"
+        own, left = folder / f"{kind.value}.learning", folder / f"{kind.value}-left.learning"
+        alone = folder / f"{kind.value}-alone.learning"
         shutil.copytree(folder / "alone.learning", alone, symlinks=True)
         sealed_as(alone)
         lessons |= {
-            f"{kind}": Lesson(RECIPE, kind),
-            f"{kind}-micro": Lesson(MICRO, kind),
-            f"{kind}-cut": Lesson(RECIPE, kind, own, CUT),
-            f"{kind}-cut-too": Lesson(RECIPE, kind, left, CUT),
-            f"{kind}-again": Lesson(RECIPE, kind, own),
-            f"{kind}-of-one": Lesson(RECIPE, kind, alone),
+            f"{kind.value}": Lesson(RECIPE, kind),
+            f"{kind.value}-micro": Lesson(MICRO, kind),
+            f"{kind.value}-cut": Lesson(RECIPE, kind, own, CUT),
+            f"{kind.value}-cut-too": Lesson(RECIPE, kind, left, CUT),
+            f"{kind.value}-again": Lesson(RECIPE, kind, own),
+            f"{kind.value}-of-one": Lesson(RECIPE, kind, alone),
         }
     learnt_together(2, lessons, folder)
     for kind in KINDS:
-        Lesson(RECIPE, state=folder / f"{kind}-left.learning").learn(
-            folder / f"{kind}-by-one.safetensors"
+        Lesson(RECIPE, state=folder / f"{kind.value}-left.learning").learn(
+            folder / f"{kind.value}-by-one.safetensors"
         )
     return folder
 
@@ -60,7 +61,7 @@ def sealed_as(folder: Path) -> None:
 @pytest.mark.parametrize("how", ["", "-micro", "-of-one", "-by-one"])
 def test_two_processes_teach_what_one_does(place: Path, kind: Sharding, how: str) -> None:
     """Also where the one goes on from the state that the other was cut with."""
-    whole, shared = place / "whole.safetensors", place / f"{kind}{how}.safetensors"
+    whole, shared = place / "whole.safetensors", place / f"{kind.value}{how}.safetensors"
     start = place / "start.safetensors"
     if not start.exists():
         Lesson(replace(RECIPE, epochs=1, lr=1e-30)).learn(start)
@@ -73,8 +74,19 @@ def test_two_processes_teach_what_one_does(place: Path, kind: Sharding, how: str
     assert 0 < round(found["accuracy"] * answers) < answers
 
 
+def test_each_process_keeps_its_own_part_of_a_sharded_model(place: Path) -> None:
+    kept = place / "fsdp.learning"
+    assert damage_of(kept) is None
+    sizes = [file.stat().st_size for file in (kept / "shards").iterdir()]
+    assert len(sizes) == 2
+    weights = (place / "whole.safetensors").stat().st_size
+    assert max(sizes) < 0.6 * 3 * weights  # half of the weights and of two moments each
+    assert (kept / "state.pt").stat().st_size < 0.2 * weights
+    assert not (place / "ddp.learning" / "shards").exists()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_many_processes_go_on_to_the_same_bits(place: Path, kind: Sharding) -> None:
-    again, whole = place / f"{kind}-again.safetensors", place / f"{kind}.safetensors"
+    again, whole = place / f"{kind.value}-again.safetensors", place / f"{kind.value}.safetensors"
     assert known(again)["batches"] == known(whole)["batches"] - CUT + 2
     assert again.read_bytes() == whole.read_bytes()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,8 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from support import tiny
-from support.forked import forked, settle
-from support.ranks import meeting_place
+from support.ranks import in_ranks
 from unlearn.compute.processes import is_main, joined
 from unlearn.compute.sharding import state_of
 from unlearn.models import fine_tune
@@ -75,10 +72,8 @@ def apart(one: Path, other: Path) -> float:
     return ((a - b).norm() / a.norm()).item()
 
 
-def _in_turn(environment: dict[str, str], folder: Path, lessons: Mapping[str, Lesson]) -> None:
+def _in_turn(folder: Path, lessons: Mapping[str, Lesson]) -> None:
     """Be one process of every lesson, one after the other."""
-    settle(str(folder), environment)
-    torch.set_num_threads(1)
     with joined():
         for name, lesson in lessons.items():
             lesson.learn(folder / f"{name}.safetensors")
@@ -86,19 +81,4 @@ def _in_turn(environment: dict[str, str], folder: Path, lessons: Mapping[str, Le
 
 def learnt_together(processes: int, lessons: Mapping[str, Lesson], folder: Path) -> None:
     """Let the same processes take lessons one after the other; their results lie in `folder`."""
-    _store, shared = meeting_place(processes)
-    each = [
-        forked(
-            _in_turn,
-            {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            folder,
-            lessons,
-        )
-        for rank in range(processes)
-    ]
-    while any(one.exitcode is None for one in each):
-        time.sleep(0.02)
-        if any(one.exitcode for one in each):
-            for one in each:
-                one.kill()
-    assert [one.exitcode for one in each] == [0] * processes
+    assert in_ranks(processes, _in_turn, folder, lessons) == [0] * processes

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,41 @@ class Together:
                     if one.status is None:
                         one.kill()
         return [one.finish(self.folder) for one in self.each]
+
+
+def in_ranks(processes: int, task: Callable[..., None], folder: Path, *told: Any) -> list[int]:
+    """Return how processes ended that do a task, told of the folder they are in, and of the rest.
+
+    Those that go on long after another has failed are killed.
+    """
+    _store, shared = meeting_place(processes)
+    each = [
+        forked(
+            _in_rank,
+            {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            task,
+            folder,
+            *told,
+        )
+        for rank in range(processes)
+    ]
+    failed = None
+    while any(one.exitcode is None for one in each):
+        time.sleep(0.02)
+        if failed is None and any(one.exitcode for one in each):
+            failed = time.monotonic()
+        if failed is not None and time.monotonic() - failed > 10:
+            for one in each:
+                one.kill()
+    return [one.exitcode for one in each]
+
+
+def _in_rank(
+    environment: dict[str, str], task: Callable[..., None], folder: Path, *told: Any
+) -> None:
+    settle(str(folder), environment)
+    torch.set_num_threads(1)
+    task(folder, *told)
 
 
 Place = tuple[Path, tuple[str, ...], dict[str, str]]

@@ -6,7 +6,7 @@ the part of this process (:func:`local`); what needs a whole tensor gathers it (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -87,23 +87,27 @@ def whole(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def put_(tensor: Tensor, value: Tensor) -> None:
-    """Write a whole tensor into one that may be sharded."""
-    tensor.copy_(value) if not is_sharded(tensor) else local(tensor).copy_(part_of(value))
+    """Write a tensor that is whole, or sharded as the other one, into one that may be sharded."""
+    if is_sharded(tensor) and not is_sharded(value):
+        value = part_of(value)
+    local(tensor).copy_(local(value))
+
+
+def room_for(shape: Sequence[int], dtype: torch.dtype, like: Weights | None = None) -> Tensor:
+    """Return an empty tensor, on the CPU, or sharded and placed as the weights `like` are."""
+    weight: Any = None if like is None else next(iter(like.parameters()))
+    if weight is None or not is_sharded(weight):
+        return torch.empty(*shape, dtype=dtype)
+    from torch.distributed import tensor
+
+    mesh, placements = weight.device_mesh, weight.placements
+    return tensor.empty(*shape, dtype=dtype, device_mesh=mesh, placements=placements)
 
 
 def part_of(value: Tensor) -> Tensor:
     """Return the part of a whole tensor that this process holds where it is sharded."""
     parts = value.chunk(world())
     return parts[rank()] if rank() < len(parts) else value[:0]
-
-
-def gathered_state(state: Any) -> Any:
-    """Return a tree of mappings and lists with each sharded tensor whole, on the CPU of rank 0."""
-    if isinstance(state, Tensor):
-        return _on_main(state) if is_sharded(state) else state
-    if isinstance(state, dict):
-        return {key: gathered_state(value) for key, value in state.items()}
-    return [gathered_state(value) for value in state] if isinstance(state, list) else state
 
 
 def _on_main(tensor: Tensor) -> Tensor | None:
@@ -113,7 +117,7 @@ def _on_main(tensor: Tensor) -> Tensor | None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimizer the state of one whose weights were whole, whatever its own are."""
+    """Give an optimizer the state of one whose weights were whole, or sharded as its own are."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not any(is_sharded(parameter) for parameter in parameters):
         optimizer.load_state_dict(state)
@@ -122,6 +126,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
     def cut(value: Any, parameter: Any) -> Any:
         if not isinstance(value, Tensor) or value.shape != parameter.shape or not value.dim():
+            return value
+        if is_sharded(value):
             return value
         part = part_of(value).to(parameter.device).clone()
         mesh, placements = parameter.device_mesh, parameter.placements

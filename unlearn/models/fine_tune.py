@@ -22,7 +22,7 @@ from unlearn.compute.device import Compute
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import gathered, is_main, of_rank_zero, rank, sum_, total, world
-from unlearn.compute.sharding import gathered_state, load_optimizer, put_, whole
+from unlearn.compute.sharding import is_sharded_model, load_optimizer, put_, whole
 from unlearn.console.progress import progress
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
@@ -31,6 +31,7 @@ from unlearn.forward.answers import answer_logits
 from unlearn.forward.passes import Pass, run_within_memory
 from unlearn.options.schema import FineTuningConfig
 from unlearn.storage.sealed import damage_of, sealed_folder
+from unlearn.storage.sharded import STATE, is_in_parts, read_state, read_weights, save_in_parts
 from unlearn.storage.weights import save_state
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ WINDOW = 50
 """Batches that are sorted by length together: nearly no padding, and still a fresh order a pass."""
 KEEP_MINUTES = 2.0
 """Passes that take longer end with a state to go on from."""
-STATE = "state.pt"
 LARGEST_NORM = 1.0
 """Gradient clipping of the recipe."""
 
@@ -163,7 +163,8 @@ def _micro_batches(
 class Passes:
     """What a training that was cut goes on from: the state after its last pass, sealed.
 
-    Rank 0 writes it; any number of processes goes on from it.
+    Any number of processes goes on from it. Of a sharded model each writes its part, else rank 0
+    all of it.
     """
 
     def __init__(
@@ -181,8 +182,10 @@ class Passes:
         """Put model, optimizer and generator to where they were; returns passes and steps made."""
         if self.folder is None or not of_rank_zero(self._sound):
             return 0, 0
-        state = torch.load(self.folder / STATE, weights_only=True, map_location="cpu")
-        with torch.no_grad():
+        state = read_state(self.folder, self.model)
+        if is_in_parts(self.folder):
+            read_weights(self.folder, self.model)
+        else:
             for name, parameter in self.model.named_parameters():
                 put_(parameter, state["weights"][name])
         load_optimizer(self.optimizer, state["optimizer"])
@@ -196,14 +199,15 @@ class Passes:
         if self.folder is None or not of_rank_zero(self._due):
             return
         state = {
-            "weights": dict(self.model.named_parameters()),
             "optimizer": self.optimizer.state_dict(),
             "draw": self.draw.getstate(),
             "passes": passes,
             "steps": steps,
         }
-        state = gathered_state(state)
-        if is_main():
+        if is_sharded_model(self.model):
+            save_in_parts(self.folder, self.model, state)
+        elif is_main():
+            state = {"weights": dict(self.model.named_parameters()), **state}
             with sealed_folder(self.folder) as unfinished:
                 save_state(state, unfinished / STATE)
         self._kept = time.monotonic()
