@@ -39,12 +39,17 @@ def resolve_sharding(
 
 
 def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.device) -> None:
-    """Spread the weights of a model over all processes, layer by layer, and its buffers to each."""
+    """Spread the weights of rank 0's model over all processes, layer by layer, its buffers to each.
+
+    Those of the others have its shape; what they hold is not read.
+    """
     from torch.distributed import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(device.type, (world(),))
     module: Any = model
+    # Not the parameters, which move to the device on their way.
+    first = {name: tensor.detach() for name, tensor in _tensors(module)} if is_main() else {}
     for part in (*layers, module):
         # Of the root, too, nothing stays gathered after a pass: an automatic rate moves the parts,
         # and the next pass would compute with what was gathered before.
@@ -54,6 +59,26 @@ def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.devi
             # Gradients are sums over the rows of all processes, and divided by their count already.
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no product beside the sum
+    fill_(_tensors(module), first)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+@torch.no_grad()
+def fill_(tensors: Iterable[tuple[str, Tensor]], first: Mapping[str, Tensor]) -> None:
+    """Write what rank 0 alone has, whole, into tensors that may be sharded, one after the other."""
+    from torch.distributed import broadcast
+
+    for name, tensor in tensors:
+        device, shape = local(tensor).device, tensor.shape
+        found = first[name].to(device) if is_main() else None
+        value = torch.empty(shape, dtype=tensor.dtype, device=device) if found is None else found
+        value = value.contiguous()
+        broadcast(value, src=0)
+        put_(tensor, value)
 
 
 class Weights(Protocol):

@@ -21,10 +21,11 @@ from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
-from unlearn.models.load import load_tokenizer, load_weights, ready
+from unlearn.models.load import load_tokenizer, ready
 from unlearn.models.lora import Adapter, adapter_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared, in_order, prepared_once, spelled_rows, texts
+from unlearn.models.read_once import load_once
 from unlearn.models.teaching import little_known, may_teach, report
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
 from unlearn.models.vocabulary import (
@@ -43,11 +44,11 @@ WINDOWS = 1
 """The same for the way in which texts are cut into windows."""
 
 
-def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
+def load_base(config: ModelConfig, splits: Splits, compute: Compute) -> tuple[Any, Any]:
     """Return (model, tokenizer) before it learns the data, in float32 whatever is unlearned in."""
     if config.path is not None:
         exact = replace(config, dtype=Dtype.float32)
-        return load_weights(exact, config.path), load_tokenizer(config, config.path)
+        return load_once(exact, config.path, compute), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(spelled_rows(splits)) for text in pair)
     tokenizer = of_rank_zero(lambda: tiny_tokenizer(words, config.tiny.vocabulary))
@@ -100,7 +101,7 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = ready(load_weights(self.config, path), self.config, self.teaching)
+        model = ready(load_once(self.config, path, self.teaching), self.config, self.teaching)
         knows = {name: answer_accuracy(model, rows, self.teaching) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
@@ -158,14 +159,16 @@ class Preparation:
     def load(self, prepared: Prepared, field: str | None = None) -> Any:
         """Return the model on the device; `field` is the option that named it, if one did."""
         field = field or self._field_of(prepared)
-        return ready(load_weights(self.config, prepared.folder, field), self.config, self.compute)
+        model = load_once(self.config, prepared.folder, self.compute, field)
+        return ready(model, self.config, self.compute)
 
     def load_trained(self, prepared: Prepared, seed: int) -> tuple[Any, Adapter | None]:
         """Return the model on the device, and the adapter in it where one is asked for.
 
         It is put in before the model is made ready: of a sharded one, A and B are sharded too.
         """
-        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        field = self._field_of(prepared)
+        model = load_once(self.config, prepared.folder, self.compute, field)
         adapter = adapter_of(self.config, model, seed, prepared.folder)
         return ready(model, self.config, self.compute), adapter
 
@@ -230,7 +233,7 @@ class Preparation:
         """Return the base that learnt `rows`, its tokenizer, and how well it learnt them."""
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
-        model, tokenizer = load_base(self.config, self.splits)
+        model, tokenizer = load_base(self.config, self.splits, self.teaching)
         model = ready(model, self.config, self.teaching)
         encoder = self.encoder(tokenizer, self.config.path or "")
         examples = encode_rows(encoder, in_order(rows))

@@ -23,7 +23,7 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import gathered, is_main, total
-from unlearn.compute.sharding import is_sharded_model, local, put_
+from unlearn.compute.sharding import fill_, is_sharded_model, local
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import damage_of
@@ -159,12 +159,15 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def copy_weights(model: LanguageModel, saved: LanguageModel) -> None:
-    """Give `model` the weights of `saved`, bit by bit.
+    """Give `model` the weights of `saved`, bit by bit; one that is sharded those of rank 0's.
 
     Raises UnlearnError where the two are not of one shape.
     """
     ours, theirs = dict(model.named_parameters()), dict(saved.named_parameters())
     if {n: p.shape for n, p in ours.items()} != {n: p.shape for n, p in theirs.items()}:
         raise UnlearnError("the saved weights belong to another model than the one of this run")
+    if is_sharded_model(model):
+        fill_(ours.items(), theirs)
+        return
     for name, parameter in ours.items():
-        put_(parameter, theirs[name])
+        parameter.copy_(theirs[name])

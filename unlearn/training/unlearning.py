@@ -18,7 +18,7 @@ from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.console.signals import Stopped, held
 from unlearn.data.batches import PairedBatches, Share
 from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
-from unlearn.models.load import load_weights
+from unlearn.models.read_once import load_once
 from unlearn.objectives.levels import level_of
 from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights
 from unlearn.record.clock import Clock
@@ -286,7 +286,9 @@ class Unlearning:
         elif self.resources.adapter is not None:
             self.resources.adapter.take(folder)
         else:
-            copy_weights(self.model, load_weights(self.plan.model, str(folder), "hydra.run.dir"))
+            compute = self.resources.compute
+            saved = load_once(self.plan.model, str(folder), compute, "hydra.run.dir")
+            copy_weights(self.model, saved)
 
     def best_folder(self, step: int) -> Path:
         return self.folder / FOLDER / f"best_{step}"
