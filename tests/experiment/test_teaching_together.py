@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from omegaconf import OmegaConf
 from support import tiny
 from support.lessons import Lesson, apart, known, learnt_together
 
+from unlearn.experiment import settings
 from unlearn.options.schema import FineTuningConfig, Sharding
 from unlearn.storage.sealed import damage_of
 
@@ -90,3 +94,31 @@ def test_as_many_processes_go_on_to_the_same_bits(place: Path, kind: Sharding) -
     again, whole = place / f"{kind.value}-again.safetensors", place / f"{kind.value}.safetensors"
     assert known(again)["batches"] == known(whole)["batches"] - CUT + 2
     assert again.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("billions", "wanted", "unlearns", "teaches"),
+    [
+        (3, "auto", "ddp", "ddp"),  # 48 GB of 64
+        (8, "auto", "ddp", "fsdp"),  # an adapter on it fits a GPU, and 128 GB do not
+        (8, "ddp", "ddp", "ddp"),  # as the command says
+        (8, "auto", "fsdp", "fsdp"),
+        (None, "auto", "ddp", "ddp"),
+    ],
+)
+def test_auto_teaches_by_fsdp_what_has_no_room_on_a_gpu(
+    billions: int | None,
+    wanted: str,
+    unlearns: str,
+    teaches: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = None if billions is None else billions * 10**9
+    gpu = SimpleNamespace(total_memory=80e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
+    monkeypatch.setattr(settings, "resolve_device", lambda _: (torch.device("cuda", 0), "there"))
+    monkeypatch.setattr(settings, "number_of_weights", lambda _: count)
+    monkeypatch.setattr(settings, "started", lambda: 8)
+    cfg = OmegaConf.create({"model": {"device": "auto"}, "training": {"sharding": wanted}})
+    cfg.training.sharding = Sharding(wanted)
+    assert settings.teaching_of(cfg, Sharding(unlearns)) is Sharding(teaches)
