@@ -91,7 +91,7 @@ TAUGHT = (
     "model.fine_tuning.epochs=3",
     "model.fine_tuning.batch_size=9",
 )
-"""Of 16 and of 24 rows: the last batch of a pass has fewer."""
+"""Target and reference, of 104 rows and of 96: the last batch of a pass has fewer than nine."""
 TABLES = (*RUN, "method=none", "evaluation.rows=8", "evaluation.max_new_tokens=12")
 
 LONG = (
@@ -315,6 +315,29 @@ def test_a_run_killed_alone_goes_on_in_two_processes(
     assert "goes on from" in again.log
     assert between_weights(whole, again) < 1e-4
     assert unlike(whole, again, 1e-3) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_is_killed_as_it_teaches_ends_all(
+    tmp_path: Path, own_cache: Path, kind: str
+) -> None:
+    words = (*TAUGHT, "model.fine_tuning.epochs=100000", f"training.sharding={kind}", "seed=3")
+    run, begun = Together(2, *words, cwd=tmp_path), time.monotonic()
+    log = run.folder / "unlearn.log"
+    try:
+        while not (log.exists() and re.search(r"target: learns \d+ rows", log.read_text("utf-8"))):
+            assert time.monotonic() < begun + 120, "too slow"
+            time.sleep(0.05)
+        time.sleep(1)
+        before = {path.name for path in (own_cache / "prepared").glob("*")}
+    finally:
+        run.each[1].kill()
+        done, _ = run.finish()
+    assert done.status == 1
+    assert done.said.count(GO_ON) == 1, done.said
+    after = {path.name for path in (own_cache / "prepared").glob("*")}
+    assert after == before, "nothing half-taught is kept"
 
 
 @pytest.mark.slow
