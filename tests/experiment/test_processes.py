@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from support.command import DESCENT, QUICK, Command, Done, files_in, finish, start
 from support.ranks import (
     Together,
+    between,
     between_weights,
     differences,
     in_turn,
@@ -24,7 +26,9 @@ from support.ranks import (
     newest_step,
 )
 
+from unlearn.models.prepared import RECORD
 from unlearn.record.checkpoints import newest_of, steps_of
+from unlearn.storage.sealed import damage_of
 
 RUN = (
     *(word for word in QUICK if not word.startswith(("training.steps", "training.batch_size"))),
@@ -62,6 +66,7 @@ METHODS = {
 }
 QUICKLY = ("gen", "micro-batches", "lora")
 """Those that are no slow test."""
+SLOWLY = METHODS.keys() - set(QUICKLY)
 KINDS = ("ddp", "fsdp")
 
 REFUSED = {
@@ -79,6 +84,14 @@ REFUSED = {
     ),
     "a sweep": (("-m", "seed=0,1"), "torchrun: 2 processes are one run, and -m is a sweep of many"),
 }
+TAUGHT = (
+    *RUN,
+    "method=none",
+    "reference=train",
+    "model.fine_tuning.epochs=3",
+    "model.fine_tuning.batch_size=9",
+)
+"""Target and reference, of 104 rows and of 96: the last batch of a pass has fewer than nine."""
 TABLES = (*RUN, "method=none", "evaluation.rows=8", "evaluation.max_new_tokens=12")
 
 LONG = (
@@ -133,13 +146,15 @@ def together(tmp_path_factory: pytest.TempPathFactory, alone: Run) -> Callable[[
         }
         if quick:
             runs |= {kind: (*TABLES, f"training.sharding={kind}") for kind in KINDS}
+            taught = {f"{kind} taught": kind for kind in KINDS}
+            runs |= {name: (*TAUGHT, f"training.sharding={k}") for name, k in taught.items()}
             runs |= {name: (*words, *RUN) for name, (words, _) in REFUSED.items()}
         else:
             runs["whole"] = LONG
-        return in_turn(2, runs, tmp_path_factory.mktemp("together"), own_cache=KINDS)
+        place = tmp_path_factory.mktemp("together")
+        return in_turn(2, runs, place, own_cache=[f"{k} taught" for k in KINDS], prepared=KINDS)
 
-    quickly = {f"{name}-{kind}" for name in QUICKLY for kind in KINDS} | {*KINDS, *REFUSED}
-    return lambda name: done(name in quickly)[name]
+    return lambda name: done(name != "whole" and name.rpartition("-")[0] not in SLOWLY)[name]
 
 
 def unlike(one: Done, other: Done, most: float) -> dict[str, float]:
@@ -186,6 +201,35 @@ def test_an_evaluation_of_two_processes_gives_the_tables_of_one(
         assert done.status == 0, done.said
         assert "its tables are in the cache" not in done.log
         assert files_in(done.folder / "evaluations") == tables
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_that_teach_together_leave_the_models_of_one(
+    unlearn: Command, together: Callable[[str], Ended], kind: str
+) -> None:
+    expected, (done, other) = unlearn(*TAUGHT), together(f"{kind} taught")
+    assert expected.status == 0, expected.said
+    assert (done.status, other.status) == (0, 0), done.said + other.said
+    assert other.said == ""
+    for role in ("target", "reference"):
+        ours, theirs = (Path(d.summary["model"][role]["path"]) for d in (done, expected))
+        assert ours != theirs
+        assert ours.name == theirs.name
+        assert damage_of(ours) is None
+        assert between(theirs, ours) < 1e-5
+        said = {json.loads((path / RECORD).read_text())["accuracy"] for path in (ours, theirs)}
+        assert len(said) == 1
+        assert f"{role}: predicts {100 * said.pop():.1f} % of its answer tokens" in done.log
+    assert {k: v for k, v in metrics_apart(expected, done).items() if v > 5e-4} == {}
+
+
+def test_teaching_that_breaks_down_ends_all_with_one_message(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    done, other = Together(2, *TAUGHT, "model.fine_tuning.lr=1e9", cwd=tmp_path).finish()
+    assert (done.status, other.status) == (1, 1), done.said + other.said
+    assert done.said.count("learning the target: the gradient is not finite") == 1
+    assert other.said == ""
 
 
 def test_what_cannot_be_shared_is_refused_once_and_before_a_model_loads(
@@ -271,6 +315,29 @@ def test_a_run_killed_alone_goes_on_in_two_processes(
     assert "goes on from" in again.log
     assert between_weights(whole, again) < 1e-4
     assert unlike(whole, again, 1e-3) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_is_killed_as_it_teaches_ends_all(
+    tmp_path: Path, own_cache: Path, kind: str
+) -> None:
+    words = (*TAUGHT, "model.fine_tuning.epochs=100000", f"training.sharding={kind}", "seed=3")
+    run, begun = Together(2, *words, cwd=tmp_path), time.monotonic()
+    log = run.folder / "unlearn.log"
+    try:
+        while not (log.exists() and re.search(r"target: learns \d+ rows", log.read_text("utf-8"))):
+            assert time.monotonic() < begun + 120, "too slow"
+            time.sleep(0.05)
+        time.sleep(1)
+        before = {path.name for path in (own_cache / "prepared").glob("*")}
+    finally:
+        run.each[1].kill()
+        done, _ = run.finish()
+    assert done.status == 1
+    assert done.said.count(GO_ON) == 1, done.said
+    after = {path.name for path in (own_cache / "prepared").glob("*")}
+    assert after == before, "nothing half-taught is kept"
 
 
 @pytest.mark.slow

@@ -447,7 +447,7 @@ def test_weights_from_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
 def test_a_checkpoint_is_no_pickle(place: Place, tmp_path: Path) -> None:
     from pickle import UnpicklingError
 
-    from unlearn.record.checkpoints import STATE, read_state
+    from unlearn.storage.sharded import STATE, read_state
 
     shutil.copy(place.outside / "train.pkl", tmp_path / STATE)
     with pytest.raises(UnpicklingError):

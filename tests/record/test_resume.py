@@ -15,9 +15,10 @@ from support.killing import results
 from torch import Tensor
 
 from unlearn.compute.undisturbed import random_state, restore_random
-from unlearn.record.checkpoints import newest_of, read_state
+from unlearn.record.checkpoints import newest_of
 from unlearn.record.layout import BEGUN
 from unlearn.storage.sealed import seal
+from unlearn.storage.sharded import read_state
 from unlearn.weightings import NGDiff
 
 LONGER = ("training.steps=9", "training.checkpoint_every=2", "evaluation.every=3")

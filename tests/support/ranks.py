@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,41 @@ class Together:
         return [one.finish(self.folder) for one in self.each]
 
 
+def in_ranks(processes: int, task: Callable[..., None], folder: Path, *told: Any) -> list[int]:
+    """Return how processes ended that do a task, told of the folder they are in, and of the rest.
+
+    Those that go on long after another has failed are killed.
+    """
+    _store, shared = meeting_place(processes)
+    each = [
+        forked(
+            _in_rank,
+            {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            task,
+            folder,
+            *told,
+        )
+        for rank in range(processes)
+    ]
+    failed = None
+    while any(one.exitcode is None for one in each):
+        time.sleep(0.02)
+        if failed is None and any(one.exitcode for one in each):
+            failed = time.monotonic()
+        if failed is not None and time.monotonic() - failed > 10:
+            for one in each:
+                one.kill()
+    return [one.exitcode for one in each]
+
+
+def _in_rank(
+    environment: dict[str, str], task: Callable[..., None], folder: Path, *told: Any
+) -> None:
+    settle(str(folder), environment)
+    torch.set_num_threads(1)
+    task(folder, *told)
+
+
 Place = tuple[Path, tuple[str, ...], dict[str, str]]
 """The folder of a run, its words, and the variables that are its own."""
 
@@ -96,18 +132,22 @@ def in_turn(
     runs: Mapping[str, tuple[str, ...]],
     cwd: Path,
     own_cache: Collection[str] = (),
+    prepared: Collection[str] = (),
 ) -> dict[str, list[Done]]:
     """Return what each process left of several runs, which the same ones do one after the other.
 
     A first run costs seconds of imports, each further one a second. Those of the names `own_cache`
-    begin with an empty one.
+    begin with an empty one, those of `prepared` with one that holds the prepared models alone.
     """
     stores, places = [], []
     for number, (name, words) in enumerate(runs.items()):
         store, variables = meeting_place(processes)
         stores.append(store)
-        shared = os.environ["UNLEARN_CACHE"]
-        variables["UNLEARN_CACHE"] = str(cwd / f"cache{number}") if name in own_cache else shared
+        shared, own = os.environ["UNLEARN_CACHE"], cwd / f"cache{number}"
+        separate = name in (*own_cache, *prepared)
+        variables["UNLEARN_CACHE"] = str(own) if separate else shared
+        if name in prepared:
+            shutil.copytree(Path(shared) / "prepared", own / "prepared")
         places.append((cwd / f"run{number}", words, variables))
     environments = [
         {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)
@@ -153,7 +193,12 @@ def difference(ours: Any, theirs: Any) -> float:
 
 def between_weights(one: Done, other: Done) -> float:
     """‖a − b‖ / ‖a‖ over all weights of the two unlearned models."""
-    ours, theirs = (load_file(done.folder / "model" / "model.safetensors") for done in (one, other))
+    return between(*(done.folder / "model" for done in (one, other)))
+
+
+def between(one: Path, other: Path) -> float:
+    """The same of two saved models."""
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
     assert ours.keys() == theirs.keys()
     a, b = (torch.cat([w[name].double().flatten() for name in ours]) for w in (ours, theirs))
     return ((a - b).norm() / a.norm()).item()

@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_before_it_loads_with_what_does(
     LlamaForCausalLM(config).save_pretrained(folder)
     tiny.tokenizer().save_pretrained(folder)
     monkeypatch.setattr("unlearn.experiment.fitting.memory_there", lambda _: (40 * 10**6, "a card"))
-    monkeypatch.setattr("unlearn.models.prepare.load_weights", None)  # no model may load
+    monkeypatch.setattr("unlearn.models.prepare.load_once", None)  # no model may load
     words = (*QUICK, f"model.path={folder}", "target=as_is")
     done = unlearn(*words)
     assert done.status == 2, done.said

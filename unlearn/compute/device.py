@@ -14,7 +14,7 @@ import torch
 from unlearn.compute.processes import local_rank, rank, started, world
 from unlearn.compute.workers import worker_number
 from unlearn.errors import first_line, shortened
-from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig
+from unlearn.options.schema import Autocast, EvaluationConfig, ModelConfig, Sharding
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -108,7 +108,11 @@ class Compute:
     @property
     def alone(self) -> Compute:
         """The same for what one process does by itself."""
-        return replace(self, sharded=False, split=False)
+        return self.shared(Sharding.none)
+
+    def shared(self, sharding: Sharding) -> Compute:
+        """Return the same for processes that share their models so."""
+        return replace(self, sharded=sharding is Sharding.fsdp, split=sharding is Sharding.ddp)
 
     def share(self, every: Sequence[T]) -> Sequence[T]:
         """Return what this process does of an evaluation: each of them has its part in turn."""

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 PATIENCE = timedelta(days=30)
-"""How long a process waits for the others: rank 0 may teach a model for days. One that ends takes
-its connections with it, which the others notice at once."""
+"""How long a process waits for the others: rank 0 may wait for days for the model that another run
+teaches. One that ends takes its connections with it, which the others notice at once."""
 LOST = re.compile(
     r"gloo|nccl|Connection (closed|reset)|Broken pipe|DistStore|socket", re.IGNORECASE
 )
@@ -104,7 +105,7 @@ def of_rank_zero(make: Callable[[], T]) -> T:
     return led(lambda make: make(), make, everywhere=False)
 
 
-def led(find: Callable[[Callable[[], T]], T], make: Callable[[], T], everywhere: bool) -> T:
+def led(find: Callable[[Callable[[], Made]], T], make: Callable[[], Made], everywhere: bool) -> T:
     """Return what `find` gives on rank 0, on every process.
 
     `find` looks it up, or calls what it is given to `make` it. With `everywhere` the other
@@ -113,7 +114,7 @@ def led(find: Callable[[Callable[[], T]], T], make: Callable[[], T], everywhere:
     if world() == 1:
         return find(make)
 
-    def made() -> T:
+    def made() -> Made:
         if everywhere:
             _broadcast(("make", None))
         return make()

@@ -6,7 +6,7 @@ the part of this process (:func:`local`); what needs a whole tensor gathers it (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from unlearn.compute.model import LanguageModel
-from unlearn.compute.processes import rank, world
+from unlearn.compute.processes import is_main, rank, world
 from unlearn.options.schema import Sharding
 
 SPARE = 0.8
@@ -39,12 +39,17 @@ def resolve_sharding(
 
 
 def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.device) -> None:
-    """Spread the weights of a model over all processes, layer by layer, and its buffers to each."""
+    """Spread the weights of rank 0's model over all processes, layer by layer, its buffers to each.
+
+    Those of the others have its shape; what they hold is not read.
+    """
     from torch.distributed import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(device.type, (world(),))
     module: Any = model
+    # Not the parameters, which move to the device on their way.
+    first = {name: tensor.detach() for name, tensor in _tensors(module)} if is_main() else {}
     for part in (*layers, module):
         # Of the root, too, nothing stays gathered after a pass: an automatic rate moves the parts,
         # and the next pass would compute with what was gathered before.
@@ -54,6 +59,26 @@ def shard_(model: LanguageModel, layers: Iterable[nn.Module], device: torch.devi
             # Gradients are sums over the rows of all processes, and divided by their count already.
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no product beside the sum
+    fill_(_tensors(module), first)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+@torch.no_grad()
+def fill_(tensors: Iterable[tuple[str, Tensor]], first: Mapping[str, Tensor]) -> None:
+    """Write what rank 0 alone has, whole, into tensors that may be sharded, one after the other."""
+    from torch.distributed import broadcast
+
+    for name, tensor in tensors:
+        device, shape = local(tensor).device, tensor.shape
+        found = first[name].to(device) if is_main() else None
+        value = torch.empty(shape, dtype=tensor.dtype, device=device) if found is None else found
+        value = value.contiguous()
+        broadcast(value, src=0)
+        put_(tensor, value)
 
 
 class Weights(Protocol):
@@ -87,8 +112,21 @@ def whole(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def put_(tensor: Tensor, value: Tensor) -> None:
-    """Write a whole tensor into one that may be sharded."""
-    tensor.copy_(value) if not is_sharded(tensor) else local(tensor).copy_(part_of(value))
+    """Write a tensor that is whole, or sharded as the other one, into one that may be sharded."""
+    if is_sharded(tensor) and not is_sharded(value):
+        value = part_of(value)
+    local(tensor).copy_(local(value))
+
+
+def room_for(shape: Sequence[int], dtype: torch.dtype, like: Weights | None = None) -> Tensor:
+    """Return an empty tensor, on the CPU, or sharded and placed as the weights `like` are."""
+    weight: Any = None if like is None else next(iter(like.parameters()))
+    if weight is None or not is_sharded(weight):
+        return torch.empty(*shape, dtype=dtype)
+    from torch.distributed import tensor
+
+    mesh, placements = weight.device_mesh, weight.placements
+    return tensor.empty(*shape, dtype=dtype, device_mesh=mesh, placements=placements)
 
 
 def part_of(value: Tensor) -> Tensor:
@@ -97,17 +135,14 @@ def part_of(value: Tensor) -> Tensor:
     return parts[rank()] if rank() < len(parts) else value[:0]
 
 
-def gathered_state(state: Any) -> Any:
-    """Return a tree of mappings and lists with each sharded tensor whole, on the CPU."""
-    if isinstance(state, Tensor):
-        return whole(state).cpu() if is_sharded(state) else state
-    if isinstance(state, dict):
-        return {key: gathered_state(value) for key, value in state.items()}
-    return [gathered_state(value) for value in state] if isinstance(state, list) else state
+def _on_main(tensor: Tensor) -> Tensor | None:
+    """Return a sharded tensor whole, on the CPU of rank 0: a machine has room for one of them."""
+    found = whole(tensor)
+    return found.cpu() if is_main() else None
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimizer the state of one whose weights were whole, whatever its own are."""
+    """Give an optimizer the state of one whose weights were whole, or sharded as its own are."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not any(is_sharded(parameter) for parameter in parameters):
         optimizer.load_state_dict(state)
@@ -116,6 +151,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
     def cut(value: Any, parameter: Any) -> Any:
         if not isinstance(value, Tensor) or value.shape != parameter.shape or not value.dim():
+            return value
+        if is_sharded(value):
             return value
         part = part_of(value).to(parameter.device).clone()
         mesh, placements = parameter.device_mesh, parameter.placements
@@ -133,11 +170,15 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 def state_of(model: Weights) -> dict[str, Tensor]:
     """Return the state of a model with every tensor whole; tied weights stay one tensor.
 
-    Of a sharded model it lies on the CPU, and every process is to ask for it.
+    That of a sharded model lies on the CPU of rank 0, and every process is to ask for it; the
+    others get nothing.
     """
     found: dict[int, Tensor] = {}
     state = model.state_dict(keep_vars=True)
     for value in state.values():
         if is_sharded(value) and id(value) not in found:
-            found[id(value)] = Parameter(whole(value).cpu(), requires_grad=False)
+            gathered = _on_main(value)
+            found[id(value)] = value if gathered is None else Parameter(gathered, False)
+    if found and not is_main():
+        return {}
     return {name: found.get(id(value), value) for name, value in state.items()}

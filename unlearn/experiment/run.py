@@ -57,7 +57,6 @@ from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
 from unlearn.models.prepared import refuse_reference
 from unlearn.models.teaching import check_target
-from unlearn.options.schema import Sharding
 from unlearn.record.checkpoints import newest_of, read_progress, sound_checkpoint
 from unlearn.record.claim import claimed
 from unlearn.record.lines import Record
@@ -186,24 +185,20 @@ class Run:
         """Prepare, evaluate, unlearn, evaluate, save."""
         state, settings = self.state, self.settings
         torch.manual_seed(settings.seed)  # nothing of ours draws from it; a user's part may
+        alone = compute_of(settings.model, settings.evaluation)
         compute = replace(
-            compute_of(settings.model, settings.evaluation),
-            sharded=settings.sharding is Sharding.fsdp,
-            split=settings.sharding is Sharding.ddp,
-            offloads=settings.training.offload_activations,
+            alone.shared(settings.sharding), offloads=settings.training.offload_activations
         )
         if compute.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(compute.device)
 
-        preparation = Preparation(settings.model, self.splits, compute)
+        teaching = alone.shared(settings.teaching)
+        preparation = Preparation(settings.model, self.splits, compute, teaching)
         with state.clock.spend("prepare_s"):
             refuse_reference(settings.reference, self.splits)
             trains = settings.method is not None
-            # One process teaches, the others wait: what is kept in the cache is made once.
-            target = of_rank_zero(lambda: preparation.target(settings.target, trains))
-            reference = of_rank_zero(
-                lambda: preparation.reference(settings.reference, settings.subset, target)
-            )
+            target = preparation.target(settings.target, trains)
+            reference = preparation.reference(settings.reference, settings.subset, target)
             state.target, state.reference = target, reference
             if reference is None:
                 refuse_level_of_reference(settings.method, settings.training.until, self.splits)

@@ -72,7 +72,7 @@ from unlearn.schedulers import Scheduler
 from unlearn.training.interventions import Intervention
 from unlearn.training.method import Method
 from unlearn.training.plan import Plan
-from unlearn.training.recipes import ADAM_8BIT, Recipe, held, recipe_of
+from unlearn.training.recipes import ADAM_8BIT, TAUGHT, Recipe, held, recipe_of
 from unlearn.weightings import TorchJDWeighting, Weighting
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,8 @@ class Settings:
     objective: list[str] | None
     sharding: Sharding
     """How the processes of torchrun share the model; never auto."""
+    teaching: Sharding
+    """The same of target and reference while they are asked and taught, which may hold more."""
 
     def plan(self, method: Method, better: Way) -> Plan:
         """Return what the training by `method` is told; `better`: of evaluation.best."""
@@ -190,7 +192,22 @@ def settings_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         attack_before=cfg.attack_before,
         objective=None if cfg.objective is None else list(cfg.objective),
         sharding=sharding,
+        teaching=teaching_of(cfg, sharding),
     )
+
+
+def teaching_of(cfg: DictConfig, sharding: Sharding) -> Sharding:
+    """Return how the processes share a model that is taught, which is float32 and has no adapter:
+    as the one that unlearns, but where `auto` finds no room for it."""
+
+    def held_at_all() -> float | None:
+        count = number_of_weights(cfg.model)
+        return None if count is None else count * TAUGHT
+
+    if sharding is not Sharding.ddp:
+        return sharding
+    device, _ = resolve_device(cfg.model.device)
+    return resolve_sharding(cfg.training.sharding, started(), device, held_at_all)[0]
 
 
 def sharding_of(

@@ -15,6 +15,7 @@ from typing import Any
 
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.processes import of_rank_zero
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, encode_rows
 from unlearn.errors import ConfigurationError
@@ -22,10 +23,11 @@ from unlearn.models.fine_tune import Learned, answer_accuracy, fine_tune
 from unlearn.models.four_bits import rounded_
 from unlearn.models.identity import describe_base
 from unlearn.models.lengths import longest_row
-from unlearn.models.load import load_tokenizer, load_weights, ready
+from unlearn.models.load import load_tokenizer, ready
 from unlearn.models.lora import Adapter, adapter_of
 from unlearn.models.places import is_folder_name
 from unlearn.models.prepared import Prepared, in_order, prepared_once, spelled_rows, texts
+from unlearn.models.read_once import load_once
 from unlearn.models.streaming import moved_
 from unlearn.models.teaching import little_known, may_teach, report
 from unlearn.models.tiny import tiny_model, tiny_tokenizer
@@ -45,23 +47,31 @@ WINDOWS = 1
 """The same for the way in which texts are cut into windows."""
 
 
-def load_base(config: ModelConfig, splits: Splits) -> tuple[Any, Any]:
+def load_base(config: ModelConfig, splits: Splits, compute: Compute) -> tuple[Any, Any]:
     """Return (model, tokenizer) before it learns the data, in float32 whatever is unlearned in."""
     if config.path is not None:
         exact = replace(config, dtype=Dtype.float32)
-        return load_weights(exact, config.path), load_tokenizer(config, config.path)
+        return load_once(exact, config.path, compute), load_tokenizer(config, config.path)
     # Sorted, so that forget requests of one data set share a tokenizer and with it a target.
     words = (text for pair in texts(spelled_rows(splits)) for text in pair)
-    tokenizer = tiny_tokenizer(words, config.tiny.vocabulary)
+    tokenizer = of_rank_zero(lambda: tiny_tokenizer(words, config.tiny.vocabulary))
     assert config.max_length is not None  # `check_target` refuses it
     return tiny_model(config.tiny, tokenizer, config.max_length), tokenizer
 
 
 class Preparation:
-    """Prepares the models of one run."""
+    """Prepares the models of one run; its processes ask and teach them together."""
 
-    def __init__(self, config: ModelConfig, splits: Splits, compute: Compute) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        splits: Splits,
+        compute: Compute,
+        teaching: Compute | None = None,
+    ) -> None:
+        """`teaching`: where models are asked and taught, if otherwise shared than for the rest."""
         self.config, self.splits, self.compute = config, splits, compute
+        self.teaching = teaching or compute
         # Of a given model it is known once its configuration is read.
         self._length = config.max_length if config.path is None else None
         # A base without pretraining learns the general knowledge along with the rest.
@@ -94,8 +104,8 @@ class Preparation:
             name: encode_rows(encoder, rows)
             for name, rows in (("forget", self.splits.forget), ("retain", self.splits.retain))
         }
-        model = self._measurable(load_weights(self.config, path), self.compute.alone)
-        knows = {name: answer_accuracy(model, rows, self.compute) for name, rows in asked.items()}
+        model = self._measurable(load_once(self.config, path, self.teaching), self.teaching)
+        knows = {name: answer_accuracy(model, rows, self.teaching) for name, rows in asked.items()}
         tokens = {name: sum(len(row.answer) for row in rows) for name, rows in asked.items()}
         hits = sum(knows[name] * tokens[name] for name in asked)
         log.info(
@@ -152,13 +162,13 @@ class Preparation:
     def load(self, prepared: Prepared, field: str | None = None) -> Any:
         """Return the model on the device; `field` is the option that named it, if one did."""
         field = field or self._field_of(prepared)
-        return self._measurable(load_weights(self.config, prepared.folder, field))
+        return self._measurable(load_once(self.config, prepared.folder, self.compute, field))
 
     def load_start(self, prepared: Prepared) -> Any:
         """Return the model that a training starts from, whole: QLoRA's has been in 4 bits."""
         if not self.config.starts_in_4_bits:
             return self.load(prepared)
-        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        model = load_once(self.config, prepared.folder, self.compute, self._field_of(prepared))
         rounded_(model, self.compute.device)
         return self._measurable(model)
 
@@ -172,7 +182,8 @@ class Preparation:
 
         It is put in before the model is made ready: of a sharded one, A and B are sharded too.
         """
-        model = load_weights(self.config, prepared.folder, self._field_of(prepared))
+        field = self._field_of(prepared)
+        model = load_once(self.config, prepared.folder, self.compute, field)
         device = self.compute.device
         adapter = adapter_of(self.config, model, seed, prepared.folder, device)
         return ready(model, self.config, self.compute), adapter
@@ -216,7 +227,8 @@ class Preparation:
 
     def _as_it_is(self, path: str) -> Prepared:
         local = is_folder_name(path)
-        return Prepared(path, hash_weights(Path(path).expanduser()) if local else None, None)
+        known = of_rank_zero(lambda: hash_weights(Path(path).expanduser()) if local else None)
+        return Prepared(path, known, None)
 
     def _cached(self, name: str, rows: list[Row]) -> Prepared:
         """Return the base that learnt `rows`, from the cache or trained now."""
@@ -225,7 +237,7 @@ class Preparation:
             encoder = self.encoder(load_tokenizer(self.config, self.config.path), self.config.path)
         made_of = {
             "format": FORMAT,
-            "base": describe_base(self.config, encoder),
+            "base": of_rank_zero(lambda: describe_base(self.config, encoder)),
             "rows": texts(rows),
             "tokenizer": None if self.config.path is not None else texts(spelled_rows(self.splits)),
         }
@@ -237,11 +249,11 @@ class Preparation:
         """Return the base that learnt `rows`, its tokenizer, and how well it learnt them."""
         log.info("%s: learns %d rows", name, len(rows))
         started = time.monotonic()
-        model, tokenizer = load_base(self.config, self.splits)
-        model = ready(model, self.config, self.compute.alone)
+        model, tokenizer = load_base(self.config, self.splits, self.teaching)
+        model = ready(model, self.config, self.teaching)
         encoder = self.encoder(tokenizer, self.config.path or "")
         examples = encode_rows(encoder, in_order(rows))
         recipe = self.config.fine_tuning
-        learned = fine_tune(model, examples, recipe, self.compute, name, state)
+        learned = fine_tune(model, examples, recipe, self.teaching, name, state)
         report(name, learned, recipe, time.monotonic() - started)
         return model, tokenizer, learned

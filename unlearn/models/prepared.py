@@ -13,13 +13,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute.processes import led, of_rank_zero
 from unlearn.data.splits import Row, Splits
 from unlearn.errors import ConfigurationError
 from unlearn.models.fine_tune import Learned
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import sealed_folder
-from unlearn.storage.weights import hash_weights
+from unlearn.storage.weights import hash_weights, whole_state
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +104,22 @@ def prepared_once(
     """Return the entry that `made_of` names; `make` (model, tokenizer, result) if there is none.
 
     `make` is given a folder of its own, in which a long training may leave a state to go on from.
+    Of several processes all call it together, and rank 0 looks into the cache and writes.
     """
+    entry = of_rank_zero(lambda: entry_of("prepared", json.dumps(made_of, sort_keys=True)))
+    state = entry.with_name(f"{entry.name}.learning")
 
-    def make_anew(folder: Path) -> Prepared:
-        log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
-        state = folder.with_name(f"{folder.name}.learning")
+    def make_whole() -> tuple[Any, dict[str, Any], Any, Learned]:
         model, tokenizer, learned = make(state)
+        return model, whole_state(model), tokenizer, learned
+
+    def make_anew(
+        together: Callable[[], tuple[Any, dict[str, Any], Any, Learned]], folder: Path
+    ) -> Prepared:
+        log.info("%s: not in the cache yet; it will be kept in %s", name, folder)
+        model, weights, tokenizer, learned = together()
         with sealed_folder(folder) as unfinished:
-            model.save_pretrained(unfinished)
+            model.save_pretrained(unfinished, **weights)
             tokenizer.save_pretrained(unfinished)
             sha256 = hash_weights(unfinished)
             rows = row_marks(made_of["rows"])
@@ -120,8 +129,11 @@ def prepared_once(
             shutil.rmtree(left, ignore_errors=True)
         return Prepared(str(folder), sha256, learned.accuracy)
 
-    entry = entry_of("prepared", json.dumps(made_of, sort_keys=True))
-    return once(entry, name, partial(_read, name), make_anew)
+    return led(
+        lambda together: once(entry, name, partial(_read, name), partial(make_anew, together)),
+        make_whole,
+        everywhere=True,
+    )
 
 
 def _read(name: str, folder: Path) -> Prepared:

@@ -2,9 +2,10 @@
 
 `checkpoints/step_N` is a folder that loads with `from_pretrained` (peft's, where an adapter is all
 that is trained), with `state.pt` beside the weights: optimizer, scheduler, weighting, counters,
-random generators. A run that goes on from it takes the same steps, bit for bit, as one that was
-never cut. Every file is known by its hash; a checkpoint with one that is not as it was written is
-named and never gone on from.
+random generators. Where every process holds a part of the model, each writes its part of weights
+and optimizer in place of it (:mod:`unlearn.storage.sharded`). A run that goes on from it takes the
+same steps, bit for bit, as one that was never cut. Every file is known by its hash; a checkpoint
+with one that is not as it was written is named and never gone on from.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ import torch
 
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import gathered, is_main, total
-from unlearn.compute.sharding import gathered_state, local, put_
+from unlearn.compute.sharding import fill_, is_sharded_model, local
 from unlearn.errors import UnlearnError
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import damage_of
+from unlearn.storage.sharded import STATE, save_in_parts
 from unlearn.storage.weights import Savable, save_model, save_state
 
 log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
-STATE, PROGRESS = "state.pt", "progress.json"
+PROGRESS = "progress.json"
 STEP, BEST = re.compile(r"step_\d+"), re.compile(r"best_\d+")
 
 
@@ -62,13 +64,18 @@ class Checkpoints:
     def save(self, done: int, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Write the model, `state` and `progress` (:func:`read_progress`); the older one goes."""
         new, older = self._place(done), self.newest
-        whole = gathered_state(state)
 
-        def write_state(folder: Path) -> None:
-            save_state(whole, folder / STATE)
+        def write_progress(folder: Path) -> None:
             write_json_atomic(folder / PROGRESS, progress)
 
-        save_model(self.model, self.tokenizer, new, write_state)
+        def write_state(folder: Path) -> None:
+            save_state(state, folder / STATE)
+            write_progress(folder)
+
+        if is_sharded_model(self.model):
+            save_in_parts(new, self.model, state, write_progress)
+        else:
+            save_model(self.model, self.tokenizer, new, write_state)
         self.newest, self._saved = new, time.monotonic()
         if older is not None and older != new and is_main():
             shutil.rmtree(older)
@@ -150,19 +157,17 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
     return json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
 
 
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Return what `state.pt` holds: tensors and plain values, nothing that runs code."""
-    return torch.load(checkpoint / STATE, weights_only=True, map_location="cpu")
-
-
 @torch.no_grad()
 def copy_weights(model: LanguageModel, saved: LanguageModel) -> None:
-    """Give `model` the weights of `saved`, bit by bit.
+    """Give `model` the weights of `saved`, bit by bit; one that is sharded those of rank 0's.
 
     Raises UnlearnError where the two are not of one shape.
     """
     ours, theirs = dict(model.named_parameters()), dict(saved.named_parameters())
     if {n: p.shape for n, p in ours.items()} != {n: p.shape for n, p in theirs.items()}:
         raise UnlearnError("the saved weights belong to another model than the one of this run")
+    if is_sharded_model(model):
+        fill_(ours.items(), theirs)
+        return
     for name, parameter in ours.items():
-        put_(parameter, theirs[name])
+        parameter.copy_(theirs[name])

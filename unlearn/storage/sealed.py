@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,18 +40,26 @@ def file_sha256(path: Path) -> str:
     return _hashes[same]
 
 
-def seal(folder: Path, name: str) -> None:
-    """Write the hash of every file below, for a folder that will have this name."""
-    hashes = [f"{file_sha256(folder / file)}  {file}\n" for file in sorted(_files_in(folder))]
+def seal(folder: Path, name: str, known: Mapping[str, str] | None = None) -> None:
+    """Write the hash of every file below, for a folder that will have this name.
+
+    Files whose hash is `known` are not read again.
+    """
+    every = dict(known or {})
+    every |= {file: file_sha256(folder / file) for file in _files_in(folder) - every.keys()}
+    hashes = [f"{every[file]}  {file}\n" for file in sorted(every)]
     write_text_atomic(folder / SUMS, f"{HEAD}{name}\n{''.join(hashes)}")
 
 
 @contextmanager
-def sealed_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, like :func:`whole_folder`, and seal it before it is renamed."""
+def sealed_folder(folder: Path, known: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """Give a folder to write to, like :func:`whole_folder`, and seal it before it is renamed.
+
+    `known` may get the hashes of files meanwhile, from whoever wrote them (:func:`seal`).
+    """
     with whole_folder(folder) as unfinished:
         yield unfinished
-        seal(unfinished, folder.name)
+        seal(unfinished, folder.name, known)
 
 
 def damage_of(folder: Path, anywhere: bool = False) -> str | None:

@@ -82,6 +82,14 @@ class Savable(Weights, Protocol):
     def save_pretrained(self, folder: Path) -> None: ...
 
 
+def whole_state(model: Weights) -> dict[str, Any]:
+    """Return what `save_pretrained` is to be told on rank 0: the gathered state of a sharded model.
+
+    Every process is to ask for it.
+    """
+    return {"state_dict": state_of(model)} if is_sharded_model(model) else {}
+
+
 def save_model(
     model: Savable,
     tokenizer: Any,
@@ -93,7 +101,7 @@ def save_model(
     It is sealed (:mod:`unlearn.storage.sealed`), and replaces what is there already. `besides`
     writes more files into the same folder. Of several processes all call it, and rank 0 writes.
     """
-    state: dict[str, Any] = {"state_dict": state_of(model)} if is_sharded_model(model) else {}
+    state = whole_state(model)
     if not is_main():
         return
     with sealed_folder(folder) as unfinished:

@@ -79,6 +79,8 @@ RECIPES = (
 """From the one that changes least to the one that needs least."""
 SPARE = 0.9
 """Share of a card that tensors may fill: the rest is the driver's, and gaps between them."""
+TAUGHT = 16
+"""Bytes a weight of a model that learns its rows first: float32, its gradient, AdamW's moments."""
 TRIED = 8192
 """Weights with which an optimizer shows how much it keeps of each."""
 

@@ -18,12 +18,13 @@ from unlearn.compute.undisturbed import random_state, restore_random
 from unlearn.console.signals import Stopped, held
 from unlearn.data.batches import PairedBatches, Share
 from unlearn.errors import ConfigurationError, NumericalError, UnlearnError
-from unlearn.models.load import load_weights
+from unlearn.models.read_once import load_once
 from unlearn.objectives.levels import level_of
-from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights, read_state
+from unlearn.record.checkpoints import FOLDER, Checkpoints, copy_weights
 from unlearn.record.clock import Clock
 from unlearn.record.lines import Record
 from unlearn.storage.sealed import damage_of
+from unlearn.storage.sharded import is_in_parts, read_state, read_weights
 from unlearn.storage.weights import Savable, save_model
 from unlearn.training.plan import Plan, announced, number_of_steps, steps_between
 from unlearn.training.resources import RunResources
@@ -94,7 +95,7 @@ class Unlearning:
         checkpoint = self.checkpoints.newest
         if checkpoint is None:
             return
-        state = read_state(checkpoint)
+        state = read_state(checkpoint, self.trained)
         target = self.resources.target_sha256, self.resources.target_key
         # An earlier version noted the weights alone.
         if target != (state["target_sha256"], state.get("target_key", target[1])):
@@ -280,10 +281,14 @@ class Unlearning:
 
     def take(self, folder: Path) -> None:
         """Give what is trained the weights that a checkpoint or the best state holds."""
-        if self.resources.adapter is not None:
+        if is_in_parts(folder):
+            read_weights(folder, self.trained)
+        elif self.resources.adapter is not None:
             self.resources.adapter.take(folder)
         else:
-            copy_weights(self.model, load_weights(self.plan.model, str(folder), "hydra.run.dir"))
+            compute = self.resources.compute
+            saved = load_once(self.plan.model, str(folder), compute, "hydra.run.dir")
+            copy_weights(self.model, saved)
 
     def best_folder(self, step: int) -> Path:
         return self.folder / FOLDER / f"best_{step}"
