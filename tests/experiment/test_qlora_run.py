@@ -111,7 +111,7 @@ def test_attacks_on_what_has_no_room_out_of_4_bits_are_refused(
 ) -> None:
     """46,000 weights take 0.18 MB in float32, and a quarter of it in 4 bits."""
     monkeypatch.setattr("unlearn.models.four_bits.find_spec", lambda _: object())
-    monkeypatch.setattr("unlearn.models.prepare.load_weights", None)  # no model may load
+    monkeypatch.setattr("unlearn.models.prepare.load_once", None)  # no model may load
     folder = tmp_path / "model"
     tiny.model().save_pretrained(folder)
     tiny.tokenizer().save_pretrained(folder)
