@@ -1,5 +1,6 @@
 """Set before torch is imported: one thread, no network, no tracker."""
 
+import gc
 import os
 import shutil
 
@@ -17,8 +18,16 @@ import pytest
 import torch
 from support import forked
 from support.command import QUICK_YAML, Command
+from support.composed import Composed
+from support.summarised import summarise_once
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what stays for good: half a million objects of libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +89,15 @@ def configurations_are_parsed_once() -> Iterator[None]:
         patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
         for module in ("omegaconf.base", "omegaconf._utils"):
             patch.setattr(f"{module}.parse", cache(omegaconf.base.parse))
+        Composed().patch(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_are_summarised_once() -> Iterator[None]:
+    """Every run measures target and reference, of which the cache keeps tables without metrics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearn.evaluation.suites.summarise", summarise_once)
         yield
 
 
