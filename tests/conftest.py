@@ -79,6 +79,14 @@ def own_cache(
     return folder
 
 
+@pytest.fixture
+def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of one test without an entry, which costs no links: for commands that are refused."""
+    folder = tmp_path_factory.mktemp("empty_cache")
+    monkeypatch.setenv("UNLEARN_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def configurations_are_parsed_once() -> Iterator[None]:
     """Hydra reads thirty files each time that it composes, and their interpolations again.

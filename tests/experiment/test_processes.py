@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.command import DESCENT, QUICK, Command, Done, files_in, finish, start
+from support.forked import Forked
 from support.ranks import (
     Together,
     between_weights,
@@ -260,12 +261,12 @@ def test_a_run_killed_alone_goes_on_in_two_processes(
 ) -> None:
     whole, _ = together("whole")
     folder = tmp_path / "run"
-    alone = start(*LONG[:-1], f"hydra.run.dir={folder}", cwd=tmp_path)
+    words = (*LONG[:-1], f"hydra.run.dir={folder}")
+    alone = Forked(*words, cwd=tmp_path, said=tmp_path / "alone")
     while newest_step(folder) < 5:
-        assert alone.poll() is None, alone.communicate()
+        assert alone.status is None, "ended too early"
         time.sleep(0.05)
     alone.kill()
-    alone.communicate()
     again, _ = Together(2, *LONG, cwd=tmp_path).finish()
     assert again.status == 0, again.said
     assert "goes on from" in again.log
