@@ -40,7 +40,7 @@ SHAPES: dict[str, tuple[dict[str, int], Rows]] = {
         Rows(1, 8, 4),
     ),
     "deep": ({"hidden_size": 256, "intermediate_size": 1024, "layers": 24}, Rows(4, 128, 64)),
-    "wide": ({"hidden_size": 768, "intermediate_size": 2048, "layers": 3}, Rows(8, 256, 128)),
+    "wide": ({"hidden_size": 768, "intermediate_size": 2048, "layers": 3}, Rows(4, 256, 128)),
     "long": ({"hidden_size": 384, "intermediate_size": 1024, "layers": 8}, Rows(2, 512, 64, 2)),
 }
 """What a Llama is, and the rows that pass it at once."""

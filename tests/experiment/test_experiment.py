@@ -22,7 +22,9 @@ from support.command import (
     clean_hydra,
     entries_in,
     files_in,
+    finish,
     row,
+    start,
     write_rows,
 )
 from support.forked import Forked
@@ -348,8 +350,7 @@ def test_jobs_of_a_parallel_sweep_fail_with_the_same_words(tmp_path: Path) -> No
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     parallel = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep")
     words = (*QUICK, "method=linear", "method.weighting.retain_share=2,0.5")
-    process = Forked(*parallel, *words, cwd=tmp_path, said=tmp_path / "said")
-    done = process.finish(tmp_path / "sweep")
+    done = finish(start(*parallel, *words, cwd=tmp_path), tmp_path / "sweep")
     assert done.status == 2, done.said
     assert "Traceback" not in done.said
     failed, other = (
