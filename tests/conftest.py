@@ -24,6 +24,25 @@ from support.summarised import summarise_once
 torch.set_num_threads(1)
 
 
+FIRST = (
+    "test_processes",
+    "test_attacks_minitofu",
+    "test_rounding",
+    "test_attacks_run",
+    "test_examples",
+    "test_footprint",
+    "test_kills",
+)
+"""Modules whose tests share what takes a minute, or are long themselves.
+
+Of two processes that share the tests, one takes over what the other has not begun, from the end:
+what stands first is made by one of them alone, and nothing long is left for the last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in FIRST)  # which leaves the order otherwise
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector of garbage what stays for good: half a million objects of libraries."""
     gc.collect()

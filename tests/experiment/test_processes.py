@@ -30,11 +30,11 @@ from unlearn.record.checkpoints import newest_of, steps_of
 RUN = (
     *(word for word in QUICK if not word.startswith(("training.steps", "training.batch_size"))),
     "model.tiny.layers=2",
-    "training.steps=10",
+    "training.steps=6",
     "training.batch_size=5",
     "training.until=null",
 )
-"""Ten steps of five rows a task: three for one process, two for the other."""
+"""Six steps of five rows a task: three for one process, two for the other."""
 LORA = ("model/adapter=lora", "model.adapter.rank=2", "model.adapter.save=true")
 Ended = list[Done]
 """What each process left, rank 0 first."""
@@ -64,6 +64,9 @@ METHODS = {
 QUICKLY = ("gen", "micro-batches", "lora")
 """Those that are no slow test."""
 KINDS = ("ddp", "fsdp")
+WHOLE = ("pcgrad", "kl", "rmu", "gen, npo", "lora, rmu")
+"""Methods whose own part reads weights or layers, which `ddp` leaves whole: with `fsdp` alone. What
+they share is summed in both kinds as the others' is."""
 
 REFUSED = {
     "none": (
@@ -100,8 +103,13 @@ def cases() -> list[object]:
             name, kind, id=f"{name}-{kind}", marks=[] if name in QUICKLY else [pytest.mark.slow]
         )
         for name in METHODS
-        for kind in KINDS
+        for kind in kinds_of(name)
     ]
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The kinds in which a method is shared here."""
+    return KINDS[1:] if name in WHOLE else KINDS
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +138,7 @@ def together(tmp_path_factory: pytest.TempPathFactory, alone: Run) -> Callable[[
         runs = {
             f"{name}-{kind}": (*RUN, *METHODS[name], f"training.sharding={kind}")
             for name in names
-            for kind in KINDS
+            for kind in kinds_of(name)
         }
         if quick:
             runs |= {kind: (*TABLES, f"training.sharding={kind}") for kind in KINDS}
@@ -161,7 +169,7 @@ def test_two_processes_give_the_numbers_of_one(
     expected, (done, other) = alone(name), together(f"{name}-{kind}")
     assert (done.status, other.status) == (0, 0), done.said + other.said
     assert other.said == ""  # the terminal is rank 0's
-    assert len(done.steps) == 10
+    assert len(done.steps) == 6
     assert unlike(expected, done, 1e-5) == {}
     assert between_weights(expected, done) < 1e-5
     # Ratios of probabilities of whole answers, e to the sum of their losses, are the most apart.
