@@ -9,6 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 
 # Modules are compiled at their first import, not one after the other by pip: let it be kept.
 export PYTHONDONTWRITEBYTECODE =
@@ -25,12 +26,13 @@ help: ## Show this list
 install: $(STAMP) ## Make .venv with everything that is needed here
 
 # The stamp is younger than what it depends on, so that a second `make install` has nothing to do.
+# Unpacking keeps one core busy: torch, a third of it all, is put in beside the other packages.
 $(STAMP): pyproject.toml constraints.txt hashes.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes --no-deps -r hashes.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt \
-		-e ".[dev,sweep,slurm,gguf,solvers,lora]"
+	$(PIP) --no-deps -c constraints.txt torch & torch=$$!; \
+	$(PIP) --no-deps --require-hashes -r hashes.txt && wait $$torch
+	$(PIP) -c constraints.txt -e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@
 
 run: install ## Run the embedded experiment (ARGS="method=pcgrad seed=1" changes it)

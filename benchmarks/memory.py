@@ -2,17 +2,15 @@
 
     python -m benchmarks.memory --shape small --recipe full
 
-Each measurement has a process of its own: what an earlier one left would count as there already.
+Each measurement wants a process of its own: what an earlier one left would count as there already.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,12 +40,12 @@ SHAPES: dict[str, tuple[dict[str, int], Rows]] = {
         Rows(1, 8, 4),
     ),
     "deep": ({"hidden_size": 256, "intermediate_size": 1024, "layers": 24}, Rows(4, 128, 64)),
-    "wide": ({"hidden_size": 768, "intermediate_size": 2048, "layers": 3}, Rows(8, 256, 128)),
+    "wide": ({"hidden_size": 768, "intermediate_size": 2048, "layers": 3}, Rows(4, 256, 128)),
     "long": ({"hidden_size": 384, "intermediate_size": 1024, "layers": 8}, Rows(2, 512, 64, 2)),
 }
 """What a Llama is, and the rows that pass it at once."""
-MMAP = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""What the allocator of glibc gives back at once, so that resident memory is what is held."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt."""
 
 
 def config_of(shape: dict[str, int], tokens: int) -> LlamaConfig:
@@ -123,13 +121,12 @@ def measure(shape: dict[str, int], rows: Rows, recipe: Recipe, steps: int = 2) -
     return {"held": planned.held, "planned": planned.peak, "measured": measured}
 
 
-def measured_apart(shape: str, recipe: str) -> dict[str, int]:
-    """Return :func:`measure` of a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.memory", "--shape", shape, "--recipe", recipe]
-    variables = {**os.environ, **MMAP, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=True)
-    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def give_back_at_once() -> None:
+    """Let glibc give back every larger block that is freed: resident memory is what is held."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            libc.mallopt(parameter, 2**16)
 
 
 def main() -> None:
@@ -139,6 +136,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="held")
     parser.add_argument("--recipe", choices=recipes, default="full")
     options = parser.parse_args()
+    give_back_at_once()
     print(json.dumps(measure(*SHAPES[options.shape], recipes[options.recipe])))
 
 

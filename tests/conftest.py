@@ -1,5 +1,6 @@
 """Set before torch is imported: one thread, no network, no tracker."""
 
+import gc
 import os
 import shutil
 
@@ -17,8 +18,35 @@ import pytest
 import torch
 from support import forked
 from support.command import QUICK_YAML, Command
+from support.composed import Composed
+from support.summarised import summarise_once
 
 torch.set_num_threads(1)
+
+
+FIRST = (
+    "test_processes",
+    "test_attacks_minitofu",
+    "test_rounding",
+    "test_attacks_run",
+    "test_examples",
+    "test_footprint",
+    "test_kills",
+)
+"""Modules whose tests share what takes a minute, or are long themselves.
+
+Of two processes that share the tests, one takes over what the other has not begun, from the end:
+what stands first is made by one of them alone, and nothing long is left for the last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in FIRST)  # which leaves the order otherwise
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what stays for good: half a million objects of libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +98,14 @@ def own_cache(
     return folder
 
 
+@pytest.fixture
+def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of one test without an entry, which costs no links: for commands that are refused."""
+    folder = tmp_path_factory.mktemp("empty_cache")
+    monkeypatch.setenv("UNLEARN_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def configurations_are_parsed_once() -> Iterator[None]:
     """Hydra reads thirty files each time that it composes, and their interpolations again.
@@ -80,6 +116,15 @@ def configurations_are_parsed_once() -> Iterator[None]:
         patch.setattr("omegaconf.omegaconf.yaml", QUICK_YAML)
         for module in ("omegaconf.base", "omegaconf._utils"):
             patch.setattr(f"{module}.parse", cache(omegaconf.base.parse))
+        Composed().patch(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_are_summarised_once() -> Iterator[None]:
+    """Every run measures target and reference, of which the cache keeps tables without metrics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearn.evaluation.suites.summarise", summarise_once)
         yield
 
 

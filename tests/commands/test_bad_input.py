@@ -227,7 +227,7 @@ REFUSED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_before_any_model(
-    case: str, unlearn: Command, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, unlearn: Command, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case == "no GPU" and torch.cuda.is_available():
         pytest.skip("a GPU is here")
@@ -237,10 +237,10 @@ def test_refused_before_any_model(
         raise AssertionError("a model was made")
 
     monkeypatch.setattr("transformers.PreTrainedModel.__init__", no_model)
-    before = entries_in(own_cache)
+    before = entries_in(empty_cache)
     data = next((word for word in overrides if word.startswith("data=")), None)
     small = [word for word in SMALL if not (data and word.startswith("data"))]
-    refused(unlearn(*small, *overrides), own_cache, before, *fragments)
+    refused(unlearn(*small, *overrides), empty_cache, before, *fragments)
 
 
 def test_a_word_that_is_no_flag(unlearn: Command) -> None:

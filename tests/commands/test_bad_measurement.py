@@ -226,7 +226,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_before_any_model(
-    case: str, shelf: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, shelf: Path, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_model(*_: Any, **__: Any) -> None:
         raise AssertionError("a model was made")
@@ -235,9 +235,9 @@ def test_refused_before_any_model(
     overrides, fragments = REFUSED[case]
     other_data = any(word.startswith("data=") for word in overrides)
     small = [word for word in SMALL if not (other_data and word.startswith("data"))]
-    before = entries_in(own_cache)
+    before = entries_in(empty_cache)
     done = Command(shelf)(*small, *overrides, run=tmp_path / "run")
-    refused(done, own_cache, before, *fragments)
+    refused(done, empty_cache, before, *fragments)
 
 
 def test_there_are_thirty() -> None:

@@ -220,12 +220,12 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str, run: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused(case: str, run: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_model(*_: Any, **__: Any) -> None:
         raise AssertionError("a model was made")
 
     monkeypatch.setattr("transformers.PreTrainedModel.__init__", no_model)
-    before, cache = files_in(run), entries_in(own_cache)
+    before, cache = files_in(run), entries_in(empty_cache)
     words, told = REFUSED[case]
     done = evaluate(run, *words)
     assert done.status == 2, done.said
@@ -233,7 +233,7 @@ def test_refused(case: str, run: Path, own_cache: Path, monkeypatch: pytest.Monk
     assert told in done.err
     assert "Traceback" not in done.said
     assert files_in(run) == before
-    assert entries_in(own_cache) == cache
+    assert entries_in(empty_cache) == cache
 
 
 def change(key: str, value: Any) -> Callable[[Path], None]:

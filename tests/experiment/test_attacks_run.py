@@ -294,7 +294,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_before_any_model(
-    case: str, unlearn: Command, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, unlearn: Command, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides, fragments = REFUSED[case]
     write_rows(unlearn.folder / "good.jsonl", [row("Who?", "Ada."), row("When?", "In spring.")])
@@ -305,10 +305,10 @@ def test_refused_before_any_model(
         raise AssertionError("a model was made")
 
     monkeypatch.setattr("transformers.PreTrainedModel.__init__", no_model)
-    before = entries_in(own_cache)
+    before = entries_in(empty_cache)
     own_data = any(word.startswith("data=") for word in overrides)
     small = [word for word in SMALL if not (own_data and word.startswith("data"))]
-    refused(unlearn(*small, *overrides), own_cache, before, *fragments)
+    refused(unlearn(*small, *overrides), empty_cache, before, *fragments)
 
 
 def test_ours_know_their_names_by_any_name() -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.command import DESCENT, QUICK, Command, Done, files_in, finish, start
+from support.forked import Forked
 from support.ranks import (
     Together,
     between,
@@ -33,11 +34,11 @@ from unlearn.storage.sealed import damage_of
 RUN = (
     *(word for word in QUICK if not word.startswith(("training.steps", "training.batch_size"))),
     "model.tiny.layers=2",
-    "training.steps=10",
+    "training.steps=6",
     "training.batch_size=5",
     "training.until=null",
 )
-"""Ten steps of five rows a task: three for one process, two for the other."""
+"""Six steps of five rows a task: three for one process, two for the other."""
 LORA = ("model/adapter=lora", "model.adapter.rank=2", "model.adapter.save=true")
 Ended = list[Done]
 """What each process left, rank 0 first."""
@@ -68,6 +69,9 @@ QUICKLY = ("gen", "micro-batches", "lora")
 """Those that are no slow test."""
 SLOWLY = METHODS.keys() - set(QUICKLY)
 KINDS = ("ddp", "fsdp")
+WHOLE = ("pcgrad", "kl", "rmu", "gen, npo", "lora, rmu")
+"""Methods whose own part reads weights or layers, which `ddp` leaves whole: with `fsdp` alone. What
+they share is summed in both kinds as the others' is."""
 
 REFUSED = {
     "none": (
@@ -112,8 +116,13 @@ def cases() -> list[object]:
             name, kind, id=f"{name}-{kind}", marks=[] if name in QUICKLY else [pytest.mark.slow]
         )
         for name in METHODS
-        for kind in KINDS
+        for kind in kinds_of(name)
     ]
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The kinds in which a method is shared here."""
+    return KINDS[1:] if name in WHOLE else KINDS
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +151,7 @@ def together(tmp_path_factory: pytest.TempPathFactory, alone: Run) -> Callable[[
         runs = {
             f"{name}-{kind}": (*RUN, *METHODS[name], f"training.sharding={kind}")
             for name in names
-            for kind in KINDS
+            for kind in kinds_of(name)
         }
         if quick:
             runs |= {kind: (*TABLES, f"training.sharding={kind}") for kind in KINDS}
@@ -175,7 +184,7 @@ def test_two_processes_give_the_numbers_of_one(
     expected, (done, other) = alone(name), together(f"{name}-{kind}")
     assert (done.status, other.status) == (0, 0), done.said + other.said
     assert other.said == ""  # the terminal is rank 0's
-    assert len(done.steps) == 10
+    assert len(done.steps) == 6
     assert unlike(expected, done, 1e-5) == {}
     assert between_weights(expected, done) < 1e-5
     # Ratios of probabilities of whole answers, e to the sum of their losses, are the most apart.
@@ -304,12 +313,12 @@ def test_a_run_killed_alone_goes_on_in_two_processes(
 ) -> None:
     whole, _ = together("whole")
     folder = tmp_path / "run"
-    alone = start(*LONG[:-1], f"hydra.run.dir={folder}", cwd=tmp_path)
+    words = (*LONG[:-1], f"hydra.run.dir={folder}")
+    alone = Forked(*words, cwd=tmp_path, said=tmp_path / "alone")
     while newest_step(folder) < 5:
-        assert alone.poll() is None, alone.communicate()
+        assert alone.status is None, "ended too early"
         time.sleep(0.05)
     alone.kill()
-    alone.communicate()
     again, _ = Together(2, *LONG, cwd=tmp_path).finish()
     assert again.status == 0, again.said
     assert "goes on from" in again.log

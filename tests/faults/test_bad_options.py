@@ -112,8 +112,8 @@ def sent(unlearn: Command, words: tuple[str, ...], cache: Path) -> Done:
 
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("case", bad_options())
-def test_an_option_is_answered_in_one_line(case: Bad, unlearn: Command, own_cache: Path) -> None:
-    answered(sent(unlearn, case.words, own_cache), case.named)
+def test_an_option_is_answered_in_one_line(case: Bad, unlearn: Command, empty_cache: Path) -> None:
+    answered(sent(unlearn, case.words, empty_cache), case.named)
 
 
 def some(cases: Any, each: int = 4) -> list[Any]:
@@ -127,17 +127,17 @@ def some(cases: Any, each: int = 4) -> list[Any]:
 
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("told", some(WHOLE))
-def test_a_command_is_answered_in_one_line(told: str, unlearn: Command, own_cache: Path) -> None:
-    done = sent(unlearn, WHOLE[told], own_cache)
+def test_a_command_is_answered_in_one_line(told: str, unlearn: Command, empty_cache: Path) -> None:
+    done = sent(unlearn, WHOLE[told], empty_cache)
     in_one_line(done.status, done.said, told)
 
 
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("told", some(UNREAD))
 def test_what_nothing_reads_is_named_in_one_line(
-    told: str, unlearn: Command, own_cache: Path
+    told: str, unlearn: Command, empty_cache: Path
 ) -> None:
-    done = sent(unlearn, UNREAD[told], own_cache)
+    done = sent(unlearn, UNREAD[told], empty_cache)
     assert done.status == 1 and NEXT in done.said, done.said
     (line,) = (line for line in done.said.splitlines() if "read by nothing here" in line)
     assert " WARNING " in line and told in line
@@ -146,9 +146,9 @@ def test_what_nothing_reads_is_named_in_one_line(
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("words", some(MEANT))
 def test_what_is_read_is_not_spoken_of(
-    words: tuple[str, ...], unlearn: Command, own_cache: Path
+    words: tuple[str, ...], unlearn: Command, empty_cache: Path
 ) -> None:
-    done = sent(unlearn, words, own_cache)
+    done = sent(unlearn, words, empty_cache)
     assert done.status == 1 and NEXT in done.said, done.said
     assert "read by nothing here" not in done.said
 

@@ -623,7 +623,7 @@ def test_a_log_shows_what_it_is_given() -> None:
     "word", ["data.path=/nowhere/\x1b[2J", "data.path='/nowhere/[/bold] \x1b[2J'", "\x1b[2J=1"]
 )
 def test_an_option_does_not_steer_the_terminal(
-    word: str, place: Place, unlearn: Command, own_cache: Path
+    word: str, place: Place, unlearn: Command, empty_cache: Path
 ) -> None:
     """Options come from scripts of others as well; here `unlearn` itself tells of them."""
     done = unlearn("data=tofu_forget01", "model.device=cpu", "tracker=none", word)

@@ -255,10 +255,9 @@ def test_a_folder_in_use_is_left_byte_by_byte_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_starts_in_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    place = {"UNLEARN_CACHE": str(tmp_path / "cache")}
     words = ("-m", *QUICK, "training.steps=1")
     both = [
-        Forked(*words, f"seed={seed}", cwd=tmp_path, said=tmp_path / str(seed), **place)
+        Forked(*words, f"seed={seed}", cwd=tmp_path, said=tmp_path / str(seed))
         for seed in (1, 2, 3)
     ]
     assert [one.finish(tmp_path).status for one in both] == [0, 0, 0]

@@ -5,12 +5,15 @@ A process that is forked from it imports nothing, and parses no file of conf/ th
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 
 import omegaconf.omegaconf
+import pytest
 from hydra import compose, initialize_config_module
 
 from support.command import QUICK_YAML
+from support.composed import Composed
 from unlearn.composition.register import register
 
 LIBRARIES = (
@@ -34,5 +37,8 @@ for library in LIBRARIES:
     import_module(library)
 omegaconf.omegaconf.yaml = QUICK_YAML  # type: ignore[attr-defined]
 register()
+Composed().patch(pytest.MonkeyPatch())
 with initialize_config_module("unlearn.conf", version_base="1.3"):
     compose("config", return_hydra_config=True)
+gc.collect()
+gc.freeze()  # a process that is forked from here copies no page to look through it

@@ -19,6 +19,8 @@ from torch.distributed import TCPStore
 
 from support.command import QUICK_YAML, Command, Done
 from support.forked import Forked, forked, settle, speak_into
+from support.summarised import summarise_once
+from unlearn.evaluation import suites
 
 
 def meeting_place(processes: int) -> tuple[TCPStore, dict[str, str]]:
@@ -110,6 +112,7 @@ def _in_turn(rank: int, environment: dict[str, str], places: list[Place]) -> Non
     """Be one process of every run, one after the other; says of each how it ended."""
     settle(str(places[0][0].parent), environment)
     omegaconf.omegaconf.yaml = QUICK_YAML  # type: ignore[attr-defined]
+    suites.summarise = summarise_once  # type: ignore[assignment]
     torch.set_num_threads(1)
     for folder, words, variables in places:
         said = f"{folder}-said{rank}"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from support import tiny
+from support.apart import measured_apart
 from support.command import QUICK, Command
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.memory import config_of, measured_apart
+from benchmarks.memory import config_of
 from unlearn.commands.planning import in_gigabytes, plan
 from unlearn.composition.register import register
 from unlearn.compute.optimizers import maker_8bit
@@ -209,11 +210,11 @@ MEASURED = [
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads what Linux counts")
 @pytest.mark.parametrize(("shape", "recipe"), MEASURED)
-def test_a_process_takes_what_the_plan_says(shape: str, recipe: str) -> None:
+def test_a_process_takes_what_the_plan_says(shape: str, recipe: str, tmp_path: Path) -> None:
     """Within 5 % where next to nothing comes on top of what is held, else within 10 %."""
     if "8-bit" in recipe:
         pytest.importorskip("torchao", reason="needs the extra quantization")
-    found = measured_apart(shape, recipe)
+    found = measured_apart(shape, recipe, tmp_path)
     if shape == "held":
         assert found["measured"] == pytest.approx(found["held"], rel=0.05)
     assert found["measured"] == pytest.approx(found["planned"], rel=0.1)
