@@ -16,6 +16,7 @@ from unlearn.commands.compare import main
 from unlearn.errors import ConfigurationError
 from unlearn.report import hypervolume, pareto_front
 from unlearn.report.comparison import compare
+from unlearn.report.comparison.printed import differences
 from unlearn.report.comparison.runs import find_runs, folders_of
 
 
@@ -290,6 +291,22 @@ def test_the_csv_holds_mean_and_deviation(sweep: Path, compared: Compared) -> No
     assert "0.300 ± 0.265" in printed
     assert "not completed: method=ga seed=0: NumericalError: step 3" in printed
     assert "| `method=ngdiff` | 3 | 0.300 ± 0.265 |" in (sweep / "t.md").read_text()
+
+
+def test_a_page_holds_the_differences_of_the_terminal(tmp_path: Path, compared: Compared) -> None:
+    for seed, (ours, theirs) in enumerate(((0.3, 0.2), (0.6, 0.4), (0.5, 0.2))):
+        fabricate_job(tmp_path / f"{seed}-a", "method=a", seed=seed, forget=theirs)
+        fabricate_job(tmp_path / f"{seed}-b", "method=b", seed=seed, forget=ours)
+    compared(tmp_path, "--markdown", tmp_path / "t.md")
+    (section,) = compare([tmp_path]).sections
+    columns, ((group, pairs, cells),) = differences(section)
+    page = (tmp_path / "t.md").read_text()
+    assert (group.label, pairs) == ("method=b", 3)
+    assert "forget ROUGE-L" in columns
+    (line,) = (one for one in page.splitlines() if one.startswith("| `method=b`") and "[" in one)
+    assert [one.strip(" *") for one in line.split("|")[3:-1]] == [str(one) for one in cells]
+    assert "**" in line, "0.1 to 0.3 more with every seed"
+    assert "Difference from method=a on the same seeds" in page
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from unlearn.errors import ConfigurationError
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import COLUMNS
+from unlearn.report.comparison.printed import differences, title_of_differences
 from unlearn.report.comparison.statistics import spread
 from unlearn.report.markdown import cell, code, words
 from unlearn.storage.files import write_text_atomic
@@ -71,12 +72,16 @@ def _against(section: Section, group: Group, names: list[str]) -> list[Any]:
 
 
 def write_markdown(path: Path, comparison: Comparison) -> None:
-    """Write the table between the two markers of a page, or of a new one."""
+    """Write the table, and that of paired differences, between the two markers of a page.
+
+    A page that is not there is made.
+    """
     parts = []
     for number, section in enumerate(comparison.sections):
         if number:
             parts.append(f"Apart, as they are unlike: {words('; '.join(section.unlike))}")
         parts.append(_table(section))
+        parts += _differences(section)
     if comparison.failed:
         lines = [
             f"- {code(f'{comparison.name(run)} seed={run.seed}')}: {words(run.error)}"
@@ -118,3 +123,19 @@ def _table(section: Section) -> str:
         cells = " | ".join(map(group.cell, section.columns))
         lines.append(f"| {code(group.label)} | {len(group.runs)} | {cells} |")
     return "\n".join(lines)
+
+
+def _differences(section: Section) -> list[str]:
+    """Return the paired differences, a title and a table; nothing where no interval can be had."""
+    columns, rows = differences(section)
+    if not rows:
+        return []
+    lines = [
+        "| run | pairs | " + " | ".join(map(cell, columns)) + " |",
+        "|---|---:|" + "---:|" * len(columns),
+    ]
+    for group, pairs, cells in rows:
+        shown = " | ".join(f"**{one}**" if one.style else str(one) for one in cells)
+        lines.append(f"| {code(group.label)} | {pairs} | {shown} |")
+    title = f"D{title_of_differences(section)[1:]}, mean and 95 % bootstrap interval"
+    return [f"{words(title)}; bold where it leaves 0 out:", "\n".join(lines)]

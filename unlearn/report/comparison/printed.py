@@ -11,11 +11,13 @@ from rich.text import Text
 
 from unlearn.console import visible
 from unlearn.report.comparison.gather import Comparison
-from unlearn.report.comparison.groups import Section
+from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import COLUMNS, UNPRINTED, written
 from unlearn.report.comparison.statistics import Difference
 from unlearn.report.plane import PLANES
 
+COMPARED = ("model_utility", "forget_quality", "largest_retain_loss")
+"""Beside the two axes and the distance, what groups are compared in seed by seed."""
 WIDTH = 180
 """Columns where no terminal says how many it has."""
 
@@ -35,9 +37,8 @@ def print_comparison(comparison: Comparison, file: IO[str] | None = None) -> Non
         out.print(_groups(section))
         for line in remarks(section):
             out.print(Text(line))
-        differences = _differences(section)
-        if differences:
-            out.print(differences)
+        if against := _differences(section):
+            out.print(against)
     print_failed(comparison, out)
 
 
@@ -105,28 +106,37 @@ def _groups(section: Section) -> Table:
 
 def _differences(section: Section) -> Table | None:
     """Return the paired differences; null where no interval can be had."""
+    columns, rows = differences(section)
+    if not rows:
+        return None
+    table = Table(title=Text(f"{title_of_differences(section)} [95 % bootstrap interval]"))
+    table.add_column("run", overflow="fold")
+    table.add_column("pairs", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for group, pairs, cells in rows:
+        table.add_row(Text(group.short), str(pairs), *cells)
+    return table
+
+
+def title_of_differences(section: Section) -> str:
+    return f"difference from {section.baseline.short} on the same seeds"
+
+
+def differences(section: Section) -> tuple[list[str], list[tuple[Group, int, list[Text]]]]:
+    """Return the titles of the columns in which groups are compared with the baseline; and of each
+    group with two pairs of seeds or more their number, and its differences as they are shown."""
     columns = {
         name: section.columns[name]
-        for name in ["forget_distance", *section.axes, "model_utility", "forget_quality"]
+        for name in ("forget_distance", *section.axes, *COMPARED)
         if name in section.columns
     }
-    rows: list[list[Text | str]] = []
+    rows = []
     for group in section.groups:
         found, pairs = section.differences(group, columns)
         if pairs > 1:
-            cells = [difference_cell(name, one) for name, one in found.items()]
-            rows.append([Text(group.short), str(pairs), *cells])
-    if not rows:
-        return None
-    title = f"difference from {section.baseline.short} on the same seeds [95 % bootstrap interval]"
-    table = Table(title=Text(title))
-    table.add_column("run", overflow="fold")
-    table.add_column("pairs", justify="right")
-    for name in columns.values():
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
+            rows.append((group, pairs, [difference_cell(*one) for one in found.items()]))
+    return list(columns.values()), rows
 
 
 def difference_cell(column: str, difference: Difference | None) -> Text:
