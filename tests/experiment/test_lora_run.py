@@ -13,6 +13,7 @@ from support.command import AUTOCAST, QUICK, SMALL, Command
 pytest.importorskip("peft", reason="needs the extra lora")
 
 LORA = ("model/adapter=lora", "model.adapter.rank=2")
+QLORA = ("model/adapter=qlora", "model.adapter.rank=2")
 
 
 def loaded(folder: Path) -> dict[str, torch.Tensor]:
@@ -119,6 +120,15 @@ REFUSED = {
         "model.adapter.rank: no adapter is chosen; choose with model/adapter=lora",
     ),
     "dropout": ([*LORA, "+model.adapter.dropout=0.1"], "dropout"),
+    "a gradient that 4 bits have not": (
+        [*QLORA, "evaluation.gradient_norm=true"],
+        "evaluation.gradient_norm: true, but model.adapter.quantize=nf4 keeps the model in 4 bits",
+    ),
+    "another kind of packing": ([*QLORA, "model.adapter.quantize=int8"], "model.adapter.quantize"),
+    "a mask of neurons in 4 bits": (
+        [*QLORA, "method/interventions=[saliency_mask]"],
+        "method.interventions.saliency_mask: chooses among the weights of the model itself",
+    ),
 }
 
 

@@ -122,31 +122,6 @@ def test_attacks_on_what_has_no_room_out_of_4_bits_are_refused(
     assert "attack: relearning: attacks are on the whole model, which out of 4 bits" in refused.said
 
 
-REFUSED = {
-    "a gradient that 4 bits have not": (
-        [*QLORA, "evaluation.gradient_norm=true"],
-        "evaluation.gradient_norm: true, but model.adapter.quantize=nf4 keeps the model in 4 bits",
-    ),
-    "another kind": ([*QLORA, "model.adapter.quantize=int8"], "model.adapter.quantize"),
-    "a mask of the model's own neurons": (
-        [*QLORA, "method/interventions=[saliency_mask]"],
-        "method.interventions.saliency_mask: chooses among the weights of the model itself",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_work_is_refused_by_name(
-    unlearn: Command, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("unlearn.models.prepare.load_base", None)  # no model may load
-    words, told = REFUSED[case]
-    refused = unlearn("data=minitofu", AUTOCAST, "tracker=none", *words)
-    assert refused.status == 2, refused.said
-    assert told in refused.said
-    assert "Traceback" not in refused.said
-
-
 def test_without_bitsandbytes_it_is_refused_with_the_command(
     unlearn: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

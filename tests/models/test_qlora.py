@@ -15,6 +15,7 @@ import torch
 import transformers as hf
 from scipy.stats import norm
 from support import tiny
+from support.shapes import LLAMA_8B
 from support.tiny import batch, every_architecture, flat, relative_error
 from torch import Tensor, nn
 
@@ -412,17 +413,8 @@ def test_the_plan_counts_the_bytes_that_are_stored(shape: str, weight: int) -> N
 
 def test_8_billion_weights_are_the_linear_layers_in_4_bits_and_the_rest_in_bfloat16() -> None:
     """Without bitsandbytes: `unlearn --plan` says it where nothing is installed."""
-    config = hf.LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        tie_word_embeddings=False,
-    )
     recipe = Recipe("QLoRA", weight=BFLOAT16, adapter=AdapterConfig(quantize=Quantize.nf4))
-    found = footprint(config, recipe, Rows(1, 64, 32), autocast=False, checkpointing=True)
+    found = footprint(LLAMA_8B, recipe, Rows(1, 64, 32), autocast=False, checkpointing=True)
     linear = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     adapter = 32 * 16 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
     expected = NF4 * linear + 2 * (2 * 128256 * 4096 + 65 * 4096) + 4 * adapter

@@ -9,7 +9,8 @@ import torch
 from support import tiny
 from support.apart import measured_apart
 from support.command import QUICK, Command
-from transformers import LlamaConfig, LlamaForCausalLM
+from support.shapes import LLAMA_8B
+from transformers import LlamaForCausalLM
 
 from benchmarks.memory import config_of
 from unlearn.commands.planning import in_gigabytes, plan
@@ -19,15 +20,6 @@ from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import RECIPES, Recipe, held
 
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
-LLAMA_8B = LlamaConfig(
-    vocab_size=128256,
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    num_key_value_heads=8,
-    tie_word_embeddings=False,
-)
 ROWS = Rows(1, 64, 32)
 
 
