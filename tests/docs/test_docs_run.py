@@ -24,6 +24,7 @@ ELSEWHERE = {
     "mistral": "weights of the hub",
     "lm_eval": "test_harness, where that extra is installed",
     "entity=": "a team's account",
+    "qlora": "test_qlora_run, where that extra is installed",
 }
 SIZES = tuple(word for word in QUICK if not word.startswith(("data", "reference", "tracker")))
 """What makes a run small, and decides neither data nor models."""

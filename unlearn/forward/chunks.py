@@ -92,14 +92,16 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
         linear_bias=getattr(model.get_output_embeddings(), "bias", None),
         reduction="sum",
         options=torch.nn.LinearCrossEntropyOptions(
-            batch_chunk_size=_tokens_a_chunk(model), chunking_method=None, acc_policy="compact"
+            batch_chunk_size=_tokens_a_chunk(model, batch),
+            chunking_method=None,
+            acc_policy="compact",
         ),
     )
 
 
 def is_cut(model: LanguageModel, batch: Batch) -> bool:
     """Return whether the logits of a batch are too many, and this model's can be made in chunks."""
-    whole = WHOLE_ON_A_GPU if model.device.type == "cuda" else WHOLE
+    whole = WHOLE_ON_A_GPU if batch.input_ids.device.type == "cuda" else WHOLE
     if batch.answer_tokens * vocabulary_of(model) <= whole:
         return False
     weights = model.get_output_embeddings().named_parameters()
@@ -109,8 +111,8 @@ def is_cut(model: LanguageModel, batch: Batch) -> bool:
     return _finish_of(model, batch) is not None
 
 
-def _tokens_a_chunk(model: LanguageModel) -> int:
-    logits = CHUNK_ON_A_GPU if model.device.type == "cuda" else CHUNK
+def _tokens_a_chunk(model: LanguageModel, batch: Batch) -> int:
+    logits = CHUNK_ON_A_GPU if batch.input_ids.device.type == "cuda" else CHUNK
     return max(1, logits // vocabulary_of(model))
 
 
@@ -134,7 +136,7 @@ def _in_chunks(
         labels, *more = parts[len(models) :]
         return loss(logits, labels, *others, *more)
 
-    size = _tokens_a_chunk(models[0])
+    size = _tokens_a_chunk(models[0], batch)
     parts = zip(*(tensor.split(size) for tensor in (*states, labels, *beside)), strict=True)
     values = [
         checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
