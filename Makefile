@@ -26,12 +26,14 @@ help: ## Show this list
 install: $(STAMP) ## Make .venv with everything that is needed here
 
 # The stamp is younger than what it depends on, so that a second `make install` has nothing to do.
-# Unpacking keeps one core busy: torch, a third of it all, is put in beside the other packages.
+# Unpacking keeps one core busy, so that three go on side by side: torch, and two halves of the rest.
 $(STAMP): pyproject.toml constraints.txt hashes.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer: name one, make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Debian: apt install python3-venv"; exit 1; }
+	awk '/==/ { half = !half } { print > ("$(VENV)/half" half+0 ".txt") }' hashes.txt
 	$(PIP) --no-deps -c constraints.txt torch & torch=$$!; \
-	$(PIP) --no-deps --require-hashes -r hashes.txt && wait $$torch
+	$(PIP) --no-deps --require-hashes -r $(VENV)/half0.txt & half=$$!; \
+	$(PIP) --no-deps --require-hashes -r $(VENV)/half1.txt && wait $$half && wait $$torch
 	$(PIP) -c constraints.txt -e ".[dev,sweep,slurm,gguf,solvers,lora]"
 	@touch $@
 

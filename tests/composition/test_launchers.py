@@ -137,25 +137,24 @@ def test_the_result_of_a_finished_job_holds_no_configuration() -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
-    words = ["-m", "seed=range(14)", *QUICK, "training.steps=1", NOTING]
+    words = ["-m", "seed=range(11)", *QUICK, "training.steps=1", NOTING]
     words += [f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     place = {"UNLEARN_TEST_NOTES": str(tmp_path / "notes")}
     done = Forked(*words, cwd=tmp_path, said=tmp_path / "said", **place).finish(tmp_path)
     assert done.status == 0, done.said
     found = notes(tmp_path / "notes")
-    assert len(found) == 14
+    assert len(found) == 11
     sizes = [one["rss"] for one in found]
     grown = (min(sizes[-3:]) - min(sizes[2:5])) / 2**20
-    assert grown < 12, f"MiB in nine jobs: {grown:.1f}"
+    assert grown < 8, f"MiB in six jobs: {grown:.1f}"
 
 
 @pytest.mark.slow
-def test_submitit_runs_the_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
+def test_submitit_runs_a_job_in_a_process_of_its_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    words = ["-m", "hydra/launcher=submitit_local", "seed=0,1", *QUICK]
+    words = ["-m", "hydra/launcher=submitit_local", "seed=1", *QUICK]
     words += [f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     done = Forked(*words, cwd=tmp_path, said=tmp_path / "said").finish(tmp_path)
     assert done.status == 0, done.said
-    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/summary.json")]
-    assert [one["status"] for one in summaries] == ["completed"] * 2
-    assert sorted(one["seed"] for one in summaries) == [0, 1]
+    (summary,) = (json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/summary.json"))
+    assert (summary["status"], summary["seed"]) == ("completed", 1)
