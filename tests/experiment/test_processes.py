@@ -289,8 +289,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     ours = [line for line in cut.said.splitlines() if re.match(r"[\d:]+ ERROR|unlearn: ", line)]
     assert len(ours) == 1, cut.said
     # Rank 0 finds the other gone, or torchrun tells it to end before it has found out.
-    told = {"failed": GO_ON, "stopped": "stopped by SIGTERM; to go on"}
-    assert told[cut.summary["status"]] in ours[0]
+    assert GO_ON in ours[0] or "stopped by SIGTERM; to go on" in ours[0]
     assert f"hydra.run.dir={folder}" in ours[0]
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     shutil.copytree(folder, tmp_path / "copy")
