@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from unlearn.errors import ConfigurationError
 from unlearn.report.comparison.gather import Comparison
 from unlearn.report.comparison.groups import Group, Section
 from unlearn.report.comparison.numbers import COLUMNS
-from unlearn.report.comparison.printed import differences, title_of_differences
+from unlearn.report.comparison.printed import differences, paired_with
 from unlearn.report.comparison.statistics import spread
-from unlearn.report.markdown import cell, code, words
+from unlearn.report.markdown import cell, code, table, words
 from unlearn.storage.files import write_text_atomic
 
 MARKERS = ("<!-- table -->", "<!-- end of table -->")
@@ -88,9 +89,9 @@ def write_markdown(path: Path, comparison: Comparison) -> None:
             for run in comparison.failed
         ]
         parts += ["Not completed:", "\n".join(lines)]
-    table = "\n\n".join(parts) + "\n"
+    tables = "\n\n".join(parts) + "\n"
     before, after = check_page(path)
-    write_text_atomic(path, f"{before}{MARKERS[0]}\n{table}{MARKERS[1]}{after}")
+    write_text_atomic(path, f"{before}{MARKERS[0]}\n{tables}{MARKERS[1]}{after}")
 
 
 def check_page(path: Path) -> tuple[str, str]:
@@ -115,27 +116,28 @@ def check_page(path: Path) -> tuple[str, str]:
 
 
 def _table(section: Section) -> str:
-    lines = [
-        "| run | seeds | " + " | ".join(map(cell, section.columns.values())) + " |",
-        "|---|---:|" + "---:|" * len(section.columns),
+    rows = [
+        [code(group.label), str(len(group.runs)), *map(group.cell, section.columns)]
+        for group in section.groups
     ]
-    for group in section.groups:
-        cells = " | ".join(map(group.cell, section.columns))
-        lines.append(f"| {code(group.label)} | {len(group.runs)} | {cells} |")
-    return "\n".join(lines)
+    return _of_groups("seeds", section.columns.values(), rows)
 
 
 def _differences(section: Section) -> list[str]:
     """Return the paired differences, a title and a table; nothing where no interval can be had."""
-    columns, rows = differences(section)
-    if not rows:
+    columns, found = differences(section)
+    if not found:
         return []
-    lines = [
-        "| run | pairs | " + " | ".join(map(cell, columns)) + " |",
-        "|---|---:|" + "---:|" * len(columns),
+    rows = [
+        [code(group.label), str(pairs), *(f"**{one}**" if one.style else str(one) for one in cells)]
+        for group, pairs, cells in found
     ]
-    for group, pairs, cells in rows:
-        shown = " | ".join(f"**{one}**" if one.style else str(one) for one in cells)
-        lines.append(f"| {code(group.label)} | {pairs} | {shown} |")
-    title = f"D{title_of_differences(section)[1:]}, mean and 95 % bootstrap interval"
-    return [f"{words(title)}; bold where it leaves 0 out:", "\n".join(lines)]
+    title = f"Difference {paired_with(section)}, mean and 95 % bootstrap interval"
+    said = f"{words(title)}; bold where it leaves 0 out:"
+    return [said, _of_groups("pairs", columns, rows)]
+
+
+def _of_groups(counted: str, columns: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of groups, whose second column is how many runs or pairs there are."""
+    header = ["run", counted, *map(cell, columns)]
+    return table(header, rows, "l" + "r" * (len(header) - 1))

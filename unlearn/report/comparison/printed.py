@@ -109,7 +109,7 @@ def _differences(section: Section) -> Table | None:
     columns, rows = differences(section)
     if not rows:
         return None
-    table = Table(title=Text(f"{title_of_differences(section)} [95 % bootstrap interval]"))
+    table = Table(title=Text(f"difference {paired_with(section)} [95 % bootstrap interval]"))
     table.add_column("run", overflow="fold")
     table.add_column("pairs", justify="right")
     for name in columns:
@@ -119,8 +119,9 @@ def _differences(section: Section) -> Table | None:
     return table
 
 
-def title_of_differences(section: Section) -> str:
-    return f"difference from {section.baseline.short} on the same seeds"
+def paired_with(section: Section) -> str:
+    """Return what the differences of a section are differences from, in words."""
+    return f"from {section.baseline.short} on the same seeds"
 
 
 def differences(section: Section) -> tuple[list[str], list[tuple[Group, int, list[Text]]]]:
