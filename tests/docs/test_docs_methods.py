@@ -50,6 +50,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "0 to 1": ([0.0, 0.3, 1.0], [-0.1, 1.1, math.nan]),
     "0 to `most`": ([0.0, 100.0], [-0.1, 100.1]),
     "0 up to 2^63 - 1": ([0, 2**63 - 1], [-1, 2**63]),
+    "1 or more": ([1, 9], [0, -1]),
     "1e-30 or more": ([1e-30, 7.0], [9e-31, math.inf]),
     "any finite number": ([-4.5, 0.0, 9.0], [math.inf, math.nan]),
     "any finite number, or null": ([-4.5, 0.0, None], [math.inf, math.nan]),
@@ -236,7 +237,8 @@ PARTS = [(group, name) for group in GROUPS for name in sorted(parts(group))]
 def loaded(group: str, name: str) -> DictConfig:
     """Return the configuration of a part, below a root with the run's seed."""
     part_itself = OmegaConf.load(CONF / group / f"{name}.yaml")
-    root = OmegaConf.create({"seed": SEED, "retain_share": 0.5, group: part_itself})
+    rest = {"seed": SEED, "retain_share": 0.5, "model": {"fine_tuning": {"lr": 1e-3}}}
+    root = OmegaConf.create({**rest, group: part_itself})
     return root[group]
 
 

@@ -10,7 +10,6 @@ and `avx2`, in float32. What the automatic rate makes of rounding is seen in tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,15 @@ from support.command import AUTOCAST, DESCENT, LEARNABLE, Command, Done
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, LlamaForCausalLM
 
-from unlearn.attacks import Attack, Paraphrase, Probing, Quantization, Relearning, Subject, Target
-from unlearn.attacks import run_attacks as attack
+from unlearn.attacks import (
+    Paraphrase,
+    Probing,
+    Quantization,
+    Relearning,
+    Subject,
+    Target,
+    run_attacks,
+)
 from unlearn.compute.device import Compute, resolve_autocast
 from unlearn.data.minitofu import MiniTofu
 from unlearn.data.tokens import Encoder
@@ -58,20 +64,8 @@ Flat = dict[str, float]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """The runs; what is found of the reference, the same in all of them, is found in the first."""
     command = Command(tmp_path_factory.mktemp("minitofu"))
-    of_reference: list[Any] = []
-
-    def attacked(attacks: Mapping[str, Attack], subject: Subject) -> Any:
-        if subject.stage != "reference":
-            return attack(attacks, subject)
-        if not of_reference:
-            of_reference.append(attack(attacks, subject))
-        return of_reference[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearn.experiment.bench.run_attacks", attacked)
-        done = {name: command(*LEARNABLE, *words) for name, words in RUNS.items()}
+    done = {name: command(*LEARNABLE, *words) for name, words in RUNS.items()}
     for run in done.values():
         assert run.status == 0, run.said
     return done
@@ -179,7 +173,7 @@ def masked(runs: dict[str, Done]) -> dict[str, Flat]:
         "paraphrase": Paraphrase(),
         "probing": Probing(),
     }
-    found, _ = attack(attacks, Subject("after", model, suite, splits, measured, before))
+    found, _ = run_attacks(attacks, Subject("after", model, suite, splits, measured, before))
     return {"measured": measured.metrics, "found": found}
 
 

@@ -20,6 +20,7 @@ import torch
 from support import tiny
 from support.lookup import ORIGINAL, TABLE, Lookup
 from support.resources import FakeResources, nll_sums
+from support.taught import half_taught
 from support.tiny import moved
 from torch import Tensor
 
@@ -44,6 +45,7 @@ from unlearn.objectives.npo import NPO
 from unlearn.objectives.satimp import SatImp
 from unlearn.objectives.simnpo import SimNPO
 from unlearn.objectives.wga import WGA
+from unlearn.objectives.whp import WHP
 from unlearn.training.tasks import Task, task_gradient
 
 ROWS = range(len(tiny.ROWS))
@@ -229,6 +231,32 @@ def preservation_loss(beta: float, seed: int) -> Define:
     return define
 
 
+def generic_loss(alpha: float, steps: int, lr: float) -> Define:
+    """NLL of argmax z − α·max(z_reinforced − z, 0), each token's logits taken by themselves."""
+
+    def define(_at: Any, resources: FakeResources) -> Definition:
+        models = (resources.model, resources.reinforced(steps, lr, 8, 0))
+        labels = []
+        for example in resources.examples:
+            z, reinforced = (raw_logits(model, example) for model in models)
+            labels.append((z - alpha * (reinforced - z).clamp(min=0)).argmax(1))
+
+        def loss(model: Any) -> float:
+            pairs = zip(labels, resources.examples, strict=True)
+            rows = ((label, log_probabilities(model, example)[0]) for label, example in pairs)
+            return -sum(log_p.gather(1, label[:, None]).sum().item() for label, log_p in rows)
+
+        return loss
+
+    return define
+
+
+@torch.no_grad()
+def raw_logits(model: Any, example: Example) -> Tensor:
+    ids = torch.tensor([[*example.prompt, *example.answer]])
+    return model(input_ids=ids).logits[0, len(example.prompt) - 1 : -1]
+
+
 def weighted_loss(weight: Callable[[Tensor], Tensor]) -> Define:
     """Minus the NLL with weights by probability, held at the model they are taken from."""
 
@@ -290,6 +318,7 @@ CASES = [
         other_loss(draw_refusals(len(ROWS), 5), js_to_token),
     ),
     Case("max_entropy", lambda _: MaximumEntropy(), entropy_loss),
+    Case("whp", lambda _: WHP(alpha=5.0, steps=3, lr=0.1), generic_loss(5.0, 3, 0.1)),
     Case(
         "answer_preservation",
         lambda _: AnswerPreservation(beta=0.1, seed=5),
@@ -458,6 +487,8 @@ def by_hand(folder: Path) -> list[tuple[str, Objective, float]]:
             MaximumEntropy(),
             -3 * math.log(3) - sum(math.log(p) for row in TABLE for p in row) / 3,
         ),
+        # Of a uniform target every token but the one that was learnt, the first of them.
+        ("whp", WHP(steps=1, lr=0.1), math.log(4) + math.log(8) + math.log(10 / 3)),
         ("answer_preservation", AnswerPreservation(beta=1.0), math.log(7 / 3)),  # σ(log(3/4))
         # The answer's mean probability is 7/12, the refusal's 1/4.
         ("flat", FLAT(), (math.tanh(1) - math.tanh(1 / 4) + math.tanh(7 / 12)) / 2),
@@ -817,3 +848,18 @@ def test_bad_options_are_named_with_what_is_allowed(
     assert len(raised.value.problems) == len(problems)
     for found, expected in zip(raised.value.problems, problems, strict=True):
         assert found.startswith(expected)
+
+
+def test_generic_labels_of_what_is_known_are_mostly_other_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And the log says of how many tokens they are the answer itself."""
+    model, whp = half_taught("llama"), WHP(alpha=50.0, steps=30, lr=1.0)
+    with caplog.at_level("INFO"):
+        prepared(whp, FakeResources(model))
+    batch = tiny.batch(ROWS)
+    labels = whp.labels[batch.rows[batch.owner], batch.places]
+    same = int((labels == batch.input_ids[batch.answer_mask]).sum())
+    assert 0 < same < len(labels) / 2
+    assert f"generic labels: {same} of {len(labels)} are" in caplog.text
+    assert whp.sum(model, batch).item() > NegativeLogLikelihood().sum(model, batch).item()

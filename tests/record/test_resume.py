@@ -131,6 +131,14 @@ CHOICES = {
     "undo": ["method=undo", "scheduler=constant", "optimizer.lr=1e-3"],
     "a task_vector": ["method=ga", "method/interventions=[task_vector]"],
     "flat": ["method=flat", "scheduler=constant", "optimizer.lr=1e-3"],
+    "idk_ap, blur": ["method=idk_ap", "method/weighting=blur"],
+    "maximum entropy, hamu_q": ["method=max_entropy", "method/weighting=hamu_q"],
+    "whp, the weighting gru": [
+        "method=ngdiff",
+        "method/forget=whp",
+        "method.forget.steps=3",
+        "method/weighting=gru",
+    ],
     "a mask by neuron": ["method/interventions=[saliency_mask]", "optimizer.weight_decay=0.1"],
     "a mask by weight, and sago": [
         "method=graddiff",

@@ -21,6 +21,11 @@ from unlearn.data.tokens import Encoder, Example
 @torch.no_grad()
 def nll_sums(model: Any, examples: Sequence[Example]) -> Tensor:
     """S = Σ ℓ of every example's answer, (N,) float32: one row at a time, without padding."""
+    return row_nlls(model, examples).float()
+
+
+def row_nlls(model: Any, examples: Sequence[Example]) -> Tensor:
+    """The same with its gradient, in float64."""
     sums = []
     for example in examples:
         ids = torch.tensor([example.prompt + example.answer])
@@ -28,7 +33,7 @@ def nll_sums(model: Any, examples: Sequence[Example]) -> Tensor:
         first = len(example.prompt)
         log_p = logits[first - 1 : -1].double().log_softmax(-1)  # (answer tokens, V)
         sums.append(-log_p.gather(1, ids[0, first:, None]).sum())
-    return torch.stack(sums).float()
+    return torch.stack(sums)
 
 
 class FakeResources:
@@ -65,6 +70,17 @@ class FakeResources:
         if self._frozen is None:
             self._frozen = copy.deepcopy(self.target).requires_grad_(False).eval()
         return self._frozen
+
+    @torch.enable_grad()
+    def reinforced(self, steps: int, lr: float, batch_size: int, seed: int) -> Any:
+        """Plain descent over all rows at once, `steps` times; the order of rows is the run's."""
+        model = copy.deepcopy(self.model).requires_grad_(True)
+        optimizer = torch.optim.SGD(model.parameters(), lr)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            row_nlls(model, self.examples).mean().backward()
+            optimizer.step()
+        return model.requires_grad_(False)
 
     def token_levels(self, name: str) -> list[Tensor] | None:
         assert name in ("reference", "holdout")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-from support.resources import nll_sums
+from support.resources import nll_sums, row_nlls
 
 from unlearn.compute.device import Compute
+from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
@@ -168,3 +169,29 @@ def test_a_task_encodes_its_questions_with_other_answers() -> None:
     other = task.encode(["One.", "Two.", "Three."])
     assert [e.prompt for e in other] == [e.prompt for e in task.examples]
     assert [e.answer for e in other] != [e.answer for e in task.examples]
+
+
+def test_the_reinforced_copy_has_learnt_the_rows_further() -> None:
+    """By the recipe of target and reference, written out; the target stays as it is."""
+    model = tiny.model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    task = run(model).of_task(FORGET)
+    drawn = torch.get_rng_state()
+    reinforced = task.reinforced(steps=4, lr=1e-2, batch_size=2, seed=3)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert not any(parameter.requires_grad for parameter in reinforced.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+    plain = tiny.model()
+    optimizer = torch.optim.AdamW(plain.parameters(), 1e-2, betas=(0.9, 0.98), weight_decay=0.0)
+    order = SeededOrder(len(FORGET), 2, 3, "reinforced")
+    for step in range(4):
+        batch = [task.examples[row] for row in order.batch(step)]
+        tokens = sum(len(example.answer) for example in batch)
+        optimizer.zero_grad()
+        (sum(row_nlls(plain, batch)) / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(reinforced.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
+    assert (nll_sums(reinforced, task.examples) < nll_sums(model, task.examples)).all()

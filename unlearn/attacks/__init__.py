@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, Target, unchanged
 from unlearn.attacks.depth import Depth
@@ -105,20 +106,32 @@ def run_attacks(attacks: Attacks, subject: Subject) -> tuple[dict[str, float | N
     for name, attack in attacks.items():
         log.info("%s: attack %s", subject.stage, name)
         try:
-            with unchanged(subject.model, attack.changes_weights):
-                found = attack.run(subject)
+            found = _found(attack, subject)
         except Exception as error:  # any: one attack must never cost the results of the others
             log.exception("%s: attack %s failed; the other results stand", subject.stage, name)
             metrics |= dict.fromkeys(metric_names({name: attack}))
             notes.append(f"attack/{name}: failed ({type(error).__name__}: {first_line(error)})")
             continue
         if attack.gives_share:
-            metrics[f"attack/{name}"] = _finite(found.recovered)
-        metrics |= {f"attack/{name}_{key}": _finite(x) for key, x in found.details.items()}
+            metrics[f"attack/{name}"] = found.recovered
+        metrics |= {f"attack/{name}_{key}": x for key, x in found.details.items()}
         notes += [f"attack/{name}: {note}" for note in found.notes]
     for note in notes:
         log.info("%s: %s", subject.stage, note)
     return metrics, notes
+
+
+def _found(attack: Attack, subject: Subject) -> Found:
+    """Return what an attack finds; in the reference, what it once found there."""
+
+    def find() -> dict[str, Any]:
+        with unchanged(subject.model, attack.changes_weights):
+            found = attack.run(subject)
+        details = {key: _finite(x) for key, x in found.details.items()}
+        return asdict(Found(_finite(found.recovered), details, found.notes))
+
+    of_reference = subject.stage == "reference"
+    return Found(**(subject.found_once(attack, "reference", find) if of_reference else find()))
 
 
 def _finite(value: float | None) -> float | None:

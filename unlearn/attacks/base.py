@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unlearn.attacks.findings import Findings
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.undisturbed import generators_kept
 from unlearn.console.signals import held, obeyed
@@ -39,10 +40,16 @@ class Target:
     """
 
     def __init__(
-        self, measured: Evaluation, load: Callable[[], LanguageModel] | None = None
+        self,
+        measured: Evaluation,
+        load: Callable[[], LanguageModel] | None = None,
+        key: str | None = None,
     ) -> None:
-        """`load` returns the model anew; None where it cannot be had, only its evaluation."""
-        self.measured, self.load = measured, load
+        """`load` returns the model anew; None where it cannot be had, only its evaluation.
+
+        `key` names it by all that can change a number (:func:`unlearn.models.identity.key_of`).
+        """
+        self.measured, self.load, self.key = measured, load, key
         self._found: dict[str, Any] = {}
 
     def find(self, name: str, measure: Callable[[Any], Any]) -> Any:
@@ -72,6 +79,26 @@ class Subject:
     """The model before unlearning; None: details only, no shares."""
     reference: Target | None = None
     """A model that never saw the forget rows, for an attack that measures beside it."""
+    findings: Findings | None = None
+    """What earlier runs found in target and reference; None: nothing is looked up."""
+
+    def found_once(self, attack: Attack, what: str, find: Callable[[], Any]) -> Any:
+        """Return `find()`, from the cache where an earlier run found the same.
+
+        For what depends on target and reference alone, never on the unlearned model; as JSON holds
+        it.
+        """
+        known = attack.identity
+        if self.findings is None or known is None:
+            return find()
+        return self.findings.once(known, what, find)
+
+    def found_in_target(self, attack: Attack, measure: Callable[[LanguageModel], Any]) -> Any:
+        """Return `measure(target)`, made once for all runs and stages; None without the model."""
+        target = self.target
+        if target is None or target.load is None:
+            return None
+        return self.found_once(attack, "target", lambda: target.find(repr(attack), measure))
 
     def answers(self, split: str) -> list[Scored]:
         """Return the true answers of a split as ids, in the order of its rows."""
@@ -141,6 +168,15 @@ class Attack(Declared):
     """Whether the model's weights move on the way; they are then kept and put back afterwards."""
     gives_share: bool = True
     """Whether it gives a recovered share; else what it measures are details alone."""
+
+    @property
+    def identity(self) -> str | None:
+        """All of it that can change a finding, as text, so that findings may be kept.
+
+        None for an attack that is not ours: its code may change, and nobody would notice.
+        """
+        ours = type(self).__module__.split(".")[0] == __name__.split(".")[0]
+        return repr(self) if ours else None
 
     def names(self) -> list[str]:
         """Return the details that :meth:`run` will give, so that a condition may name them."""

@@ -66,7 +66,11 @@ class Depth(Attack):
                 f"{self!r}: reference", lambda original: lost_nats(subject, model, original)
             )
 
-        lost_by_reference = reference.find(repr(self), of_reference)
+        lost_by_reference = np.array(
+            subject.found_once(
+                self, "lost by reference", lambda: reference.find(repr(self), of_reference).tolist()
+            )
+        )
         lost = lost_by_reference
         if subject.stage != "reference":
             name, mine = f"{self!r}: {subject.stage}", subject.model

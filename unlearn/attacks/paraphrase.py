@@ -57,7 +57,7 @@ class Paraphrase(Attack):
         target = subject.target
         before = None
         if target:
-            before = target.find(repr(self), lambda model: subject.recall(asked, how, model))
+            before = subject.found_in_target(self, lambda model: subject.recall(asked, how, model))
         if target and before is None:
             before = target.measured.metrics.get("forget/rougeL_recall")
             notes.append(

@@ -107,7 +107,7 @@ class Prompts(Attack):
         attacked, after = _mean(_worst([plain, *told.values()])), _mean(plain)
         before, target = None, subject.target
         if target is not None:
-            theirs = target.find(repr(self), lambda model: self.recalls(subject, model))
+            theirs = subject.found_in_target(self, lambda model: self.recalls(subject, model))
             known = greedy_recalls(target.measured)
             before = _mean(_worst([known, *(theirs or {}).values()]))
             if theirs is None:

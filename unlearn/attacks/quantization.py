@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 
 from unlearn.attacks.base import Attack, Found, Subject
 from unlearn.attacks.changed_weights import DETAILS, most_found, scored_with
@@ -54,6 +55,16 @@ class Quantization(Attack):
             else None,
         )
 
+    @property
+    def uses_torchao(self) -> bool:
+        """Whether torchao rounds."""
+        return self.method == "torchao" or (self.method == "auto" and has_torchao())
+
+    @property
+    def identity(self) -> str | None:
+        known = super().identity
+        return known and f"{known} {version('torchao') if self.uses_torchao else ''}"
+
     def names(self) -> list[str]:
         return [f"int{width}_{kind}" for width in self.bits for kind in DETAILS]
 
@@ -61,9 +72,8 @@ class Quantization(Attack):
         return {f"int{width}_retain_probability": "higher" for width in self.bits}
 
     def run(self, subject: Subject) -> Found:
-        torchao = self.method == "torchao" or (self.method == "auto" and has_torchao())
-        rounded = by_torchao if torchao else round_to_nearest
-        name = "torchao" if torchao else "round-to-nearest"
+        rounded = by_torchao if self.uses_torchao else round_to_nearest
+        name = "torchao" if self.uses_torchao else "round-to-nearest"
         notes = [f"weights rounded by {name}"]
         widths = {f"int{width}": partial(rounded, bits=width) for width in self.bits}
         details = scored_with(subject, widths)

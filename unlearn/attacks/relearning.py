@@ -10,7 +10,7 @@ from unlearn.attacks.base import Attack, Found, Subject, answer_probability
 from unlearn.compute.memory import explaining_memory
 from unlearn.data.batches import SeededOrder
 from unlearn.data.own_files import rows_from
-from unlearn.data.splits import Row
+from unlearn.data.splits import Row, as_record
 from unlearn.errors import DataError
 from unlearn.evaluation.scoring import Scored
 from unlearn.models.fine_tune import learn_batch, make_optimizer
@@ -78,6 +78,13 @@ class Relearning(Attack):
         elif self.source != "file" and self.file:
             told = f"file: given, but source={self.source}; use source=file, or leave file out"
         refuse(*range_problems(self), told)
+
+    @property
+    def identity(self) -> str | None:
+        known = super().identity
+        if known is None or self.source != "file":
+            return known
+        return f"{known} {[as_record(row) for row in self._foreign()]}"
 
     @property
     def scored_at(self) -> list[int]:

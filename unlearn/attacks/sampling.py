@@ -79,7 +79,7 @@ class Sampling(Attack):
         }
         before, target = None, subject.target
         if target is not None:
-            known = target.find(repr(self), lambda model: self.right(subject, model))
+            known = subject.found_in_target(self, lambda model: self.right(subject, model))
             if known is not None:
                 before = leak_at(most, known, self.samples)
             else:

@@ -43,6 +43,12 @@ class Batch:
     def size(self) -> int:
         return self.input_ids.shape[0]
 
+    @property
+    def places(self) -> Tensor:
+        """Where in its answer each answer token stands, (N,) int64."""
+        begins = self.answer_mask.int().argmax(dim=1)  # (B,)
+        return self.columns - begins[self.owner]
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on `device`; a GPU's is on its way there, and nobody waits for it."""
         pinned = torch.device(device).type == "cuda" and self.input_ids.device.type == "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from unlearn.attacks import Attack, Subject, Target, metric_names, metrics_of, run_attacks
+from unlearn.attacks.findings import Findings
 from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import of_rank_zero
@@ -38,6 +40,8 @@ class Bench:
     catalogue: Catalogue
     """What is known of the metrics; the measures declare theirs as they are called."""
     stages: dict[str, Evaluation] = field(default_factory=dict)
+    keys: dict[str, str | None] = field(default_factory=dict)
+    """What names the model of a stage where other runs measure the same."""
     attack_notes: dict[str, list[str]] = field(default_factory=dict)
     """What the attacks said, by the stage that was attacked."""
 
@@ -87,6 +91,7 @@ class Bench:
             added = self.measures.add_to(plain, load, self.suite.alone, stage)
             return added, self.measures.metrics
 
+        self.keys[stage] = key
         found, metrics = of_rank_zero(of_measures) if self.measures.each else of_measures()
         self.catalogue.declare(*metrics)
         self.stages[stage] = found
@@ -94,7 +99,7 @@ class Bench:
 
     def original(self, load: Load, key: str | None) -> Target:
         """Return a model before unlearning that is no stage of the run, for the attacks' shares."""
-        return Target(evaluate_once(self.suite, load, key, "original", None), load)
+        return Target(evaluate_once(self.suite, load, key, "original", None), load, key)
 
     def require(self, conditions: list[Condition]) -> list[str]:
         """Return every name that is or will be measured; refuse conditions on others.
@@ -113,12 +118,25 @@ class Bench:
         if not self.attacks:
             return
         beside = None if reference is None else Target(self.stages["reference"], reference)
+        findings = self.findings(target)
         for stage, load in (("after", after), ("reference", reference)):
             if load is None:
                 continue
             measured, suite = self.stages[stage], self.suite.alone
-            subject = Subject(stage, load(), suite, self.splits, measured, target, beside)
+            subject = Subject(stage, load(), suite, self.splits, measured, target, beside, findings)
             found, self.attack_notes[stage] = run_attacks(self.attacks, subject)
             del subject  # and with it the model, before another one loads
             self.stages[stage] = replace(measured, metrics={**measured.metrics, **found})
             yield stage, found
+
+    def findings(self, target: Target | None) -> Findings | None:
+        """Return what earlier runs found in target and reference; None where one has no key."""
+        keys = [
+            "" if target is None else target.key,
+            self.keys["reference"] if "reference" in self.stages else "",
+        ]
+        known = [key for key in keys if key is not None]
+        if len(known) < len(keys):
+            return None
+        asked = json.dumps(self.suite.identity, sort_keys=True)
+        return Findings((self.suite.fingerprint, asked, self.splits.sha256, *known))

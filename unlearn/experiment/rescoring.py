@@ -159,8 +159,8 @@ def measure(
     if (before := models.before) is not None:
         trained = settings.method is not None
         load_before = partial(preparation.load_start if trained else preparation.load, before)
-        measured = bench.measure("before", load_before, key_of(settings.model, before, trained))
-        target = Target(measured, load_before)
+        key = key_of(settings.model, before, trained)
+        target = Target(bench.measure("before", load_before, key), load_before, key)
     if at_retain is not None:
         if models.before is None:
             raise ConfigurationError("--at-retain: the run's target is not there (see above)")

@@ -249,7 +249,7 @@ class Run:
                 with state.clock.spend("train_s"):
                     self.unlearn(settings.plan(settings.method, better), resources)
                 self.deliver(resources, form)
-            before = Target(bench.stages["before"], load_start)
+            before = Target(bench.stages["before"], load_start, start_key)
         with self.kept_at_stop(), state.clock.spend("evaluate_s"):
             if is_main():  # the others wait for its summary
                 self.attack(lambda: model, load_reference, before)

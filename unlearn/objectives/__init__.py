@@ -27,6 +27,7 @@ from unlearn.objectives.satimp import SatImp
 from unlearn.objectives.simnpo import SimNPO
 from unlearn.objectives.undial import UNDIAL
 from unlearn.objectives.wga import WGA
+from unlearn.objectives.whp import WHP
 
 __all__ = [
     "CEU",
@@ -36,6 +37,7 @@ __all__ = [
     "RMU",
     "UNDIAL",
     "WGA",
+    "WHP",
     "Alternatives",
     "AnswerPreservation",
     "Ascent",

@@ -46,6 +46,13 @@ class Resources(Protocol):
         """
         ...
 
+    def reinforced(self, steps: int, lr: float, batch_size: int, seed: int) -> Any:
+        """Return a copy of the target that has learnt the task's rows `steps` steps further.
+
+        Made anew at each call; whoever asks lets it go.
+        """
+        ...
+
     def level(self, name: str) -> Tensor:
         """Return the NLL per token that each forget row should reach, (N,) float32, on the device.
 

@@ -109,9 +109,7 @@ class BoundedAscent(Ascent):
     def sum(self, model: LanguageModel, batch: Batch) -> Tensor:
         lengths = batch.answer_mask.sum(dim=1)  # (B,)
         if self.token_levels is not None:
-            begins = batch.answer_mask.int().argmax(dim=1)  # (B,)
-            places = batch.columns - begins[batch.owner]  # (N,), in the answer
-            levels = self.token_levels[batch.rows[batch.owner], places]
+            levels = self.token_levels[batch.rows[batch.owner], batch.places]
             by_token, rows = self._distances(model, batch, levels)
             return (by_token / lengths[rows]).sum()
         means = row_sums(model, batch) / lengths

@@ -19,12 +19,17 @@ import torch
 from torch import Tensor
 
 from unlearn.compute.device import Compute
+from unlearn.compute.memory import explaining_memory
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.undisturbed import generators_kept
 from unlearn.console.once import say_once
+from unlearn.console.progress import progress
+from unlearn.data.batches import SeededOrder
 from unlearn.data.splits import Row, Splits
 from unlearn.data.tokens import Encoder, Example, encode_rows
 from unlearn.errors import ConfigurationError
 from unlearn.evaluation.sums import sums_once, token_losses_once
+from unlearn.models.fine_tune import learn_batch, make_optimizer
 from unlearn.models.lora import Adapter
 from unlearn.objectives.levels import ADVICE
 
@@ -64,9 +69,12 @@ class RunResources:
             return self.adapter.base
         if self._frozen is None:
             log.info("a frozen copy of the target is kept in memory for this method")
-            model = copy.deepcopy(self.model) if self.load_target is None else self.load_target()
-            self._frozen = model.requires_grad_(False).eval()
+            self._frozen = self.copied_target().requires_grad_(False).eval()
         return self._frozen
+
+    def copied_target(self) -> Any:
+        """Return the target once more, with an adapter that has learnt nothing where one trains."""
+        return copy.deepcopy(self.model) if self.load_target is None else self.load_target()
 
     def target_sums(self, examples: Sequence[Example]) -> Tensor:
         """Return S of every example under the target, (N,) float32, on the device."""
@@ -152,6 +160,20 @@ class TaskResources:
         self.target_sums = run.target_sums
         self.frozen_target = run.frozen_target
         self.level, self.token_levels = run.level, run.token_levels
+
+    def reinforced(self, steps: int, lr: float, batch_size: int, seed: int) -> Any:
+        """Return a copy of the target that has learnt the task's rows `steps` steps further."""
+        model, compute = self.run.copied_target(), self.run.compute
+        optimizer = make_optimizer(model, lr)
+        order = SeededOrder(len(self.examples), batch_size, seed, "reinforced")
+        less = "lower method.forget.batch_size or model.max_length"
+        with generators_kept(), progress("learning the rows further", steps) as bar:
+            for step in range(steps):
+                batch = [self.examples[row] for row in order.batch(step)]
+                with explaining_memory(f"learning the rows further, step {step + 1}", less):
+                    learn_batch(model, optimizer, batch, len(batch), compute)
+                bar.advance()
+        return model.requires_grad_(False).eval()
 
     def encode(self, answers: Sequence[str]) -> list[Example]:
         """Return the task's questions, each with another answer."""
