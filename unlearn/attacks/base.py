@@ -175,8 +175,7 @@ class Attack(Declared):
 
         None for an attack that is not ours: its code may change, and nobody would notice.
         """
-        ours = type(self).__module__.split(".")[0] == __name__.split(".")[0]
-        return repr(self) if ours else None
+        return repr(self) if self.ours else None
 
     def names(self) -> list[str]:
         """Return the details that :meth:`run` will give, so that a condition may name them."""

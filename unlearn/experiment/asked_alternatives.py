@@ -21,6 +21,7 @@ from typing import Any
 
 from unlearn.compute.device import Compute, compute_of
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.threads import threads_for
 from unlearn.data.refusals import draw_refusals
 from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder
@@ -90,7 +91,8 @@ def alternatives_of(
     encoder = preparation.encoder(load_tokenizer(settings.model, target.folder), target.folder)
     load = cache(lambda: preparation.load(target))
     asker = Asker(load, key_of(settings.model, target), encoder, compute)
-    found = Found(chosen(splits.forget, asker, encoder, refuse, another))
+    with threads_for(settings.model.small):
+        found = Found(chosen(splits.forget, asker, encoder, refuse, another))
     write_text_atomic(out, _lines(found.rows))
     return found
 

@@ -20,6 +20,7 @@ from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
 from unlearn.compute.model import LanguageModel
+from unlearn.compute.threads import threads_for
 from unlearn.errors import ConfigurationError, shortened
 from unlearn.evaluation.acceptance import judge
 from unlearn.evaluation.names import catalogue_of
@@ -89,7 +90,8 @@ def rescore(
     folder = models.after.folder
     encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
-    mixed = measure(bench, models, preparation, settings, at_retain)
+    with threads_for(settings.model.small):
+        mixed = measure(bench, models, preparation, settings, at_retain)
 
     chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
     kept = models.reference

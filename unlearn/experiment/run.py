@@ -25,6 +25,7 @@ from unlearn.compute.device import compute_of
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import is_main, joined, noticing, of_rank_zero, world
+from unlearn.compute.threads import threads_for
 from unlearn.console.libraries import silence_libraries
 from unlearn.console.once import say_once
 from unlearn.console.signals import Stopped, held
@@ -127,7 +128,8 @@ def executed(state: State) -> dict[str, Any]:
                 checkpoint = of_rank_zero(lambda: sound_checkpoint(state.folder))
                 if is_main():
                     resume_record(record, checkpoint)
-            Run(state, settings, splits, record).execute()
+            with threads_for(settings.model.small):
+                Run(state, settings, splits, record).execute()
         summary = of_rank_zero(lambda: conclude(state, settings, sink))
     except BaseException as error:
         if is_main():

@@ -101,6 +101,11 @@ class Declared(Ranged):
     examples: tuple[str, ...] = ("",)
     """Overrides beside the one that chooses the part: an example each."""
 
+    @property
+    def ours(self) -> bool:
+        """Whether its code is this package's: that of a user's part may do what it likes."""
+        return type(self).__module__.split(".")[0] == __name__.split(".")[0]
+
     def problems_beside(self, method: Beside) -> list[str]:
         """Return what keeps this part from working beside the others of the run, told before any
         model loads; an override adds to it.

@@ -282,6 +282,11 @@ class ModelConfig(Ranged):
         """Whether what a training starts from is the model as 4 bits hold it (QLoRA)."""
         return self.adapter is not None and self.adapter.in_4_bits
 
+    @property
+    def small(self) -> bool:
+        """Whether its operations are too small for more than one core: some 4M weights."""
+        return self.path is None and 12 * self.tiny.layers * self.tiny.hidden_size**2 <= 4_000_000
+
     def __post_init__(self) -> None:
         refuse(
             *range_problems(self),

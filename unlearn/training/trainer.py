@@ -34,6 +34,7 @@ from unlearn.training.direction import Direction
 from unlearn.training.interventions import Interventions, Start
 from unlearn.training.losses import StepLosses, loss_at_target, sums_at_target
 from unlearn.training.plan import Plan, number_of_steps
+from unlearn.training.side_by_side import few_positions, side_by_side
 from unlearn.training.tasks import Task, task_gradient, weighted_gradient
 from unlearn.weightings import diagnose
 from unlearn.weightings.diagnostics import DIAGNOSTICS
@@ -76,6 +77,7 @@ class Trainer:
         """Time in the loop, that of an earlier process included."""
         self.scheduler.begin(float(self.optimizer.param_groups[0]["lr"]), self.steps)
         self.interventions = Interventions(plan.method.interventions)
+        self.beside = side_by_side(model, self.parameters, plan.method, compute)
         self.interventions.begin(Start(model, self.parameters, self.optimizer, self._forgetting))
 
     def run(
@@ -199,10 +201,7 @@ class Trainer:
             unknown = dict.fromkeys(DIAGNOSTICS) if self.diagnose_every else {}
             return Direction(gradient, *losses, weighting.fixed, norm, unknown)
 
-        retain_loss, g_retain = self._gradient("retain", retain)
-        if self.parks and not self.interventions.needs_both:
-            g_retain = parked(g_retain)
-        forget_loss, g_forget = self._gradient("forget", forget)
+        (retain_loss, g_retain), (forget_loss, g_forget) = self._gradients(retain, forget)
         start = self.start if weighting.reads_target else None
         at_target = [] if start is None else sums_at_target(retain, start)
         products, numbers = gramian_and(g_retain, g_forget, [retain_loss, forget_loss, *at_target])
@@ -219,6 +218,18 @@ class Trainer:
         both = (g_retain, copied(g_forget)) if self.interventions.needs_both else None
         gradient = combine_(g_retain, g_forget, weights, self.model.device)
         return Direction(gradient, *losses, weights, norm, diagnose(products, weights), both)
+
+    def _gradients(
+        self, retain: Task, forget: Task
+    ) -> tuple[tuple[Tensor, Gradient], tuple[Tensor, Gradient]]:
+        """Return loss (scalar) and gradient of each task; the first may be parked."""
+        beside = self.beside if not self.interventions.around and not self.parks else None
+        if beside is not None and few_positions(retain) and few_positions(forget):
+            return beside.gradients(retain, forget, self.compute)
+        loss, gradient = self._gradient("retain", retain)
+        if self.parks and not self.interventions.needs_both:
+            gradient = parked(gradient)
+        return (loss, gradient), self._gradient("forget", forget)
 
     def _gradient(self, name: str, task: Task) -> tuple[Tensor, Gradient]:
         """Return loss (scalar) and gradient of a task, in the context of the interventions."""
