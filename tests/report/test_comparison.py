@@ -379,6 +379,24 @@ def test_a_page_keeps_what_stands_around_its_table(sweep: Path, compared: Compar
     assert "method=pcgrad" in text
 
 
+def test_a_page_has_the_shares_of_attacks_with_intervals_and_leaves_details_to_the_csv(
+    tmp_path: Path, compared: Compared
+) -> None:
+    folder, page = fabricate_sweep(tmp_path, groups=2, seeds=3), tmp_path / "page.md"
+    for number, path in enumerate(sorted(tmp_path.glob("*/summary.json"))):
+        summary = json.loads(path.read_text())
+        of_attack = {"attack/noise": 0.1 * number, "attack/noise_percent_1_probability": 0.5}
+        summary["metrics"]["after"] |= of_attack
+        path.write_text(json.dumps(summary))
+    compared(folder, "--markdown", page)
+    table, against = page.read_text().split("bold where it leaves 0 out:")
+    assert "| attack/noise |" in table
+    assert "| attack/noise |" in against
+    assert "attack/noise_percent_1_probability" not in page.read_text()
+    row = next(iter(rows_of(tmp_path).values()))
+    assert row["attack/noise_percent_1_probability"] == "0.5"
+
+
 @pytest.mark.parametrize("what", ["missing", "empty"])
 def test_nothing_to_compare_is_said(what: str, tmp_path: Path, compared: Compared) -> None:
     folder = tmp_path / "sweep"

@@ -116,16 +116,19 @@ def check_page(path: Path) -> tuple[str, str]:
 
 
 def _table(section: Section) -> str:
+    """Return the table of all numbers but details of attacks, which are in the CSV."""
+    details = section.details
+    columns = {name: title for name, title in section.columns.items() if name not in details}
     rows = [
-        [code(group.label), str(len(group.runs)), *map(group.cell, section.columns)]
+        [code(group.label), str(len(group.runs)), *map(group.cell, columns)]
         for group in section.groups
     ]
-    return _of_groups("seeds", section.columns.values(), rows)
+    return _of_groups("seeds", columns.values(), rows)
 
 
 def _differences(section: Section) -> list[str]:
     """Return the paired differences, a title and a table; nothing where no interval can be had."""
-    columns, found = differences(section)
+    columns, found = differences(section, section.shares)
     if not found:
         return []
     rows = [

@@ -125,6 +125,17 @@ class Section:
         return titles | {name: name for name in sorted(measured - COLUMNS.keys())}
 
     @property
+    def details(self) -> set[str]:
+        """The numbers that say more of an attack whose recovered share is there."""
+        attacks = [name for name in self.columns if name.startswith("attack/")]
+        return {one for one in attacks if any(one.startswith(f"{other}_") for other in attacks)}
+
+    @property
+    def shares(self) -> list[str]:
+        """The recovered shares of the attacks."""
+        return [n for n in self.columns if n.startswith("attack/") and n not in self.details]
+
+    @property
     def judged(self) -> bool:
         """Whether any run had conditions."""
         return any(group.accepted for group in self.groups)

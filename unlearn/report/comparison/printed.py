@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import IO
 
 from rich.console import Console
@@ -124,12 +125,17 @@ def paired_with(section: Section) -> str:
     return f"from {section.baseline.short} on the same seeds"
 
 
-def differences(section: Section) -> tuple[list[str], list[tuple[Group, int, list[Text]]]]:
+def differences(
+    section: Section, more: Sequence[str] = ()
+) -> tuple[list[str], list[tuple[Group, int, list[Text]]]]:
     """Return the titles of the columns in which groups are compared with the baseline; and of each
-    group with two pairs of seeds or more their number, and its differences as they are shown."""
+    group with two pairs of seeds or more their number, and its differences as they are shown.
+
+    `more` names columns besides those for which a terminal has room.
+    """
     columns = {
         name: section.columns[name]
-        for name in ("forget_distance", *section.axes, *COMPARED)
+        for name in ("forget_distance", *section.axes, *COMPARED, *more)
         if name in section.columns
     }
     rows = []
