@@ -14,7 +14,9 @@ from support.command import QUICK, Command, files_in
 from support.killing import results
 from torch import Tensor
 
+from benchmarks.methods import write_alternatives
 from unlearn.compute.undisturbed import random_state, restore_random
+from unlearn.data.minitofu import MiniTofu
 from unlearn.record.checkpoints import newest_of
 from unlearn.record.layout import BEGUN
 from unlearn.storage.sealed import seal
@@ -132,6 +134,7 @@ CHOICES = {
     "a task_vector": ["method=ga", "method/interventions=[task_vector]"],
     "flat": ["method=flat", "scheduler=constant", "optimizer.lr=1e-3"],
     "idk_ap, blur": ["method=idk_ap", "method/weighting=blur"],
+    "alternatives": ["method=alternatives", "method.forget.alternatives=alternatives.jsonl"],
     "maximum entropy, hamu_q": ["method=max_entropy", "method/weighting=hamu_q"],
     "whp, the weighting gru": [
         "method=ngdiff",
@@ -162,13 +165,16 @@ CHOICES = {
     [pytest.param(name, marks=() if name == "gen" else pytest.mark.slow) for name in CHOICES],
 )
 def test_a_cut_run_ends_with_the_same_bits(
-    unlearn: Command, monkeypatch: pytest.MonkeyPatch, choice: str
+    unlearn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, choice: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if "torchao" in choice:
         pytest.importorskip("torchao")
     if "qlora" in choice:
         pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
     words = (*QUICK, *LONGER, *CHOICES[choice])
+    if choice == "alternatives":
+        write_alternatives(MiniTofu(subset="forget10").read(), Path("alternatives.jsonl"))
     whole = unlearn(*words)
     assert whole.status == 0, whole.said
 
