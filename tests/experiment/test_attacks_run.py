@@ -13,7 +13,7 @@ from support.checker import checker
 from support.command import QUICK, SMALL, Command, Done, entries_in, row, write_rows
 from support.refusals import files, refused
 
-from unlearn.attacks import Attack, Found, Subject, metric_names
+from unlearn.attacks import Attack, Found, Sampling, Subject, metric_names
 from unlearn.attacks import Paraphrase as OurParaphrase
 from unlearn.record.sink import Sink
 
@@ -173,6 +173,29 @@ def test_attacks_change_nothing_else(attacked: Done, unlearn: Command) -> None:
         assert flat == {k: v for k, v in theirs.items() if not k.startswith("attack/")}
     assert plain.summary["attacks"] == {}
     assert "really gone" not in (plain.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_another_run_of_the_same_models_attacks_its_own_alone(
+    attacked: Done, unlearn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: list[str] = []
+    run = Sampling.run
+
+    def noted(self: Sampling, subject: Subject) -> Found:
+        stages.append(subject.stage)
+        return run(self, subject)
+
+    monkeypatch.setattr(Sampling, "run", noted)
+    options = [word for word in FAST if word.startswith("attack.sampling")]
+    done = unlearn(*LEARNT, "attack=[sampling]", *options, "training.steps=2")
+    assert done.status == 0, done.said
+    assert stages == ["after"]
+    found = done.summary["metrics"]["reference"]
+    first = attacked.summary["metrics"]["reference"]
+    of_sampling = {k: v for k, v in first.items() if k.startswith("attack/sampling")}
+    assert of_sampling and of_sampling.items() <= found.items()
+    said = done.summary["attacks"]["notes"]["reference"]
+    assert set(said) <= set(attacked.summary["attacks"]["notes"]["reference"])
 
 
 def test_a_saved_model_is_attacked_as_in_its_run(attacked: Done, unlearn: Command) -> None:
