@@ -133,6 +133,7 @@ def yaml_of(group: str, name: str, kind: type[Declared], target: str) -> str:
     return "\n".join([*(f"# {line}" for line in header + examples), *body]) + "\n"
 
 
+@cache
 def files() -> dict[Path, str]:
     """Return the text of every YAML file that is written here."""
     return {
