@@ -147,6 +147,41 @@ def test_runs_are_compared_where_they_keep_equally_much(runs: list[Done], tmp_pa
     ], "what is there is not made again"
 
 
+@pytest.mark.slow
+@pytest.mark.trains
+def test_a_run_that_keeps_the_level_stands_as_it_measured_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("method=gd", "scheduler=constant", "optimizer.lr=1e-4", "attack=[probing,sampling]")
+    run = Command(tmp_path)(*LEARNT, *words, "attack.sampling.samples=2", "attack.sampling.k=[2]")
+    assert run.status == 0, run.said
+
+    def never(*_: Any) -> None:
+        raise AssertionError("neither mixed nor attacked again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearn.experiment.rescoring.mixed_at", never)
+        patch.setattr("unlearn.experiment.bench.run_attacks", never)
+        status, out = compare(run.folder, "--at-retain", "0.9")
+    assert status == 0, out
+    record = json.loads((run.folder / "evaluations/at-retain-0.9/record.json").read_text())
+    assert record["mixed"]["share"] == 1 and record["mixed"]["kept"] >= 0.9
+    assert record["metrics"] == run.summary["metrics"]
+    assert record["attacks"] == run.summary["attacks"]
+    assert "as it is, keeps" in out
+
+    summary = json.loads((run.folder / "summary.json").read_text())
+    summary["provenance"]["evaluation"]["max_new_tokens"] = 99  # as if it had asked otherwise
+    del summary["sha256"]
+    (run.folder / "summary.json").write_text(json.dumps(summary))
+    shutil.rmtree(run.folder / "evaluations/at-retain-0.9")
+    status, out = compare(run.folder, "--at-retain", "0.9")
+    assert status == 0, out
+    again = json.loads((run.folder / "evaluations/at-retain-0.9/record.json").read_text())
+    of = {k: x for k, x in again["metrics"]["after"].items() if not k.startswith("attack/")}
+    assert of == {k: record["metrics"]["after"][k] for k in of}, "measured anew, with the same end"
+
+
 def by_transformers(model: Any, folder: Path) -> float:
     """Mean probability of the forget answers, by transformers' own loss."""
     from unlearn.data.minitofu import MiniTofu

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import led
-from unlearn.evaluation.results import Evaluation
+from unlearn.evaluation.results import Evaluation, read_tables
 from unlearn.evaluation.suites import Suite
 from unlearn.storage.cache import entry_of, once
 
@@ -57,10 +55,7 @@ def _kept(
         return evaluate()
 
     def read(folder: Path) -> Evaluation:
-        scores = pd.read_parquet(folder / "scores.parquet")
-        with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
-            generations = [json.loads(line) for line in lines]
-        found = suite.summarised(scores, generations, reference)
+        found = suite.summarised(*read_tables(folder), reference)
         log.info("%s: its tables are in the cache", stage)
         return found
 

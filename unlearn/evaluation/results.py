@@ -37,3 +37,10 @@ class Evaluation:
     def write_metrics(self, folder: Path) -> None:
         """Write the metrics into a folder that :meth:`write` made, where they have become more."""
         write_json_atomic(folder / "metrics.json", self.metrics)
+
+
+def read_tables(folder: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return scores and generations as :meth:`Evaluation.write` left them."""
+    scores = pd.read_parquet(folder / "scores.parquet")
+    with (folder / "generations.jsonl").open(encoding="utf-8") as lines:
+        return scores, [json.loads(line) for line in lines]

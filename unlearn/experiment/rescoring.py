@@ -32,6 +32,7 @@ from unlearn.experiment.fitting import check_attackable
 from unlearn.experiment.mixing import Mixed, mixed_at
 from unlearn.experiment.settings import Settings, settings_of
 from unlearn.experiment.summary import metrics_of, record
+from unlearn.experiment.unmixed import as_it_is
 from unlearn.models.identity import key_of
 from unlearn.models.load import load_tokenizer
 from unlearn.models.prepare import Preparation
@@ -91,7 +92,7 @@ def rescore(
     encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
     with threads_for(settings.model.small):
-        mixed = measure(bench, models, preparation, settings, at_retain)
+        mixed = measure(run, bench, models, preparation, settings, at_retain)
 
     chosen = {key: run.summary[key] for key in ("seed", "method", "scheduler")}
     kept = models.reference
@@ -142,6 +143,7 @@ def configuration_of(
 
 
 def measure(
+    run: Finished,
     bench: Bench,
     models: Models,
     preparation: Preparation,
@@ -166,6 +168,9 @@ def measure(
     if at_retain is not None:
         if models.before is None:
             raise ConfigurationError("--at-retain: the run's target is not there (see above)")
+        if (mixed := as_it_is(run, bench, at_retain)) is not None:
+            bench.require(settings.conditions)
+            return mixed
         model, mixed = mixed_at(bench, load_after, load_before, at_retain)
         load_after = partial(_itself, model)
         bench.measure("after", load_after)
