@@ -68,7 +68,10 @@ def stage(name: str, findings: Findings | None) -> Subject:
     return replace(made, findings=findings)
 
 
-def test_a_second_run_attacks_its_own_model_alone_and_says_the_same(calls: list[str]) -> None:
+def test_a_second_run_attacks_its_own_model_alone_and_says_the_same(
+    calls: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     one, other = Findings(("target", "reference")), Findings(("target", "other reference"))
     unkept = [run_attacks(ATTACKS, stage(name, None)) for name in ("after", "reference")]
     calls.clear()
@@ -79,9 +82,11 @@ def test_a_second_run_attacks_its_own_model_alone_and_says_the_same(calls: list[
     ]
     assert calls.count("target") == 1
     calls.clear()
+    assert "Prompts, reference: found by an earlier run" not in caplog.text
     assert [run_attacks(ATTACKS, stage(name, one)) for name in ("after", "reference")] == first
     assert not any("reference" in call or call == "target" for call in calls)
     assert sum("after" in call for call in calls) == len(ATTACKS)
+    assert "Prompts, reference: found by an earlier run, in the cache" in caplog.text
     run_attacks(ATTACKS, stage("reference", other))
     assert sum("reference" in call for call in calls) == len(ATTACKS), "another model, another key"
 

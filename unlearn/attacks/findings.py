@@ -8,6 +8,7 @@ row, what is asked of them, the device and precision, and the attack with its op
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from unlearn.storage.cache import entry_of, once
 from unlearn.storage.files import write_json_atomic
 from unlearn.storage.sealed import sealed_folder
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever an attack of ours changes its results."""
@@ -34,6 +37,13 @@ class Findings:
         `attack` names it with its options, `what` what it looks for. None is not kept.
         """
 
+        def read(folder: Path) -> Any:
+            found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+            log.info(
+                "%s, %s: found by an earlier run, in the cache", attack.partition("(")[0], what
+            )
+            return found
+
         def make(folder: Path) -> Any:
             if (found := find()) is not None:
                 with sealed_folder(folder) as unfinished:
@@ -43,7 +53,7 @@ class Findings:
         return once(
             entry_of("attacks", json.dumps([FORMAT, *self.made_of, attack, what])),
             f"{attack}: {what}",
-            lambda folder: json.loads((folder / "found.json").read_text(encoding="utf-8")),
+            read,
             make,
             unkept=find,
         )
