@@ -118,3 +118,21 @@ def test_rows_are_found_without_torch(tmp_path: Path) -> None:
     assert "1 row" in said
     assert "rapidfuzz" in others
     assert {"torch", "pandas", "transformers"} & others == set()
+
+
+def test_what_imports_leave_is_no_garbage_to_look_through() -> None:
+    """Collected again is what a run itself makes, also where an import fails."""
+    code = """
+import gc
+from unlearn.console.libraries import importing
+before = gc.get_freeze_count()
+try:
+    with importing():
+        assert not gc.isenabled()
+        kept = [[] for _ in range(100_000)]
+        raise ImportError
+except ImportError:
+    pass
+assert gc.isenabled() and gc.get_freeze_count() - before >= 100_000
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -198,6 +198,26 @@ def test_where_pad_is_the_end_token_masks_still_come_from_lengths() -> None:
         assert batch.answer_mask[row, length - 1]
 
 
+@pytest.mark.parametrize("kind", [byte_level, with_start_token, sentencepiece_like])
+@pytest.mark.parametrize("template", [None, TURNS])
+def test_many_rows_at_once_have_the_ids_of_each_by_itself(kind: Any, template: str | None) -> None:
+    """Above a few a tokenizer reads them together: answers of one question, texts, turns ahead."""
+    tokenizer = kind()
+    tokenizer.chat_template = template
+    turns = (Turn("system", "Be brief."), Turn("user", "Hm?"), Turn("assistant", "Yes."))
+    rows = [(row.question, row.answer, row.before) for row in tiny.ROWS]
+    rows += [(QUESTION, f"{number} of them.", ()) for number in range(5)]
+    rows += [(QUESTION, "1 of them.", turns), ("", "A text alone.", ()), (QUESTION, "語。", ())]
+    together, alone = Encoder(tokenizer).encode_all(rows), Encoder(tokenizer)
+    assert together == [alone.encode(*row) for row in rows]
+
+
+def test_of_many_rows_the_first_wrong_one_is_named() -> None:
+    rows = [(QUESTION, f"{number}", ()) for number in range(9)] + [("Why?", " ", ())]
+    with pytest.raises(DataError, match=r"answer without tokens: question 'Why[?]'"):
+        Encoder(byte_level()).encode_all(rows)
+
+
 def test_a_row_is_tokenised_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, text = Encoder(tiny.tokenizer()), "A text without a question."
     asked: list[str] = []

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from unlearn.compute.processes import started
+from unlearn.console.libraries import importing
 from unlearn.console.signals import exit_status, stoppable
 from unlearn.console.visible import Formatter, say
 from unlearn.errors import ConfigurationError, Rejected, shortened
@@ -101,10 +102,11 @@ def evaluate(
     trusted: bool = False,
 ) -> int:
     """Score one run and print what came of it; returns its exit status."""
-    from unlearn.composition.explain import logged
-    from unlearn.experiment.finished import read_finished
-    from unlearn.experiment.rescoring import rescore
-    from unlearn.report.terminal import print_summary
+    with importing():
+        from unlearn.composition.explain import logged
+        from unlearn.experiment.finished import read_finished
+        from unlearn.experiment.rescoring import rescore
+        from unlearn.report.terminal import print_summary
 
     try:
         if not os.path.isdir(run):

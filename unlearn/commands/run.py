@@ -25,6 +25,7 @@ from unlearn.composition.place import naming_place
 from unlearn.composition.register import register
 from unlearn.composition.sweep import closing_sweep
 from unlearn.compute.processes import ProcessLost, is_main, may_say, started
+from unlearn.console.libraries import importing
 from unlearn.console.signals import (
     Stopped,
     asked,
@@ -50,8 +51,9 @@ _failures: list[UnlearnError] = []
 @hydra.main(version_base="1.3", config_path="pkg://unlearn.conf", config_name="config")
 def task(cfg: DictConfig) -> float | list[float] | None:
     """Run one job and return its objective; its failure is in its own log before Hydra sees it."""
-    from unlearn.composition.search import objective_values
-    from unlearn.experiment.run import run
+    with importing():
+        from unlearn.composition.search import objective_values
+        from unlearn.experiment.run import run
 
     job = HydraConfig.get()
     folder, overrides = Path(job.runtime.output_dir), list(job.overrides.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -129,13 +129,13 @@ class Compute:
 
     @property
     def autocast(self) -> AbstractContextManager:
-        """The context of every forward pass.
+        """The context of every forward pass, float32 within an autocast of the caller's, too.
 
         The cache of cast weights is off unless the weights are said to be fixed: a probe moves them
         between two forward passes without gradient, and a stale cast copy would answer for them.
         """
         if not self.bfloat16:
-            return nullcontext()
+            return torch.autocast(self.device.type, enabled=False)
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=self.fixed_weights)
 
 

@@ -77,14 +77,36 @@ def _products(first: Tensor | None, second: Tensor | None) -> list[Tensor]:
         return []
     a, b = local(first).reshape(-1), local(second).reshape(-1)
     if a.device.type == "cpu":
-        # Not `dot`: its running sum is off by 4e-5 after 2^20 elements; `sum` adds in a tree.
         pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
-        return [(x.float() * y.float()).sum() for x, y in pairs]
+        return [_of_chunk(x.float(), y.float()) for x, y in pairs]
     if a.dtype is not torch.bfloat16:  # a GPU's dot is a tree already; kernels a chunk cost more
         return [torch.dot(a, b)]
     if first is second:
         return [torch.linalg.vector_norm(a, dtype=torch.float32) ** 2]
     return [(a * b).sum(dtype=torch.float32)]
+
+
+def _of_chunk(x: Tensor, y: Tensor) -> Tensor:
+    # Not `dot`: its running sum is off by 4e-5 after 2^20 elements; `sum` adds in a tree.
+    return (x * y).sum()
+
+
+def _three_products(
+    retain: Tensor | None, forget: Tensor | None
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return retain·retain, retain·forget and forget·forget, as :func:`_products` does each.
+
+    On a CPU both are read once: a chunk is in the cache for all three.
+    """
+    if retain is None or forget is None or retain.device.type != "cpu":
+        return _products(retain, retain), _products(retain, forget), _products(forget, forget)
+    r, f = local(retain).reshape(-1), local(forget).reshape(-1)
+    found: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+    for part, other in zip(r.split(CHUNK), f.split(CHUNK), strict=True):
+        x, y = part.float(), other.float()
+        for products, pair in zip(found, ((x, x), (x, y), (y, y)), strict=True):
+            products.append(_of_chunk(*pair))
+    return found
 
 
 def _summed(parts: list[Tensor]) -> Tensor:
@@ -106,15 +128,13 @@ def gramian_and(
     They leave the device together, so that a step waits for it once. One of the gradients may be
     parked: each part of it comes to the other's device once, and goes again.
     """
-    of_retain, cross, of_forget = [], [], []
+    found: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     for r, f in zip(retain, forget, strict=True):
         if r is not None and f is not None:
             r = r.to(f.device, non_blocking=True)
-        of_retain += _products(r, r)
-        cross += _products(r, f)
-        of_forget += _products(f, f)
-    retained, crossed, forgotten = (_summed(part) for part in (of_retain, cross, of_forget))
-    numbers = at_once(retained, crossed, forgotten, *scalars)
+        for so_far, parts in zip(found, _three_products(r, f), strict=True):
+            so_far += parts
+    numbers = at_once(*map(_summed, found), *scalars)
     r_r, r_f, f_f = numbers[:3]
     products = torch.tensor([[r_r, r_f], [r_f, f_f]], dtype=torch.float64)
     return _of_all_parts(products, [*retain, *forget]), numbers[3:]

@@ -1,8 +1,25 @@
-"""The libraries' own lines and bars."""
+"""What libraries bring along: their lines and bars, and objects that stay to the end."""
 
 from __future__ import annotations
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Keep the collector of garbage from the half a million objects that imports leave for good.
+
+    It would look through all of them some thirty times, now and later: 6 % of a short run.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def silence_libraries() -> None:

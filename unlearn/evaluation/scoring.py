@@ -66,13 +66,12 @@ def answers_to_score(
     false its first alone is scored, which is how MUSE's numbers were published. With `continued`
     an answer goes on with the question outside any template, as lm-evaluation-harness has it.
     """
+    if not continued:
+        asked = [row for row in rows if row.question or not whole]
+        encoder.encode_all([(r.question, a[-1], r.before) for r in asked for a in _answers_of(r)])
     scored = []
     for index, row in enumerate(rows):
-        answers = [("answer", 0, row.answer)]
-        if row.paraphrased_answer is not None:
-            answers.append(("paraphrase", 0, row.paraphrased_answer))
-        answers += [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
-        for kind, number, text in answers:
+        for kind, number, text in _answers_of(row):
             if continued:
                 windows = [encoder.continuation(row.question, f" {text}")]
             elif row.question or not whole:
@@ -82,6 +81,14 @@ def answers_to_score(
             first, *later = windows
             scored.append(Scored(split, index, kind, number, first, tuple(later)))
     return scored
+
+
+def _answers_of(row: Row) -> list[tuple[str, int, str]]:
+    """Return kind, number and text of every answer of a row."""
+    answers = [("answer", 0, row.answer)]
+    if row.paraphrased_answer is not None:
+        answers.append(("paraphrase", 0, row.paraphrased_answer))
+    return answers + [("perturbed", n, text) for n, text in enumerate(row.perturbed_answers)]
 
 
 @torch.no_grad()

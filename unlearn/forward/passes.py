@@ -220,7 +220,7 @@ def mean_losses(predicted: Predicted) -> Tensor:
     return sums.index_add_(0, predicted.owner, losses.double()) / counts
 
 
-ELEMENTS, GPU_ELEMENTS = 2**20, 2**24
+ELEMENTS, GPU_ELEMENTS = 2**18, 2**24
 """Logits that are reduced at a time. On the CPU a part stays in the cache, which is twice as fast
 as larger ones; on a GPU it is 64 MiB at a time, 130 tokens with a vocabulary of 128k."""
 

@@ -1,7 +1,8 @@
 """One forward pass for the batches of both tasks, where nothing has to be known of one alone.
 
-A pass over twice the rows is cheaper than two passes: the products of matrices are larger, and each
-weight is read once. What an objective asks of its batch is then a part of what the pass has made.
+A pass over a few rows more costs less than two passes, which each read all weights and make as many
+calls. What an objective asks of its batch is then a part of what the pass has made. Where rows are
+many, two passes are as fast, and hold the activations of one task at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from torch import Tensor
 from unlearn.compute.model import LanguageModel, vocabulary_of
 from unlearn.data.batches import PAD, Batch
 
+MOST_POSITIONS = 384
+"""Positions of both, padding included, up to which it pays on a CPU: a step of 0.9 M weights took
+.79 of two passes with 2 + 2 rows of up to 40 tokens, .86 with 4 + 4, 1.04 with 8 + 8, and 1.06 to
+1.09 with longer or more (docs/benchmarks.md)."""
 MOST_LOGITS = 1 << 23
-"""Logits of both, up to which it pays on a CPU: measured, a step is .89 to .95 of two passes where
-they stay in its cache (32 MiB in float32), and 1.04 beyond."""
+"""Logits of both, so that a large vocabulary is not laid out whole."""
 MOST_PADDING = 1.15
 """Positions of the joined batch, as many times those of the batches apart, up to which it pays."""
 
@@ -44,23 +48,25 @@ _now: list[Joined] = []
 
 
 @contextmanager
-def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[None]:
+def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[bool]:
     """Let the first that asks for the logits of one of these batches make those of all.
 
-    Each may be asked for once more; whoever asks again, or for other rows, has a pass of its own.
+    Gives whether there is such a pass. Each of them is asked for once; whoever asks for other rows
+    has a pass of its own.
     """
     longest = max((batch.input_ids.shape[1] for batch in batches), default=0)
     apart = sum(batch.input_ids.numel() for batch in batches)
+    joined = longest * sum(batch.size for batch in batches)
     if (
         len(batches) < 2
-        or longest * sum(batch.size for batch in batches) > MOST_PADDING * apart
+        or joined > min(MOST_POSITIONS, MOST_PADDING * apart)
         or sum(batch.answer_tokens for batch in batches) * vocabulary_of(model) > MOST_LOGITS
     ):
-        yield
+        yield False
         return
     _now.append(Joined(model, batches))
     try:
-        yield
+        yield True
     finally:
         _now.pop()
 

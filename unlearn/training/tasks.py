@@ -83,9 +83,10 @@ def weighted_gradient(
 ) -> tuple[Tensor, Tensor, Gradient]:
     """Return both losses and the gradient of w_retain·L_retain + w_forget·L_forget.
 
-    One forward and one backward pass a pair of micro-batches, where both objectives ask for
-    no more (:attr:`Objective.one_pass`). A task of weight zero is computed without
-    gradient, for the record only.
+    One forward and one backward pass a pair of micro-batches that are small, where both objectives
+    ask for no more (:attr:`Objective.one_pass`); else one task after the other, so that the
+    activations of one are gone before the other's are made. A task of weight zero is computed
+    without gradient, for the record only.
     """
     losses = {}
     pending: list[tuple[str, Task, float]] = []
@@ -96,14 +97,20 @@ def weighted_gradient(
             pending.append((name, task, weight))
             losses[name] = torch.zeros((), device=model.device)
     for number in range(max((len(task.batches) for _, task, _ in pending), default=0)):
-        weighted: Tensor | None = None
         there = [one for one in pending if number < len(one[1].batches)]
-        shared = [t.batches[number] for _, t, _ in there if t.objective.one_pass]
-        with joined_pass(model, shared):
+        # Processes that hold the model together make every pass together: none may choose alone.
+        alone = [] if compute.sharded else there
+        shared = [t.batches[number] for _, t, _ in alone if t.objective.one_pass]
+        with joined_pass(model, shared) as joined:
+            weighted: Tensor | None = None
             for name, task, weight in there:
                 loss = task.loss(model, task.batches[number], compute)
                 losses[name] = losses[name] + loss.detach()
-                weighted = weight * loss if weighted is None else weighted + weight * loss
+                part = weight * loss
+                if not joined:
+                    part.backward()
+                else:
+                    weighted = part if weighted is None else weighted + part
         if weighted is not None:
             weighted.backward()
     for name, _, _ in pending:
