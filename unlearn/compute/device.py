@@ -74,7 +74,9 @@ def resolve_autocast(wanted: Autocast, device: torch.device) -> tuple[bool, str]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        # The processor may have what torch was told not to use (ATEN_CPU_CAPABILITY).
+        used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        native = device.type == "cpu" and used and torch.cpu._is_avx512_bf16_supported()
     return native, f"the {device.type} {'computes' if native else 'does not compute'} it natively"
 
 
