@@ -8,8 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# A CPU with matrix registers that is told to be another kind: torch 2.13 packs bfloat16 for them all
-# the same, and then refuses what it has packed ("pack_vnni2 is only supported when avx512 is").
+# A CPU with matrix registers that is told to be another kind: torch 2.13 packs bfloat16 for them
+# all the same, and then refuses what it has packed ("pack_vnni2 is only supported when avx512 is").
 if os.environ.get("ATEN_CPU_CAPABILITY", "avx512") != "avx512":
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
