@@ -47,7 +47,8 @@ def test_own_data(tmp_path: Path) -> None:
     assert before["forget/rougeL_recall"] > 0.9, "the target knew what was to be forgotten"
     assert after["forget/rougeL_recall"] <= 0.4
     assert after["retain/rougeL_recall"] >= 0.98 * before["retain/rougeL_recall"]
-    assert before["kpi/pass_rate"] == 1
+    # How many of the ten a target answers hangs on the rounding of its teaching: .8 or all.
+    assert after["kpi/pass_rate"] >= max(0.9, before["kpi/pass_rate"])
     record = json.loads((run / "evaluations" / "harder" / "record.json").read_text())
     assert record["metrics"]["after"]["kpi/pass_rate"] == 1
     assert "`kpi/pass_rate`" in (run / "report.md").read_text()
