@@ -134,5 +134,9 @@ try:
 except ImportError:
     pass
 assert gc.isenabled() and gc.get_freeze_count() - before >= 100_000
+before = gc.get_freeze_count()
+with importing():  # of the next job of a sweep, before which lies what is garbage
+    left = [[] for _ in range(1000)]
+assert gc.isenabled() and gc.get_freeze_count() == before
 """
     subprocess.run([sys.executable, "-c", code], check=True)
