@@ -8,7 +8,7 @@ a second model, a forward pass that is thrown away, a layer above the one that w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,12 +37,14 @@ def counted_calls(rows: int) -> Iterator[Calls]:
     """Count the layers of every model that runs inside, copies included; `rows` are a batch's."""
     calls = Calls()
 
-    def count(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def count(module: nn.Module, _inputs: Any, options: Mapping[str, Any], output: Any) -> None:
         depth = getattr(module, "_depth_of_its_model", None)
         if depth is None:
             return
         hidden = output[0] if isinstance(output, tuple) else output
-        batches = len(hidden) / rows
+        # Of rows that stand one behind the other, each begins at position 0.
+        packed = len(hidden) == 1 and "position_ids" in options
+        batches = (int((options["position_ids"] == 0).sum()) if packed else len(hidden)) / rows
         calls.forward += batches / depth
         if isinstance(hidden, Tensor) and hidden.requires_grad and torch.is_grad_enabled():
 
@@ -51,7 +53,7 @@ def counted_calls(rows: int) -> Iterator[Calls]:
 
             hidden.register_hook(came_back)
 
-    handle = nn.modules.module.register_module_forward_hook(count)
+    handle = nn.modules.module.register_module_forward_hook(count, with_kwargs=True)
     try:
         yield calls
     finally:

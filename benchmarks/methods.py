@@ -34,6 +34,7 @@ from unlearn.data.splits import Splits
 from unlearn.data.tokens import Encoder
 from unlearn.errors import ConfigurationError
 from unlearn.experiment.settings import method_of
+from unlearn.forward.packing import compare_rows
 from unlearn.models.prepared import spelled_rows, texts
 from unlearn.models.tiny import tiny_tokenizer
 from unlearn.objectives import NegativeLogLikelihood
@@ -98,6 +99,7 @@ class Workbench:
         self.model = build_model(shape).to(device)
         mark_layers(self.model)
         self.rows = shape.rows
+        compare_rows(self.model)  # which it does once: now
         self.compute = Compute(device, bfloat16=device.type == "cuda")
         self.alternatives = write_alternatives(self.splits, folder / "alternatives.jsonl")
 

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn.forward import chunks
 from unlearn.forward.chunks import answer_losses, is_cut
+from unlearn.forward.packing import compare_rows
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent
 from unlearn.objectives.ce_u import CEU
@@ -130,6 +131,7 @@ def test_no_tensor_holds_more_than_a_chunk_forward_and_backward(cut: Callable[[]
     model, target = tiny.model(), tiny.model(seed=1)
     answers = tiny.batch(ROWS).answer_tokens
     every = objectives(target)
+    compare_rows(model)  # is tried once, with the logits of two rows
     with Widest() as before:
         value_and_gradient(every[0], model)
     assert before.tokens == answers > 10 * CHUNK

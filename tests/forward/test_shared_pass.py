@@ -12,6 +12,7 @@ from support import tiny
 from unlearn.compute.device import Compute
 from unlearn.data.batches import Batch, collate
 from unlearn.forward import shared_pass
+from unlearn.forward.packing import compare_rows
 from unlearn.forward.shared_pass import together
 from unlearn.objectives.base import Objective
 from unlearn.objectives.ce_u import CEU
@@ -63,6 +64,7 @@ def test_losses_and_gradient_are_those_of_two_passes(
 ) -> None:
     model = tiny.moved(architecture)
     objectives = pairs(tiny.model(architecture, dtype=torch.float64))[pair]
+    compare_rows(model)  # is tried once, which is not counted here
     monkeypatch.setattr(shared_pass, "MOST_POSITIONS", 10**6)  # eight rows are many already
     found, calls = taken(model, objectives)
     monkeypatch.setattr(shared_pass, "MOST_PADDING", 0)
@@ -72,9 +74,12 @@ def test_losses_and_gradient_are_those_of_two_passes(
         assert tiny.relative_error(one, other) < 1e-12
 
 
-def passes(retain: Batch, forget: Batch, compute: Compute = tiny.COMPUTE) -> str:
+def passes(
+    retain: Batch, forget: Batch, compute: Compute = tiny.COMPUTE, architecture: str = "gpt2"
+) -> str:
     """Return what is made for the gradient of both tasks: F and B, forward and backward passes."""
-    model, objective = tiny.moved(), NegativeLogLikelihood()
+    model, objective = tiny.moved(architecture), NegativeLogLikelihood()
+    compare_rows(model)
     made: list[str] = []
     model.register_forward_pre_hook(lambda *_: made.append("F"))
     model.get_output_embeddings().weight.register_post_accumulate_grad_hook(
@@ -85,8 +90,16 @@ def passes(retain: Batch, forget: Batch, compute: Compute = tiny.COMPUTE) -> str
     return "".join(made)
 
 
-def test_rows_of_very_different_length_are_read_apart() -> None:
-    assert passes(tiny.batch([0, 1]), tiny.wider(tiny.batch([2]), 200, 0)) == "FBFB"
+def test_rows_of_very_different_length_are_read_apart_where_padding_is_read() -> None:
+    pair = tiny.batch([0, 1]), tiny.wider(tiny.batch([2, 3]), 100, 0)
+    assert passes(*pair, architecture="falcon") == "FBFB"
+    assert passes(*pair, architecture="llama") == "FB"
+
+
+def test_a_model_of_many_weights_reads_more_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    retain, forget = tiny.batch([0] * 20), tiny.batch([0] * 20)
+    monkeypatch.setattr(shared_pass, "WEIGHTS_A_POSITION", 1)
+    assert passes(retain, forget) == "FB"
 
 
 def test_many_rows_are_read_apart_and_one_task_is_done_before_the_other_begins() -> None:
@@ -105,6 +118,6 @@ def test_a_joined_batch_is_what_its_rows_make_together() -> None:
     expected = collate([tiny.examples()[row] for row in rows], rows, tiny.PAD)
     real = expected.attention_mask.bool()
     assert torch.equal(made.input_ids[real], expected.input_ids[real])
-    for name in ("attention_mask", "answer_mask", "rows", "owner", "columns"):
+    for name in ("attention_mask", "answer_mask", "rows", "owner", "columns", "real"):
         assert torch.equal(getattr(made, name), getattr(expected, name)), name
     assert (made.answer_tokens, made.tokens) == (expected.answer_tokens, expected.tokens)

@@ -123,7 +123,7 @@ def lost_nats(subject: Subject, source: LanguageModel, original: LanguageModel) 
                 states, own = states_of_layers(source, batch), nats()
                 found = []
                 for layer, state in zip(layers_of(original), states, strict=True):
-                    with patched(layer, batch, state):
+                    with patched(original, layer, batch, state):
                         found.append(nats() - own)
             # Nothing is counted before all of it is there: what does not fit comes again.
             for layer_sums, lost in zip(sums, found, strict=True):

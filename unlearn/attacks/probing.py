@@ -18,10 +18,9 @@ from unlearn.data.batches import batches_by_length, collate
 from unlearn.evaluation.scoring import Scored
 from unlearn.forward.answers import (
     at_least_float32,
-    before_answer,
     first_layers_only,
-    inputs_of,
     number_of_layers,
+    reading,
 )
 from unlearn.forward.passes import Pass, run_within_memory
 
@@ -89,9 +88,10 @@ def normed_states(model: LanguageModel, batch: Any, layer: int) -> Tensor:
 
     The model is cut short above the layer, so the norm is the one that the architecture applies.
     """
+    inputs, places = reading(model, batch)
     with first_layers_only(model, layer):
-        output = model.base_model(**inputs_of(batch), use_cache=False)
-    return output.last_hidden_state[before_answer(batch)]
+        output = model.base_model(**inputs, use_cache=False)
+    return output.last_hidden_state[places]
 
 
 @torch.no_grad()

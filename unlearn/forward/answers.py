@@ -19,6 +19,7 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
+from unlearn.forward.packing import before_packed_answer, is_packed, packed
 from unlearn.forward.shared_pass import pass_for, together
 
 
@@ -65,13 +66,22 @@ def answer_logits(
 
 def _logits(model: LanguageModel, batch: Batch, past: Any | None) -> Tensor:
     """Return the logits (N, V) at the answers of a batch, in one call of the model."""
-    with _output_layer_sees_only(model, before_answer(batch)):
-        output = model(
-            **inputs_of(batch, past),
-            **_behind(past),
-            **plain_output(model),
-        )
+    inputs, places = reading(model, batch, past)
+    with _output_layer_sees_only(model, places):
+        output = model(**inputs, **_behind(past), **plain_output(model))
     return at_least_float32(output.logits[0])
+
+
+def reading(
+    model: LanguageModel, batch: Batch, past: Any | None = None
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    """Return what the model reads of a batch, and rows and columns (N,) that predict the answers.
+
+    Rows stand one behind the other where that leaves out padding and nothing stands ahead of them.
+    """
+    if past is None and is_packed(model, batch):
+        return packed(batch), before_packed_answer(batch)
+    return inputs_of(batch, past), before_answer(batch)
 
 
 def tree_logits(
@@ -140,23 +150,24 @@ def hidden_states(model: LanguageModel, batch: Batch, layer: int) -> Tensor:
     gradient. Raises ConfigurationError for a model whose layers cannot be found.
     """
     states: list[Tensor] = []
+    read, places = reading(model, batch)
 
     def keep(_module: Any, _inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
         states.append(output[0] if isinstance(output, tuple) else output)
 
     with first_layers_only(model, layer) as last:
         handle = last.register_forward_hook(keep)
-        inputs = {**inputs_of(batch), "use_cache": False}
+        inputs = {**read, "use_cache": False}
         try:
             if is_sharded_model(model):  # which gathers its weights where it is called itself
-                nowhere = torch.zeros_like(batch.answer_mask)
+                nowhere = places[0][:0], places[1][:0]
                 with _output_layer_sees_only(model, nowhere):
                     model(**inputs, **plain_output(model))
             else:
                 model.base_model(**inputs)
         finally:
             handle.remove()
-    return at_least_float32(states[0][before_answer(batch)])
+    return at_least_float32(states[0][places])
 
 
 @contextmanager

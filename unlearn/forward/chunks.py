@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.model import LanguageModel, plain_output, vocabulary_of
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits, at_least_float32, before_answer, inputs_of
+from unlearn.forward.answers import answer_logits, at_least_float32, reading
 
 WHOLE, WHOLE_ON_A_GPU = 1 << 26, 1 << 28
 """Most logits that are made at once, of which a step holds up to three: 256 MiB, or 1 GiB."""
@@ -147,7 +147,8 @@ def _in_chunks(
 def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return what enters the output layer at the answers (N, H), and of the first token the output
     of that layer (1, V) and the model's logits (1, V)."""
-    positions, kept = before_answer(batch), []
+    inputs, positions = reading(model, batch)
+    kept: list[Tensor] = []
 
     def select(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         kept.append(inputs[0][positions])  # (N, H)
@@ -159,7 +160,7 @@ def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Te
     layer = model.get_output_embeddings()
     handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
     try:
-        output = model(**inputs_of(batch), use_cache=False, **plain_output(model))
+        output = model(**inputs, use_cache=False, **plain_output(model))
     finally:
         for handle in handles:
             handle.remove()

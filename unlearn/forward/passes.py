@@ -24,6 +24,7 @@ from unlearn.errors import first_line, lacks_memory
 from unlearn.forward.answers import answer_logits, tree_logits
 from unlearn.forward.prefix import PrefixCache
 from unlearn.forward.trees import Tree, collate_trees, tree_of
+from unlearn.forward.windows import farthest
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +129,11 @@ def passes(
         by_prompt.setdefault(example.prompt, []).append(number)
     groups = [numbers for numbers in by_prompt.values() if len(numbers) > 1]
     trees = [tree_of(examples[g[0]].prompt, [examples[n].answer for n in g]) for g in groups]
-    width, farthest = model.get_input_embeddings().weight.shape[1], _farthest(model)
+    width, depth = model.get_input_embeddings().weight.shape[1], farthest(model)
     shared = [
         (numbers, tree)
         for numbers, tree in zip(groups, trees, strict=True)
-        if ahead + tree.depth <= farthest
+        if ahead + tree.depth <= depth
         and _work([len(tree)], width, ahead)
         < _work([len(examples[n]) for n in numbers], width, ahead)
     ]
@@ -253,14 +254,3 @@ def _work(lengths: Sequence[int], width: int, ahead: int) -> int:
     the attention, masked ones included.
     """
     return sum(length * (6 * width + ahead + length) for length in lengths)
-
-
-WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size")
-"""What architectures call the number of tokens before it that a token sees."""
-
-
-def _farthest(model: LanguageModel) -> float:
-    """Return the most tokens of a branch of which every one sees all before it."""
-    config = model.config.get_text_config()
-    windows = (getattr(config, name, None) for name in WINDOWS)
-    return min((window for window in windows if window), default=float("inf"))

@@ -11,20 +11,21 @@ from torch import Tensor, nn
 
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import before_answer, inputs_of, layers_of
+from unlearn.forward.answers import layers_of, reading
 
 
 @torch.no_grad()
 def states_of_layers(model: LanguageModel, batch: Batch) -> list[Tensor]:
     """Return what each layer makes of the positions that predict answers, (N, hidden) each."""
-    place, states = before_answer(batch), list[Tensor]()
+    inputs, place = reading(model, batch)
+    states: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
         states.append((output[0] if isinstance(output, tuple) else output)[place])
 
     handles = [layer.register_forward_hook(keep) for layer in layers_of(model)]
     try:
-        model.base_model(**inputs_of(batch), use_cache=False)
+        model.base_model(**inputs, use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
@@ -32,9 +33,9 @@ def states_of_layers(model: LanguageModel, batch: Batch) -> list[Tensor]:
 
 
 @contextmanager
-def patched(layer: nn.Module, batch: Batch, states: Tensor) -> Iterator[None]:
-    """Let the layer give `states` (N, hidden) at the positions that predict answers."""
-    place = before_answer(batch)
+def patched(model: LanguageModel, layer: nn.Module, batch: Batch, states: Tensor) -> Iterator[None]:
+    """Let a layer of the model give `states` (N, hidden) at the positions that predict answers."""
+    _, place = reading(model, batch)
 
     def put(_module: Any, _inputs: Any, output: Any) -> Any:
         hidden = (output[0] if isinstance(output, tuple) else output).clone()

@@ -1,8 +1,9 @@
 """One forward pass for the batches of both tasks, where nothing has to be known of one alone.
 
-A pass over a few rows more costs less than two passes, which each read all weights and make as many
-calls. What an objective asks of its batch is then a part of what the pass has made. Where rows are
-many, two passes are as fast, and hold the activations of one task at a time.
+A pass over a few rows more costs less than two passes, which each read all weights, make as many
+calls and add to the whole gradient. What an objective asks of its batch is then a part of what the
+pass has made. Where positions are many for the weights there are, two passes are as fast, and hold
+the activations of one task at a time.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from torch import Tensor
 
 from unlearn.compute.model import LanguageModel, vocabulary_of
 from unlearn.data.batches import PAD, Batch
+from unlearn.forward.packing import is_packed
 
 MOST_POSITIONS = 384
-"""Positions of both, padding included, up to which it pays on a CPU: a step of 0.9 M weights took
-.79 of two passes with 2 + 2 rows of up to 40 tokens, .86 with 4 + 4, 1.04 with 8 + 8, and 1.06 to
-1.09 with longer or more (docs/benchmarks.md)."""
-MOST_LOGITS = 1 << 23
-"""Logits of both, so that a large vocabulary is not laid out whole."""
+"""Positions of both up to which it pays for any model: a step of 0.9 M weights took .79 of two
+passes with 2 + 2 rows of up to 40 tokens, .86 with 4 + 4, 1.02 with 8 + 8 of up to 96."""
+WEIGHTS_A_POSITION = 100_000
+"""Weights that learn for each position, from which it pays on a CPU: reading them and adding to
+their gradient then takes more than the second task's activations do, of memory as well. A step took
+.95 of two passes with 135 M weights and 900 positions, .98 with 27 M and 1280, too little for twice
+the activations (docs/benchmarks.md)."""
+MOST_LOGITS = 1 << 25
+"""Logits of both, 128 MiB, so that a large vocabulary is not laid out whole."""
 MOST_PADDING = 1.15
 """Positions of the joined batch, as many times those of the batches apart, up to which it pays."""
 
@@ -54,14 +60,7 @@ def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[bool
     Gives whether there is such a pass. Each of them is asked for once; whoever asks for other rows
     has a pass of its own.
     """
-    longest = max((batch.input_ids.shape[1] for batch in batches), default=0)
-    apart = sum(batch.input_ids.numel() for batch in batches)
-    joined = longest * sum(batch.size for batch in batches)
-    if (
-        len(batches) < 2
-        or joined > min(MOST_POSITIONS, MOST_PADDING * apart)
-        or sum(batch.answer_tokens for batch in batches) * vocabulary_of(model) > MOST_LOGITS
-    ):
+    if not _pays(model, batches):
         yield False
         return
     _now.append(Joined(model, batches))
@@ -69,6 +68,26 @@ def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[bool
         yield True
     finally:
         _now.pop()
+
+
+def _pays(model: LanguageModel, batches: Sequence[Batch]) -> bool:
+    if len(batches) < 2:
+        return False
+    if sum(batch.answer_tokens for batch in batches) * vocabulary_of(model) > MOST_LOGITS:
+        return False
+    most: float = MOST_POSITIONS
+    if model.device.type == "cpu":
+        learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        most = max(most, learning / WEIGHTS_A_POSITION)
+    apart = [_positions(model, batch) for batch in batches]
+    if sum(apart) > most:
+        return False
+    return _positions(model, together(batches)) <= min(most, MOST_PADDING * sum(apart))
+
+
+def _positions(model: LanguageModel, batch: Batch) -> int:
+    """Return how many positions the model computes of a batch."""
+    return batch.tokens if is_packed(model, batch) else batch.input_ids.numel()
 
 
 def pass_for(model: LanguageModel, batch: Batch) -> Joined | None:
@@ -85,9 +104,11 @@ def together(batches: Sequence[Batch]) -> Batch:
         wide = [F.pad(part, (0, longest - part.shape[1]), value=padding) for part in parts]
         return torch.cat(wide)
 
-    ahead, owners = 0, []
+    ahead, owners, real = 0, [], []
     for batch in batches:
+        columns = batch.input_ids.shape[1]
         owners.append(batch.owner + ahead)
+        real.append((batch.real // columns + ahead) * longest + batch.real % columns)
         ahead += batch.size
     return replace(
         batches[0],
@@ -97,6 +118,7 @@ def together(batches: Sequence[Batch]) -> Batch:
         rows=torch.cat([batch.rows for batch in batches]),
         owner=torch.cat(owners),
         columns=torch.cat([batch.columns for batch in batches]),
+        real=torch.cat(real),
         answer_tokens=sum(batch.answer_tokens for batch in batches),
         tokens=sum(batch.tokens for batch in batches),
     )

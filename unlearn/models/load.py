@@ -16,6 +16,7 @@ from unlearn.compute.model import LanguageModel
 from unlearn.compute.sharding import shard_
 from unlearn.errors import ConfigurationError, lacks_memory, said_by, to_install, translating
 from unlearn.forward.answers import layers_of
+from unlearn.forward.packing import compare_rows
 from unlearn.models.adapter import base_of, is_adapter, merged
 from unlearn.models.places import is_folder_name, quantization_problems
 from unlearn.models.sizes import number_problems, require_computes, require_room, weights_of
@@ -262,6 +263,8 @@ def ready(
         if compute.sharded:
             shard_(model, layers_of(model), device)
         model = model.eval() if compute.sharded else move(model, device).eval()
+        if compute.sharded:
+            compare_rows(model)
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.

@@ -1,0 +1,201 @@
+"""Rows of a batch one behind the other: what is done token by token is never done to padding.
+
+Products, norms and losses see the N real tokens as one row; attention alone, which looks from token
+to token, lays them out as B rows of T columns again. A step on 40 questions of TOFU so computes
+a third less. Only a model that reads such a row as it reads the batch is given one: before the
+first, two rows are read both ways.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel, plain_output
+from unlearn.compute.sharding import is_sharded_model
+from unlearn.compute.undisturbed import in_evaluation_mode
+from unlearn.console.once import say_once
+from unlearn.data.batches import Batch, collate
+from unlearn.data.tokens import Example
+from unlearn.errors import first_line, lacks_memory
+from unlearn.forward.windows import farthest
+
+log = logging.getLogger(__name__)
+
+MOST_REAL = 0.95
+"""Share of real tokens up to which leaving out the padding is worth laying rows out again."""
+TOLERANCE, COARSE = 1e-4, 0.05
+"""Logits relative to the largest by which a packed row may differ from the batch: with weights in
+float32, and in 16 bits, where rounding is up to a hundredth. What a row carries into the next one
+is more, and there it must be nothing at all."""
+
+_reads: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_compared: dict[str, str | None] = {}
+"""By architecture and configuration: why it is not to be given a packed row, None where it is."""
+
+
+def is_packed(model: LanguageModel, batch: Batch) -> bool:
+    """Return whether the model is to read the batch as one row.
+
+    Processes that hold a model together compare when they share it out, each at the same time
+    (:func:`compare_rows`): of a batch that one has, others know nothing.
+    """
+    rows, columns = batch.input_ids.shape
+    if rows < 2 or batch.tokens > MOST_REAL * rows * columns or columns > farthest(model):
+        return False
+    if model not in _reads:
+        if is_sharded_model(model):
+            return False
+        compare_rows(model)
+    return _reads[model]
+
+
+def compare_rows(model: LanguageModel) -> None:
+    """Find out whether the model reads rows one behind the other; say so where it does not."""
+    reason = _reason_for_padding(model)
+    if reason is not None:
+        say_once(log, f"{type(model).__name__} reads the padding of a batch as well: {reason}")
+    _reads[model] = reason is None
+
+
+def packed(batch: Batch) -> dict[str, Tensor]:
+    """Return what a model reads of a batch as one row (1, N): ids, positions, and a layout.
+
+    The layout stands where a mask would: (B, T, 1, N) int64, of which [0, 0, 0] is where each token
+    lies in the flattened (B·T). It is one list seen B·T times, its shape says B and T without
+    asking the device.
+    """
+    rows, columns = batch.input_ids.shape
+    return {
+        "input_ids": batch.input_ids.flatten()[batch.real][None],
+        "position_ids": (batch.real % columns)[None],
+        "attention_mask": batch.real.expand(rows, columns, 1, -1),
+    }
+
+
+def before_packed_answer(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return rows, all 0, and columns (n,) of what predicts the answer tokens in the one row."""
+    ends = batch.attention_mask.sum(1).cumsum(0)
+    columns = (ends - batch.attention_mask.sum(1))[batch.owner] + batch.columns - 1
+    return torch.zeros_like(columns), columns
+
+
+class _Rows(torch.autograd.Function):
+    """Tokens (N, …) laid out as (B·T, …) with zeros as padding, or taken from there again.
+
+    torch's own ways back add up entry by entry, as if a place could be named twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, real: Tensor, places: int | None) -> Tensor:
+        ctx.save_for_backward(real)
+        ctx.places = None if places is not None else len(states)
+        return _moved(states, real, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (real,) = ctx.saved_tensors
+        return _moved(gradient, real, ctx.places), None, None
+
+
+def _moved(states: Tensor, real: Tensor, places: int | None) -> Tensor:
+    if places is None:
+        return states.index_select(0, real)
+    return states.new_zeros(places, *states.shape[1:]).index_copy_(0, real, states)
+
+
+@cache
+def _attention_reads_layouts() -> None:
+    """Let the attention `sdpa` of transformers lay rows out where its mask is a layout."""
+    as_it_was = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def attention(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        *more: Any,
+        **options: Any,
+    ) -> tuple[Tensor, None]:
+        if attention_mask is None or attention_mask.dtype != torch.int64:
+            return as_it_was(module, query, key, value, attention_mask, *more, **options)
+        (rows, columns), real = attention_mask.shape[:2], attention_mask[0, 0, 0]
+
+        def laid_out(states: Tensor) -> Tensor:  # (1, H, N, D) to (B, H, T, D)
+            found = _Rows.apply(states[0].transpose(0, 1), real, rows * columns)
+            return found.unflatten(0, (rows, columns)).transpose(1, 2)
+
+        parts = (laid_out(states) for states in (query, key, value))
+        output, _ = as_it_was(module, *parts, None, *more, **options)  # (B, T, H, D)
+        return _Rows.apply(output.flatten(0, 1), real, None)[None], None
+
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", attention)
+
+
+def _reason_for_padding(model: LanguageModel) -> str | None:
+    """Return why the model must not be given a packed row, or None where it may be.
+
+    It is tried once for models of one configuration: a target reads as the model does.
+    """
+    attention = getattr(model.config, "_attn_implementation", None)
+    if attention != "sdpa":
+        return f"the attention implementation {attention} takes no layout of rows"
+    _attention_reads_layouts()
+    if is_sharded_model(model):  # together, whatever each of its processes has tried before
+        return _difference(model)
+    precision = next(model.parameters()).dtype
+    name = f"{type(model).__name__} {precision} {model.config.to_json_string(use_diff=False)}"
+    if name not in _compared:
+        _compared[name] = _difference(model)
+    return _compared[name]
+
+
+@torch.no_grad()
+def _difference(model: LanguageModel) -> str | None:
+    """Return in what a packed row is read otherwise than a batch, or None where it is not.
+
+    The first of two rows is the shorter one: a model that carries something from one row to the
+    next carries it from there.
+    """
+    exact, options = Compute(model.device), {"use_cache": False, **plain_output(model)}
+    two, other = (_two_rows(model, start) for start in (0, 1))
+
+    def as_one_row(batch: Batch) -> Tensor:
+        logits: Tensor = model(**packed(batch), **options).logits[0]
+        return logits
+
+    with in_evaluation_mode(model), exact.autocast:
+        try:
+            found, beside = as_one_row(two), as_one_row(other)
+        except Exception as error:  # whatever an architecture makes of a layout it does not know
+            if lacks_memory(error):
+                return "there is no memory to compare"
+            return f"one row of all raises {type(error).__name__}: {first_line(error)}"
+        expected = model(input_ids=two.input_ids, **options).logits.flatten(0, 1)[two.real]
+    fine = next(model.parameters()).dtype in (torch.float32, torch.float64)
+    difference = ((found - expected).abs().max() / expected.abs().max()).item()
+    if not difference <= (TOLERANCE if fine else COARSE):
+        return f"as one row its logits are off by {difference:.1g} of the largest"
+    if not fine and not torch.equal(found[SHORT:], beside[SHORT:]):
+        return "as one row what stands before a row changes its logits"
+    return None
+
+
+SHORT, LONG = 3, 7
+"""Tokens of the two rows that are read both ways: within every window."""
+
+
+def _two_rows(model: LanguageModel, start: int) -> Batch:
+    """Return two rows of arbitrary ids, the first of them by `start`."""
+    entries = model.get_input_embeddings().weight.shape[0]
+    ids = [(5 + 7 * place) % entries for place in range(LONG + SHORT + 1)]
+    rows = [Example((), tuple(ids[start : start + SHORT])), Example((), tuple(ids[-LONG:]))]
+    return collate(rows, [0, 1]).to(model.device)
