@@ -63,7 +63,7 @@ def test_a_batch_moves_whole() -> None:
     batch = tiny.batch([0, 1])
     moved = batch.to("meta")
     tensors = [part for part in vars(moved).values() if isinstance(part, torch.Tensor)]
-    assert len(tensors) == 7
+    assert len(tensors) == 6
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.answer_tokens == batch.answer_tokens
     assert moved.tokens == batch.tokens

@@ -118,6 +118,6 @@ def test_a_joined_batch_is_what_its_rows_make_together() -> None:
     expected = collate([tiny.examples()[row] for row in rows], rows, tiny.PAD)
     real = expected.attention_mask.bool()
     assert torch.equal(made.input_ids[real], expected.input_ids[real])
-    for name in ("attention_mask", "answer_mask", "rows", "owner", "columns", "real"):
+    for name in ("attention_mask", "answer_mask", "rows", "owner", "columns"):
         assert torch.equal(getattr(made, name), getattr(expected, name)), name
     assert (made.answer_tokens, made.tokens) == (expected.answer_tokens, expected.tokens)

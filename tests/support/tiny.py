@@ -85,13 +85,11 @@ def wider(batch: Batch, columns: int, pad: int) -> Batch:
     ids = F.pad(batch.input_ids, (0, columns))
     attention = F.pad(batch.attention_mask, (0, columns))
     answers = F.pad(batch.answer_mask, (0, columns))
-    before = batch.input_ids.shape[1]
     return replace(
         batch,
         input_ids=ids.masked_fill(attention == 0, pad),
         attention_mask=attention,
         answer_mask=answers,
-        real=batch.real // before * (before + columns) + batch.real % before,
     )
 
 

@@ -30,10 +30,9 @@ class Batch:
     rows: Tensor  # (B,) int64, index of each row in its set
     owner: Tensor  # (N,) int64, row of each answer token in the batch, in row-major order
     columns: Tensor  # (N,) int64, where in its row it stands
-    real: Tensor  # (tokens,) int64, where each token that is no padding lies in the flattened (B·T)
     answer_tokens: int
-    """N, counted here so that no step waits for the device to count; `owner`, `columns` and `real`
-    are here for the same reason: a mask on a GPU has to be counted before it picks anything."""
+    """N, counted here so that no step waits for the device to count; `owner` and `columns` are here
+    for the same reason: a mask on a GPU has to be counted before anything is picked by it."""
     tokens: int
     """Tokens of the batch, prompts included and padding not."""
     idle: bool = False
@@ -64,7 +63,6 @@ class Batch:
             moved(self.rows),
             moved(self.owner),
             moved(self.columns),
-            moved(self.real),
             self.answer_tokens,
             self.tokens,
             self.idle,
@@ -79,9 +77,9 @@ def collate(examples: Sequence[Example], rows: Sequence[int], pad: int = PAD) ->
     columns, ends = torch.arange(ids.shape[1]), torch.tensor([[len(e)] for e in examples])
     real, answer = columns < ends, (columns >= begins) & (columns < ends)
     owner, places = answer.nonzero(as_tuple=True)
-    where = real.flatten().nonzero()[:, 0]
+    tokens = sum(map(len, examples))
     numbers = torch.tensor(list(rows))
-    return Batch(ids, real.long(), answer, numbers, owner, places, where, len(owner), len(where))
+    return Batch(ids, real.long(), answer, numbers, owner, places, len(owner), tokens)
 
 
 class SeededOrder:

@@ -80,7 +80,7 @@ def reading(
     Rows stand one behind the other where that leaves out padding and nothing stands ahead of them.
     """
     if past is None and is_packed(model, batch):
-        return packed(batch), before_packed_answer(batch)
+        return packed(model, batch), before_packed_answer(batch)
     return inputs_of(batch, past), before_answer(batch)
 
 

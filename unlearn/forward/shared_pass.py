@@ -104,11 +104,9 @@ def together(batches: Sequence[Batch]) -> Batch:
         wide = [F.pad(part, (0, longest - part.shape[1]), value=padding) for part in parts]
         return torch.cat(wide)
 
-    ahead, owners, real = 0, [], []
+    ahead, owners = 0, []
     for batch in batches:
-        columns = batch.input_ids.shape[1]
         owners.append(batch.owner + ahead)
-        real.append((batch.real // columns + ahead) * longest + batch.real % columns)
         ahead += batch.size
     return replace(
         batches[0],
@@ -118,7 +116,6 @@ def together(batches: Sequence[Batch]) -> Batch:
         rows=torch.cat([batch.rows for batch in batches]),
         owner=torch.cat(owners),
         columns=torch.cat([batch.columns for batch in batches]),
-        real=torch.cat(real),
         answer_tokens=sum(batch.answer_tokens for batch in batches),
         tokens=sum(batch.tokens for batch in batches),
     )
