@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.device import Compute, compute_of
-from unlearn.compute.heap import keep_freed_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.threads import threads_for
 from unlearn.data.refusals import draw_refusals
@@ -92,7 +91,6 @@ def alternatives_of(
     encoder = preparation.encoder(load_tokenizer(settings.model, target.folder), target.folder)
     load = cache(lambda: preparation.load(target))
     asker = Asker(load, key_of(settings.model, target), encoder, compute)
-    keep_freed_memory()
     with threads_for(settings.model.small):
         found = Found(chosen(splits.forget, asker, encoder, refuse, another))
     write_text_atomic(out, _lines(found.rows))

@@ -19,7 +19,6 @@ from omegaconf import DictConfig
 from unlearn.attacks import Target
 from unlearn.composition.recompose import recompose
 from unlearn.compute.device import compute_of
-from unlearn.compute.heap import keep_freed_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.threads import threads_for
 from unlearn.errors import ConfigurationError, shortened
@@ -92,7 +91,6 @@ def rescore(
     folder = models.after.folder
     encoder = preparation.encoder(load_tokenizer(settings.model, folder), folder)
     bench = Bench.of(settings, splits, encoder, compute, catalogue_of(splits))
-    keep_freed_memory()
     with threads_for(settings.model.small):
         mixed = measure(run, bench, models, preparation, settings, at_retain)
 

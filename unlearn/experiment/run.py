@@ -22,7 +22,6 @@ from unlearn.attacks import Target
 from unlearn.composition.job import experiment_name, sweep_name
 from unlearn.composition.search import require_objective
 from unlearn.compute.device import compute_of
-from unlearn.compute.heap import keep_freed_memory
 from unlearn.compute.memory import explaining_memory, less_memory
 from unlearn.compute.model import LanguageModel
 from unlearn.compute.processes import is_main, joined, noticing, of_rank_zero, world
@@ -129,7 +128,6 @@ def executed(state: State) -> dict[str, Any]:
                 checkpoint = of_rank_zero(lambda: sound_checkpoint(state.folder))
                 if is_main():
                     resume_record(record, checkpoint)
-            keep_freed_memory()
             with threads_for(settings.model.small):
                 Run(state, settings, splits, record).execute()
         summary = of_rank_zero(lambda: conclude(state, settings, sink))
