@@ -115,16 +115,18 @@ def _attention_reads_layouts() -> None:
     ) -> tuple[Tensor, None]:
         if attention_mask is None or attention_mask.dtype != torch.int64:
             return as_it_was(module, query, key, value, attention_mask, *more, **options)
-        (rows, columns), real = attention_mask.shape[:2], attention_mask[0, 0, 0]
+        (rows, columns), places = attention_mask.shape[:2], attention_mask[0, 0, 0]
 
         def laid_out(states: Tensor) -> Tensor:  # (1, H, N, D) to (B, H, T, D)
             tokens = states[0].transpose(0, 1)
             found = tokens.new_zeros(rows * columns, *tokens.shape[1:])
-            return found.index_copy_(0, real, tokens).unflatten(0, (rows, columns)).transpose(1, 2)
+            return (
+                found.index_copy_(0, places, tokens).unflatten(0, (rows, columns)).transpose(1, 2)
+            )
 
         parts = (laid_out(states) for states in (query, key, value))
         output, _ = as_it_was(module, *parts, None, *more, **options)  # (B, T, H, D)
-        return output.flatten(0, 1).index_select(0, real)[None], None
+        return output.flatten(0, 1).index_select(0, places)[None], None
 
     ALL_ATTENTION_FUNCTIONS.register("sdpa", attention)
 
