@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,10 +144,13 @@ def test_rows_of_one_length_stay_a_batch() -> None:
     assert not is_packed(tiny.model(), tiny.batch([0]))
 
 
-def test_rows_beyond_a_window_are_read_as_they_were() -> None:
+def test_rows_beyond_a_window_are_read_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
     model, entries = with_window(16), len(tiny.tokenizer())
-    assert is_packed(model, uneven(entries))
-    assert not is_packed(model, batch_of([(9, 8), (4, 4)], entries))
+    with caplog.at_level(logging.INFO, packing.__name__):
+        assert is_packed(model, uneven(entries))
+        assert not caplog.text
+        assert not is_packed(model, batch_of([(9, 8), (4, 4)], entries))
+    assert "rows are longer than its window of 16 tokens" in caplog.text
 
 
 def test_a_recomputed_layer_reads_the_same_layout() -> None:
@@ -215,5 +217,5 @@ def test_another_mask_goes_to_the_attention_of_transformers() -> None:
 
 def test_padding_may_hold_any_ids() -> None:
     model, batch = tiny.model(), tiny.batch(range(len(tiny.ROWS)))
-    other = replace(tiny.wider(batch, 7, 3))
+    other = tiny.wider(batch, 7, 3)
     assert torch.equal(answer_losses(model, other)[0], answer_losses(model, batch)[0])

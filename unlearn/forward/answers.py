@@ -20,7 +20,7 @@ from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
 from unlearn.forward.packing import before_packed_answer, is_packed, packed
-from unlearn.forward.shared_pass import pass_for, together
+from unlearn.forward.shared_pass import pass_for
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def answer_logits(
         return _logits(model, batch, past), labels, batch.owner
     if id(batch) not in one.logits:
         sizes = [each.answer_tokens for each in one.batches]
-        parts = _logits(model, together(one.batches), None).split(sizes)
+        parts = _logits(model, one.whole, None).split(sizes)
         one.logits = {id(each): part for each, part in zip(one.batches, parts, strict=True)}
     return one.logits.pop(id(batch)), labels, batch.owner
 

@@ -147,7 +147,7 @@ def _in_chunks(
 def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return what enters the output layer at the answers (N, H), and of the first token the output
     of that layer (1, V) and the model's logits (1, V)."""
-    inputs, positions = reading(model, batch)
+    read, positions = reading(model, batch)
     kept: list[Tensor] = []
 
     def select(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -160,7 +160,7 @@ def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Te
     layer = model.get_output_embeddings()
     handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
     try:
-        output = model(**inputs, use_cache=False, **plain_output(model))
+        output = model(**read, use_cache=False, **plain_output(model))
     finally:
         for handle in handles:
             handle.remove()

@@ -42,6 +42,7 @@ oneDNN compiles each product once for each number of rows: the embedded run took
 instead of 77 where nearly every step had a number of its own."""
 
 _reads: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""By the output layer, which a model shares with its view without adapter."""
 _compared: dict[str, str | None] = {}
 """By architecture and configuration: why it is not to be given a packed row, None where it is."""
 
@@ -53,21 +54,30 @@ def is_packed(model: LanguageModel, batch: Batch) -> bool:
     (:func:`compare_rows`): of a batch that one has, others know nothing.
     """
     rows, columns = batch.input_ids.shape
-    if rows < 2 or batch.tokens > MOST_REAL * rows * columns or columns > farthest(model):
+    if rows < 2 or batch.tokens > MOST_REAL * rows * columns:
         return False
-    if model not in _reads:
+    if columns > (window := farthest(model)):
+        _say(model, f"rows are longer than its window of {window} tokens")
+        return False
+    layer = model.get_output_embeddings()
+    if layer not in _reads:
         if is_sharded_model(model):
+            _say(model, "its weights were shared out before the two ways were compared")
             return False
         compare_rows(model)
-    return _reads[model]
+    return _reads[layer]
 
 
 def compare_rows(model: LanguageModel) -> None:
     """Find out whether the model reads rows one behind the other; say so where it does not."""
     reason = _reason_for_padding(model)
     if reason is not None:
-        say_once(log, f"{type(model).__name__} reads the padding of a batch as well: {reason}")
-    _reads[model] = reason is None
+        _say(model, reason)
+    _reads[model.get_output_embeddings()] = reason is None
+
+
+def _say(model: LanguageModel, reason: str) -> None:
+    say_once(log, f"{model.config.model_type} reads the padding of a batch as well: {reason}")
 
 
 def packed(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
@@ -94,8 +104,9 @@ def _is_fine(model: LanguageModel) -> bool:
 
 def before_packed_answer(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return rows, all 0, and columns (n,) of what predicts the answer tokens in the one row."""
-    ends = batch.attention_mask.sum(1).cumsum(0)
-    columns = (ends - batch.attention_mask.sum(1))[batch.owner] + batch.columns - 1
+    lengths = batch.attention_mask.sum(1)
+    begins = lengths.cumsum(0) - lengths
+    columns = begins[batch.owner] + batch.columns - 1
     return torch.zeros_like(columns), columns
 
 
@@ -143,7 +154,7 @@ def _reason_for_padding(model: LanguageModel) -> str | None:
     if is_sharded_model(model):  # together, whatever each of its processes has tried before
         return _difference(model)
     precision = next(model.parameters()).dtype
-    name = f"{type(model).__name__} {precision} {model.config.to_json_string(use_diff=False)}"
+    name = f"{precision} {model.config.to_json_string(use_diff=False)}"
     if name not in _compared:
         _compared[name] = _difference(model)
     return _compared[name]

@@ -129,11 +129,11 @@ def passes(
         by_prompt.setdefault(example.prompt, []).append(number)
     groups = [numbers for numbers in by_prompt.values() if len(numbers) > 1]
     trees = [tree_of(examples[g[0]].prompt, [examples[n].answer for n in g]) for g in groups]
-    width, depth = model.get_input_embeddings().weight.shape[1], farthest(model)
+    width, reach = model.get_input_embeddings().weight.shape[1], farthest(model)
     shared = [
         (numbers, tree)
         for numbers, tree in zip(groups, trees, strict=True)
-        if ahead + tree.depth <= depth
+        if ahead + tree.depth <= reach
         and _work([len(tree)], width, ahead)
         < _work([len(examples[n]) for n in numbers], width, ahead)
     ]

@@ -37,8 +37,8 @@ MOST_PADDING = 1.15
 class Joined:
     """The batches of one pass, and what it made of each that has not been asked for yet."""
 
-    def __init__(self, model: LanguageModel, batches: Sequence[Batch]) -> None:
-        self.model, self.batches = model, tuple(batches)
+    def __init__(self, model: LanguageModel, batches: Sequence[Batch], whole: Batch) -> None:
+        self.model, self.batches, self.whole = model, tuple(batches), whole
         self.logits: dict[int, Tensor] = {}
 
     def asked(self, model: LanguageModel, batch: Batch) -> bool:
@@ -60,29 +60,32 @@ def joined_pass(model: LanguageModel, batches: Sequence[Batch]) -> Iterator[bool
     Gives whether there is such a pass. Each of them is asked for once; whoever asks for other rows
     has a pass of its own.
     """
-    if not _pays(model, batches):
+    whole = _worth_joining(model, batches)
+    if whole is None:
         yield False
         return
-    _now.append(Joined(model, batches))
+    _now.append(Joined(model, batches, whole))
     try:
         yield True
     finally:
         _now.pop()
 
 
-def _pays(model: LanguageModel, batches: Sequence[Batch]) -> bool:
+def _worth_joining(model: LanguageModel, batches: Sequence[Batch]) -> Batch | None:
+    """Return the rows of all batches as one, or None where a pass of each is better."""
     if len(batches) < 2:
-        return False
+        return None
     if sum(batch.answer_tokens for batch in batches) * vocabulary_of(model) > MOST_LOGITS:
-        return False
+        return None
     most: float = MOST_POSITIONS
     if model.device.type == "cpu":
         learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
         most = max(most, learning / WEIGHTS_A_POSITION)
     apart = [_positions(model, batch) for batch in batches]
     if sum(apart) > most:
-        return False
-    return _positions(model, together(batches)) <= min(most, MOST_PADDING * sum(apart))
+        return None
+    whole = together(batches)
+    return whole if _positions(model, whole) <= min(most, MOST_PADDING * sum(apart)) else None
 
 
 def _positions(model: LanguageModel, batch: Batch) -> int:

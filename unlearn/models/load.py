@@ -262,9 +262,9 @@ def ready(
     with explaining_memory(f"model.device: the model does not fit {device}", SMALLER):
         if compute.sharded:
             shard_(model, layers_of(model), device)
-        model = model.eval() if compute.sharded else move(model, device).eval()
-        if compute.sharded:
-            compare_rows(model)
+            compare_rows(model.eval())
+        else:
+            model = move(model, device).eval()
     for module in model.modules():
         # RWKV halves weights in place at its first pass in evaluation mode, for float16's sake, and
         # what is saved afterwards would be halved once more when it is loaded.
