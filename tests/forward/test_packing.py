@@ -193,6 +193,21 @@ def test_models_of_one_configuration_are_compared_once() -> None:
     assert len(calls) == 3 and not of_target
 
 
+class OfItsOwn(transformers.LlamaForCausalLM):
+    """A model whose own pass wants as many rows as there are questions."""
+
+    def forward(self, input_ids: Tensor, **options: Any) -> Any:
+        if len(input_ids) == 1:
+            raise ValueError("one row")
+        return super().forward(input_ids=input_ids, **options)
+
+
+def test_what_is_known_of_a_class_is_not_taken_for_another_of_its_configuration() -> None:
+    batch, model = tiny.batch(range(len(tiny.ROWS))), tiny.model()
+    assert is_packed(model, batch)
+    assert not is_packed(OfItsOwn(model.config).eval(), batch)
+
+
 def test_a_layout_says_rows_and_columns_and_takes_no_memory() -> None:
     batch = tiny.batch(range(len(tiny.ROWS)))
     read = packing.packed(tiny.model(), batch)

@@ -154,7 +154,7 @@ def _reason_for_padding(model: LanguageModel) -> str | None:
     if is_sharded_model(model):  # together, whatever each of its processes has tried before
         return _difference(model)
     precision = next(model.parameters()).dtype
-    name = f"{precision} {model.config.to_json_string(use_diff=False)}"
+    name = f"{type(model).__name__} {precision} {model.config.to_json_string(use_diff=False)}"
     if name not in _compared:
         _compared[name] = _difference(model)
     return _compared[name]
