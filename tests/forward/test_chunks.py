@@ -51,6 +51,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def lower() -> None:
         monkeypatch.setattr(chunks, "WHOLE", 0)
+        monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
         monkeypatch.setattr(chunks, "CHUNK", CHUNK * ENTRIES)
 
     return lower
@@ -142,6 +143,20 @@ def test_no_tensor_holds_more_than_a_chunk_forward_and_backward(cut: Callable[[]
         with Widest() as widest:
             value_and_gradient(objective, model)
         assert 0 < widest.tokens <= CHUNK, type(objective).__name__
+
+
+def test_a_sum_is_cut_before_what_is_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, nll = tiny.model(), NegativeLogLikelihood()
+    value, gradient = value_and_gradient(nll, model)
+    monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
+    monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)
+    assert is_cut(model, tiny.batch(ROWS), only_sum=True)
+    assert not is_cut(model, tiny.batch(ROWS))
+    with Widest() as widest:
+        again, parts = value_and_gradient(nll, model)
+    assert widest.tokens <= CHUNK
+    assert tiny.relative_error(again[None], value[None]) < 1e-6
+    assert tiny.relative_error(tiny.flat(parts), tiny.flat(gradient)) < 1e-5
 
 
 def test_logits_that_are_made_in_an_unknown_way_stay_whole(

@@ -11,9 +11,10 @@ from support import tiny
 
 from unlearn.compute.device import Compute
 from unlearn.data.batches import Batch, collate
-from unlearn.forward import shared_pass
+from unlearn.forward import chunks, shared_pass
 from unlearn.forward.packing import compare_rows
 from unlearn.forward.shared_pass import together
+from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.ce_u import CEU
 from unlearn.objectives.kl import KullbackLeibler
@@ -27,13 +28,15 @@ WEIGHTS = (0.7, 0.4)
 
 
 def pairs(target: Any) -> dict[str, tuple[Objective, Objective]]:
-    """Objectives of retain and forget: one asks a second model, one for sums by row."""
+    """Objectives of retain and forget: some ask a second model, sums by row, or one sum alone."""
     kl = KullbackLeibler()
     kl.reference = target
     return {
         "wga": (NegativeLogLikelihood(), WGA()),
         "simnpo": (NegativeLogLikelihood(), SimNPO()),
         "kl": (kl, CEU()),
+        "sums": (NegativeLogLikelihood(), Ascent()),
+        "rows first": (SimNPO(), NegativeLogLikelihood()),
     }
 
 
@@ -58,13 +61,18 @@ def taken(model: Any, objectives: tuple[Objective, Objective]) -> tuple[list[Any
 
 
 @tiny.every_architecture
-@pytest.mark.parametrize("pair", ["wga", "simnpo", "kl"])
+@pytest.mark.parametrize("pair", ["wga", "simnpo", "kl", "sums", "rows first"])
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "sums in chunks"])
 def test_losses_and_gradient_are_those_of_two_passes(
-    architecture: str, pair: str, monkeypatch: pytest.MonkeyPatch
+    architecture: str, pair: str, cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny.moved(architecture)
     objectives = pairs(tiny.model(architecture, dtype=torch.float64))[pair]
-    compare_rows(model)  # is tried once, which is not counted here
+    if cut:
+        monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
+        monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", 3 * len(tiny.tokenizer()))
+    compare_rows(model)  # both are tried once, which is not counted here
+    assert chunks.is_cut(model, tiny.batch(FORGET), only_sum=True) is cut
     monkeypatch.setattr(shared_pass, "MOST_POSITIONS", 10**6)  # eight rows are many already
     found, calls = taken(model, objectives)
     monkeypatch.setattr(shared_pass, "MOST_PADDING", 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,14 +58,11 @@ def answer_logits(
     one = pass_for(model, batch) if past is None else None
     if one is None:
         return _logits(model, batch, past), labels, batch.owner
-    if id(batch) not in one.logits:
-        sizes = [each.answer_tokens for each in one.batches]
-        parts = _logits(model, one.whole, None).split(sizes)
-        one.logits = {id(each): part for each, part in zip(one.batches, parts, strict=True)}
-    return one.logits.pop(id(batch)), labels, batch.owner
+    made = one.logits(batch, partial(_logits, model), model.get_output_embeddings())
+    return at_least_float32(made), labels, batch.owner
 
 
-def _logits(model: LanguageModel, batch: Batch, past: Any | None) -> Tensor:
+def _logits(model: LanguageModel, batch: Batch, past: Any | None = None) -> Tensor:
     """Return the logits (N, V) at the answers of a batch, in one call of the model."""
     inputs, places = reading(model, batch, past)
     with _output_layer_sees_only(model, places):

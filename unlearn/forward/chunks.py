@@ -24,9 +24,15 @@ from unlearn.compute.model import LanguageModel, plain_output, vocabulary_of
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.forward.answers import answer_logits, at_least_float32, reading
+from unlearn.forward.shared_pass import pass_for
 
 WHOLE, WHOLE_ON_A_GPU = 1 << 26, 1 << 28
 """Most logits that are made at once, of which a step holds up to three: 256 MiB, or 1 GiB."""
+WHOLE_SUM, CHUNK_OF_A_SUM = 1 << 23, 1 << 24
+"""The same where only the sum of the losses is asked for, on a CPU, since nothing is then made
+twice: from 32 MiB on in chunks of 64 MiB. Both tasks of a step with 135M weights and 330 answers of
+49152 logits took .97 of one with whole logits, since the system hands out fewer pages; with 27M
+weights and 500 answers of 16384 logits it is as long."""
 CHUNK, CHUNK_ON_A_GPU = 1 << 23, 1 << 26
 """Logits of a chunk, where there are more: 32 MiB, or 256 MiB. Every chunk adds to the gradient of
 the whole output layer, which takes a GPU as long as hundreds of tokens: on an H100 a step of 1.2B
@@ -80,11 +86,15 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
         weights is None
         or not hasattr(F, "linear_cross_entropy")  # torch has it since 2.13
         or torch.is_autocast_enabled(weights.device.type)
-        or not is_cut(model, batch)
+        or not is_cut(model, batch, only_sum=True)
         or _finishes[model] is not _nothing
     ):
         return answer_losses(model, batch)[0].sum()
-    state = at_least_float32(_before_output_layer(model, batch)[0])
+    one = pass_for(model, batch)
+    states = _states(model, batch) if one is None else one.states(batch, partial(_states, model))
+    if states is None:  # the other task has made the logits of both
+        return answer_losses(model, batch)[0].sum()
+    state = at_least_float32(states)
     return F.linear_cross_entropy(
         state,
         weights.to(state.dtype),
@@ -99,9 +109,13 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
     )
 
 
-def is_cut(model: LanguageModel, batch: Batch) -> bool:
-    """Return whether the logits of a batch are too many, and this model's can be made in chunks."""
-    whole = WHOLE_ON_A_GPU if batch.input_ids.device.type == "cuda" else WHOLE
+def is_cut(model: LanguageModel, batch: Batch, only_sum: bool = False) -> bool:
+    """Return whether the logits of a batch are too many, and this model's can be made in chunks.
+
+    With `only_sum` for a loss that makes no logits twice.
+    """
+    on_cpu = WHOLE_SUM if only_sum else WHOLE
+    whole = WHOLE_ON_A_GPU if batch.input_ids.device.type == "cuda" else on_cpu
     if batch.answer_tokens * vocabulary_of(model) <= whole:
         return False
     weights = model.get_output_embeddings().named_parameters()
@@ -112,7 +126,9 @@ def is_cut(model: LanguageModel, batch: Batch) -> bool:
 
 
 def _tokens_a_chunk(model: LanguageModel, batch: Batch) -> int:
-    logits = CHUNK_ON_A_GPU if batch.input_ids.device.type == "cuda" else CHUNK
+    whole = batch.answer_tokens * vocabulary_of(model)
+    on_cpu = CHUNK if whole > WHOLE else CHUNK_OF_A_SUM
+    logits = CHUNK_ON_A_GPU if batch.input_ids.device.type == "cuda" else on_cpu
     return max(1, logits // vocabulary_of(model))
 
 
@@ -122,7 +138,7 @@ def _in_chunks(
     states = []
     for place, model in enumerate(models):
         with torch.set_grad_enabled(torch.is_grad_enabled() and place == 0):
-            states.append(_before_output_layer(model, batch)[0])  # (N, H)
+            states.append(_states(model, batch))
     labels = batch.input_ids[batch.owner, batch.columns]
 
     def chunk(*parts: Tensor) -> Tensor:
@@ -142,6 +158,11 @@ def _in_chunks(
         checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
     ]
     return torch.cat(values), batch.owner
+
+
+def _states(model: LanguageModel, batch: Batch) -> Tensor:
+    """Return what enters the output layer at the answers (N, H)."""
+    return _before_output_layer(model, batch)[0]
 
 
 def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

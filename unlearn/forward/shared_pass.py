@@ -8,13 +8,13 @@ the activations of one task at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn.compute.model import LanguageModel, vocabulary_of
 from unlearn.data.batches import PAD, Batch
@@ -34,12 +34,38 @@ MOST_PADDING = 1.15
 """Positions of the joined batch, as many times those of the batches apart, up to which it pays."""
 
 
+Make = Callable[[Batch], Tensor]
+"""Makes something of every answer token of a batch (N, …)."""
+
+
 class Joined:
     """The batches of one pass, and what it made of each that has not been asked for yet."""
 
     def __init__(self, model: LanguageModel, batches: Sequence[Batch], whole: Batch) -> None:
         self.model, self.batches, self.whole = model, tuple(batches), whole
-        self.logits: dict[int, Tensor] = {}
+        self._logits: dict[int, Tensor] = {}
+        self._states: dict[int, Tensor] = {}
+
+    def logits(self, batch: Batch, make: Make, output_layer: nn.Module) -> Tensor:
+        """Return the logits (N, V) of one of the batches; `make` gives those of all rows."""
+        if id(batch) in self._states:
+            return output_layer(self._states.pop(id(batch)))
+        return self._part(batch, self._logits, make)
+
+    def states(self, batch: Batch, make: Make) -> Tensor | None:
+        """Return what enters the output layer at the answers of one of the batches (N, H).
+
+        None where its logits are there already. To be asked for where the logits are the output of
+        that layer and nothing is done to them: whoever comes next may want logits.
+        """
+        return None if id(batch) in self._logits else self._part(batch, self._states, make)
+
+    def _part(self, batch: Batch, made: dict[int, Tensor], make: Make) -> Tensor:
+        if id(batch) not in made:
+            sizes = [each.answer_tokens for each in self.batches]
+            parts = make(self.whole).split(sizes)
+            made.update({id(each): part for each, part in zip(self.batches, parts, strict=True)})
+        return made.pop(id(batch))
 
     def asked(self, model: LanguageModel, batch: Batch) -> bool:
         """Return whether this pass is the one that is asked for.
