@@ -34,7 +34,8 @@ from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.suites import Suite
 from unlearn.forward.generation import end_tokens, generate
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.passes import CPU_TOKENS, Pass, losses_and_choices, passes
+from unlearn.forward.passes import CPU_TOKENS, Pass, passes
+from unlearn.forward.predicted import losses_and_choices
 from unlearn.forward.prefix import prefix_cache
 from unlearn.models.prepared import spelled_rows, texts
 from unlearn.models.tiny import tiny_tokenizer

@@ -13,7 +13,7 @@ from support.architectures import other_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unlearn.forward import chunks
+from unlearn.forward import chunks, output_layer
 from unlearn.forward.chunks import answer_losses, is_cut
 from unlearn.forward.packing import compare_rows
 from unlearn.objectives.base import Objective
@@ -165,7 +165,7 @@ def test_logits_that_are_made_in_an_unknown_way_stay_whole(
     model, batch = tiny.model(seed=2), tiny.batch(ROWS)
     losses, rows = answer_losses(model, batch)
     cut()
-    monkeypatch.setattr(chunks, "_known_finishes", lambda _config: [lambda raw: raw + 1])
+    monkeypatch.setattr(output_layer, "_known_finishes", lambda _config: [lambda raw: raw + 1])
     assert not is_cut(model, batch)
     again, owner = answer_losses(model, batch)
     assert torch.equal(again, losses)

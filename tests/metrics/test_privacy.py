@@ -30,7 +30,7 @@ from unlearn.evaluation.scoring import Scored, answers_to_score, score
 from unlearn.evaluation.suites import Suite
 from unlearn.evaluation.summarising import summarise
 from unlearn.evaluation.token_scores import vocabulary_moments
-from unlearn.forward import passes
+from unlearn.forward import predicted
 from unlearn.metrics.catalogue import Catalogue
 from unlearn.metrics.memorization import exact_memorization, extraction_strength
 from unlearn.metrics.privacy import (
@@ -326,7 +326,7 @@ class LargestTensor(TorchDispatchMode):
 def test_moments_are_made_part_by_part(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(40, 1000, generator=torch.Generator().manual_seed(1))
     expected = vocabulary_moments(logits, torch.arange(40))
-    monkeypatch.setattr(passes, "ELEMENTS", elements)
+    monkeypatch.setattr(predicted, "ELEMENTS", elements)
     with LargestTensor() as largest:
         found = vocabulary_moments(logits, torch.arange(40))
     for one, other in zip(found, expected, strict=True):

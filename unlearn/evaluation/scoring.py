@@ -24,7 +24,8 @@ from unlearn.data.splits import Row
 from unlearn.data.tokens import Encoder, Example
 from unlearn.evaluation.token_scores import TokenScores
 from unlearn.forward.greedy_starts import GreedyStarts
-from unlearn.forward.passes import Pass, losses_and_choices, passes, run_within_memory
+from unlearn.forward.passes import Pass, passes, run_within_memory
+from unlearn.forward.predicted import losses_and_choices
 from unlearn.forward.prefix import prefix_cache
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
@@ -133,9 +134,10 @@ def score(
 
             def take(part: Pass) -> None:
                 batch = part.run(model, behind, fixed, start)
-                losses, choices = losses_and_choices(batch)
+                moments = lists.moments(batch)
+                losses, choices = losses_and_choices(batch, moments.look)
                 hit = choices == batch.labels
-                lists.add(batch, losses, hit)
+                lists.add(batch, losses, hit, moments)
                 owner = torch.tensor(part.rows)[batch.owner.cpu()]
                 loss, right = losses.double().cpu(), hit.long().cpu()
                 # Nothing is counted before all of it is there: what does not fit comes again.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearn.forward.answers import at_least_float32
-from unlearn.forward.passes import Predicted, rows_at_a_time
+from unlearn.forward.predicted import Predicted, rows_at_a_time
 from unlearn.metrics.table import HITS, LIKELIHOODS
 
 
@@ -36,6 +36,31 @@ def vocabulary_moments(logits: Tensor, positions: Tensor) -> tuple[Tensor, Tenso
     return torch.cat(means), torch.cat(variances)
 
 
+class Moments:
+    """Mean and variance of log p under the vocabulary at some tokens (n,) of a batch.
+
+    They are taken part by part, while the logits are there.
+    """
+
+    def __init__(self, batch: Predicted, tokens: Tensor) -> None:
+        self._wanted = torch.zeros(len(batch.labels), dtype=torch.bool, device=tokens.device)
+        self._wanted[tokens] = True
+        self._found: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def look(self, logits: Tensor, tokens: Tensor, rows: Tensor) -> None:
+        """See a part of the logits; :data:`unlearn.forward.predicted.Look`."""
+        wanted = self._wanted[tokens]
+        if wanted.any():
+            self._found.append((tokens[wanted], *vocabulary_moments(logits, rows[wanted])))
+
+    def of(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and σ² of tokens that were wanted, (n,) each."""
+        seen, means, variances = (torch.cat(part) for part in zip(*self._found, strict=True))
+        place = torch.empty(len(self._wanted), dtype=torch.long, device=seen.device)
+        place[seen] = torch.arange(len(seen), device=seen.device)
+        return means[place[tokens]], variances[place[tokens]]
+
+
 class TokenScores:
     """Collects the lists of scored examples; one that no metric asks for costs nothing.
 
@@ -51,15 +76,19 @@ class TokenScores:
         self.lists: dict[str, dict[int, np.ndarray]] = {n: {} for n in (HITS, *LIKELIHOODS)}
         """Column name → example number → one entry a token (float32, hits bool)."""
 
-    def add(self, batch: Predicted, losses: Tensor, hits: Tensor) -> None:
+    def add(self, batch: Predicted, losses: Tensor, hits: Tensor, moments: Moments) -> None:
         """Keep what is asked for of one batch; losses (N,) in nats, hits (N,) bool."""
         if kept := [row for row in batch.rows if row in self._hits_of]:
             self._store(HITS, kept, hits[_tokens_of(batch, self._hits_of)])
         if kept := [row for row in batch.rows if row in self._likelihoods_of]:
             tokens = _tokens_of(batch, self._likelihoods_of)
-            moments = vocabulary_moments(batch.logits, batch.place[tokens])
-            for name, value in zip(LIKELIHOODS, (-losses[tokens], *moments), strict=True):
+            values = (-losses[tokens], *moments.of(tokens))
+            for name, value in zip(LIKELIHOODS, values, strict=True):
                 self._store(name, kept, value.float())
+
+    def moments(self, batch: Predicted) -> Moments:
+        """Return what is to see the logits of a batch."""
+        return Moments(batch, _tokens_of(batch, self._likelihoods_of))
 
     def merge(self, others: Iterable[Mapping[str, Mapping[int, np.ndarray]]]) -> None:
         """Take over the lists of other examples."""

@@ -7,7 +7,7 @@ hidden layer runs no layer above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,30 +20,9 @@ from unlearn.compute.model import LanguageModel, plain_output
 from unlearn.compute.sharding import is_sharded_model
 from unlearn.data.batches import Batch
 from unlearn.errors import ConfigurationError
+from unlearn.forward.output_layer import Positions, output_layer_sees_only
 from unlearn.forward.packing import before_packed_answer, is_packed, packed
 from unlearn.forward.shared_pass import pass_for
-
-
-@contextmanager
-def _output_layer_sees_only(
-    model: LanguageModel, positions: Tensor | tuple[Tensor, Tensor]
-) -> Iterator[None]:
-    """Let `positions` reach the output layer, as (1, N, hidden).
-
-    They are (B, T) bool, or rows and columns (N,).
-
-    A hook instead of a call of the layer keeps whatever else the architecture does to its logits
-    (soft caps, scaling) and works for every model with output embeddings.
-    """
-
-    def select(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][positions].unsqueeze(0), *inputs[1:])
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def answer_logits(
@@ -64,9 +43,14 @@ def answer_logits(
 
 def _logits(model: LanguageModel, batch: Batch, past: Any | None = None) -> Tensor:
     """Return the logits (N, V) at the answers of a batch, in one call of the model."""
-    inputs, places = reading(model, batch, past)
-    with _output_layer_sees_only(model, places):
-        output = model(**inputs, **_behind(past), **plain_output(model))
+    inputs, positions = reading(model, batch, past)
+    return logits_at(model, {**inputs, **behind(past)}, positions)
+
+
+def logits_at(model: LanguageModel, inputs: Mapping[str, Any], positions: Positions) -> Tensor:
+    """Return the logits (N, V) float32 at some positions, in one call of the model."""
+    with output_layer_sees_only(model, positions):
+        output = model(**inputs, **plain_output(model))
     return at_least_float32(output.logits[0])
 
 
@@ -80,38 +64,6 @@ def reading(
     if past is None and is_packed(model, batch):
         return packed(model, batch), before_packed_answer(batch)
     return inputs_of(batch, past), before_answer(batch)
-
-
-def tree_logits(
-    model: LanguageModel,
-    input_ids: Tensor,
-    positions: Tensor,
-    visible: Tensor,
-    predicting: Tensor,
-    past: Any | None = None,
-) -> Tensor:
-    """Return the logits (N, V) float32 at the `predicting` (B, T) tokens, in row-major order.
-
-    Tokens (B, T) stand at `positions` (B, T), and token q of a row sees token k where `visible`
-    (B, 1, T, T) is true at [q, k]; all of them stand behind what is in the cache `past`, and see
-    it. Only the attention implementations `sdpa` and `eager` read such a mask, and not every
-    architecture does: whoever calls it compares first.
-    """
-    if past is not None:
-        positions = positions + past.get_seq_length()
-        visible = F.pad(visible, (past.get_seq_length(), 0), value=True)
-    if model.config._attn_implementation == "eager":  # which adds its mask to the products
-        hidden = torch.finfo(torch.float32).min
-        visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, hidden)
-    with _output_layer_sees_only(model, predicting):
-        output = model(
-            input_ids=input_ids,
-            attention_mask=visible,
-            position_ids=positions,
-            **_behind(past),
-            **plain_output(model),
-        )
-    return at_least_float32(output.logits[0])
 
 
 def inputs_of(batch: Batch, past: Any | None = None) -> dict[str, Tensor]:
@@ -128,7 +80,7 @@ def inputs_of(batch: Batch, past: Any | None = None) -> dict[str, Tensor]:
     return {"input_ids": batch.input_ids, "attention_mask": mask}
 
 
-def _behind(past: Any | None) -> dict[str, Any]:
+def behind(past: Any | None) -> dict[str, Any]:
     """Return what a call of the model takes besides; not every architecture has a name for None."""
     return {"use_cache": False} if past is None else {"past_key_values": past, "use_cache": True}
 
@@ -159,7 +111,7 @@ def hidden_states(model: LanguageModel, batch: Batch, layer: int) -> Tensor:
         try:
             if is_sharded_model(model):  # which gathers its weights where it is called itself
                 nowhere = places[0][:0], places[1][:0]
-                with _output_layer_sees_only(model, nowhere):
+                with output_layer_sees_only(model, nowhere):
                     model(**inputs, **plain_output(model))
             else:
                 model.base_model(**inputs)

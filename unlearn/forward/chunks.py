@@ -12,18 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from unlearn.compute.model import LanguageModel, plain_output, vocabulary_of
-from unlearn.compute.sharding import is_sharded_model
+from unlearn.compute.model import LanguageModel, vocabulary_of
 from unlearn.data.batches import Batch
-from unlearn.forward.answers import answer_logits, at_least_float32, reading
+from unlearn.forward.answers import answer_logits, at_least_float32, behind, reading
+from unlearn.forward.output_layer import (
+    Finish,
+    before_output_layer,
+    can_be_asked_alone,
+    finish_of,
+    is_nothing,
+)
 from unlearn.forward.shared_pass import pass_for
 
 WHOLE, WHOLE_ON_A_GPU = 1 << 26, 1 << 28
@@ -41,10 +45,6 @@ in chunks of 65 tokens took 1.8 times that of the bare loop."""
 TokenLoss = Callable[..., Tensor]
 """Of logits (n, V), labels (n,), logits (n, V) of the reference if there is one, and whatever has
 one entry a token, to one value a token (n,)."""
-Finish = Callable[[Tensor], Tensor]
-"""What an architecture does to the output of its output layer, element by element."""
-
-_finishes: WeakKeyDictionary[Any, Finish | None] = WeakKeyDictionary()
 
 
 def token_values(
@@ -87,7 +87,7 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
         or not hasattr(F, "linear_cross_entropy")  # torch has it since 2.13
         or torch.is_autocast_enabled(weights.device.type)
         or not is_cut(model, batch, only_sum=True)
-        or _finishes[model] is not _nothing
+        or not is_nothing(_finish_of(model, batch))
     ):
         return answer_losses(model, batch)[0].sum()
     one = pass_for(model, batch)
@@ -118,11 +118,7 @@ def is_cut(model: LanguageModel, batch: Batch, only_sum: bool = False) -> bool:
     whole = WHOLE_ON_A_GPU if batch.input_ids.device.type == "cuda" else on_cpu
     if batch.answer_tokens * vocabulary_of(model) <= whole:
         return False
-    weights = model.get_output_embeddings().named_parameters()
-    # Sharded weights are whole, and an adapter is on or off, only while the model itself is called.
-    if is_sharded_model(model) or any("lora_" in name for name, _ in weights):
-        return False
-    return _finish_of(model, batch) is not None
+    return can_be_asked_alone(model) and _finish_of(model, batch) is not None
 
 
 def _tokens_a_chunk(model: LanguageModel, batch: Batch) -> int:
@@ -135,7 +131,7 @@ def _tokens_a_chunk(model: LanguageModel, batch: Batch) -> int:
 def _in_chunks(
     models: Sequence[LanguageModel], batch: Batch, loss: TokenLoss, beside: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    states = []
+    states, finishes = [], [_finish_of(model, batch) for model in models]
     for place, model in enumerate(models):
         with torch.set_grad_enabled(torch.is_grad_enabled() and place == 0):
             states.append(_states(model, batch))
@@ -145,7 +141,7 @@ def _in_chunks(
         made = []
         for place, (model, state) in enumerate(zip(models, parts, strict=False)):
             with torch.set_grad_enabled(torch.is_grad_enabled() and place == 0):
-                finish = _finishes[model]
+                finish = finishes[place]
                 assert finish is not None  # is_cut asked for it
                 made.append(at_least_float32(finish(model.get_output_embeddings()(state))))
         logits, *others = made
@@ -162,58 +158,9 @@ def _in_chunks(
 
 def _states(model: LanguageModel, batch: Batch) -> Tensor:
     """Return what enters the output layer at the answers (N, H)."""
-    return _before_output_layer(model, batch)[0]
-
-
-def _before_output_layer(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what enters the output layer at the answers (N, H), and of the first token the output
-    of that layer (1, V) and the model's logits (1, V)."""
-    read, positions = reading(model, batch)
-    kept: list[Tensor] = []
-
-    def select(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        kept.append(inputs[0][positions])  # (N, H)
-        return (kept[0][None, :1], *inputs[1:])
-
-    def keep(_module: Any, _inputs: Any, output: Tensor) -> None:
-        kept.append(output[0])
-
-    layer = model.get_output_embeddings()
-    handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
-    try:
-        output = model(**read, use_cache=False, **plain_output(model))
-    finally:
-        for handle in handles:
-            handle.remove()
-    states, raw = kept
-    return states, raw, output.logits[0]
+    inputs, positions = reading(model, batch)
+    return before_output_layer(model, {**inputs, **behind(None)}, positions)
 
 
 def _finish_of(model: LanguageModel, batch: Batch) -> Finish | None:
-    """Return what the architecture does behind its output layer; None where that is not known.
-
-    Known are nothing at all, a factor, a divisor and a soft cap. The first whose result for one
-    token is the model's own to the bit is taken, found out once a model.
-    """
-    if model not in _finishes:
-        with torch.no_grad():
-            _, raw, logits = _before_output_layer(model, batch)
-        known = _known_finishes(model.config.get_text_config())
-        same = (finish for finish in known if torch.equal(finish(raw).to(logits.dtype), logits))
-        _finishes[model] = next(same, None)
-    return _finishes[model]
-
-
-def _nothing(raw: Tensor) -> Tensor:
-    return raw
-
-
-def _known_finishes(config: Any) -> list[Finish]:
-    found: list[Finish] = [_nothing]
-    if cap := getattr(config, "final_logit_softcapping", None):
-        found.append(lambda raw: torch.tanh(raw / cap) * cap)
-    scales = (getattr(config, name, None) for name in ("logit_scale", "lm_head_multiplier"))
-    found += [partial(torch.mul, other=scale) for scale in scales if isinstance(scale, float | int)]
-    if divisor := getattr(config, "logits_scaling", None):
-        found.append(lambda raw: raw / divisor)
-    return found
+    return finish_of(model, partial(_states, model, batch))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
-from torch import Tensor
 
 from unlearn.compute.device import Compute
 from unlearn.compute.memory import Budget
@@ -21,9 +20,10 @@ from unlearn.console.once import say_once
 from unlearn.data.batches import batches_by_length, collate
 from unlearn.data.tokens import Example
 from unlearn.errors import first_line, lacks_memory
-from unlearn.forward.answers import answer_logits, tree_logits
+from unlearn.forward.answers import behind, reading
+from unlearn.forward.predicted import Predicted, logits_of, mean_losses
 from unlearn.forward.prefix import PrefixCache
-from unlearn.forward.trees import Tree, collate_trees, tree_of
+from unlearn.forward.trees import Tree, collate_trees, tree_inputs, tree_of
 from unlearn.forward.windows import farthest
 
 log = logging.getLogger(__name__)
@@ -35,18 +35,6 @@ NO_ROOM = "there is no memory to compare that with a question shared by its answ
 
 CPU_TOKENS = 2048
 """Padded tokens of a batch on the CPU, where larger ones are slower: nothing stays in its cache."""
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What the model predicts for the answer tokens (N,) of some examples, one after the other."""
-
-    rows: list[int]
-    """Number of each example."""
-    logits: Tensor  # (M, V) float32; tokens of a tree that share their past share a row
-    place: Tensor  # (N,) the row of the logits that predicts the token
-    labels: Tensor  # (N,) the tokens
-    owner: Tensor  # (N,) place in `rows` of the example that the token belongs to
 
 
 @dataclass(frozen=True)
@@ -93,22 +81,23 @@ class Pass:
         if not self.trees:
             batch = collate(chosen, self.rows).to(model.device)
             with compute.autocast:
-                logits, labels, owner = answer_logits(model, batch, past)
-            return Predicted(
-                self.rows, logits, torch.arange(len(labels), device=labels.device), labels, owner
-            )
+                read, positions = reading(model, batch, past)
+            read, number = {**read, **behind(past)}, batch.answer_tokens
+            logits = logits_of(model, read, positions, number, compute)
+            labels = batch.input_ids[batch.owner, batch.columns]
+            place = torch.arange(len(labels), device=labels.device)
+            return Predicted(self.rows, logits, place, labels, batch.owner)
         trees, places = collate_trees(self.trees)
+        number = int(trees.predicting.sum())
         trees = trees.to(model.device)
-        with compute.autocast:
-            logits = tree_logits(
-                model, trees.input_ids, trees.positions, trees.visible, trees.predicting, past
-            )
+        read = tree_inputs(model, trees, compute, past)
+        logits = logits_of(model, read, trees.predicting, number, compute)
         tokens = (
             [node for nodes in places for node in nodes],
             [token for example in chosen for token in example.answer],
             [row for row, example in enumerate(chosen) for _ in example.answer],
         )
-        return Predicted(self.rows, logits, *torch.tensor(tokens, device=logits.device))
+        return Predicted(self.rows, logits, *torch.tensor(tokens, device=model.device))
 
 
 def passes(
@@ -211,40 +200,6 @@ def reason_for_rows(
     if difference <= TOLERANCE:
         return None
     return f"with a shared question its scores are off by {difference:.1g} nats a token"
-
-
-def mean_losses(predicted: Predicted) -> Tensor:
-    """Return the mean NLL of each example (B,) float64."""
-    losses, _ = losses_and_choices(predicted)
-    sums = torch.zeros(len(predicted.rows), dtype=torch.float64, device=losses.device)
-    counts = torch.bincount(predicted.owner, minlength=len(predicted.rows))
-    return sums.index_add_(0, predicted.owner, losses.double()) / counts
-
-
-ELEMENTS, GPU_ELEMENTS = 2**18, 2**24
-"""Logits that are reduced at a time. On the CPU a part stays in the cache, which is twice as fast
-as larger ones; on a GPU it is 64 MiB at a time, 130 tokens with a vocabulary of 128k."""
-
-
-def rows_at_a_time(logits: Tensor) -> int:
-    """Return how many rows of the logits (N, V) are reduced at a time."""
-    elements = ELEMENTS if logits.device.type == "cpu" else GPU_ELEMENTS
-    return max(1, elements // logits.shape[1])
-
-
-def losses_and_choices(predicted: Predicted) -> tuple[Tensor, Tensor]:
-    """Return the NLL of every answer token and the token that the model prefers, (N,) each."""
-    logits = predicted.logits
-    tops, choices, rests = [], [], []
-    for part in logits.split(rows_at_a_time(logits)):
-        top, choice = part.max(-1)
-        tops.append(top)
-        choices.append(choice)
-        # Of the differences, so that a sure token's loss is not the rounding of two large numbers.
-        rests.append((part - top[:, None]).exp_().sum(-1).log_())
-    place = predicted.place
-    above = torch.cat(tops)[place] - logits[place, predicted.labels]
-    return above + torch.cat(rests)[place], torch.cat(choices)[place]
 
 
 def _work(lengths: Sequence[int], width: int, ahead: int) -> int:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from unlearn.compute.device import Compute
+from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import PAD
+from unlearn.forward.answers import behind
 
 
 @dataclass(frozen=True)
@@ -115,3 +120,31 @@ def collate_trees(trees: Sequence[Tree], pad: int = PAD) -> tuple[TreeBatch, lis
         places += [[place[node] for node in branch] for branch in tree.predicting]
         counted += len(nodes)
     return TreeBatch(ids, positions, ends, predicting), places
+
+
+def tree_inputs(
+    model: LanguageModel, trees: TreeBatch, compute: Compute, past: Any | None = None
+) -> dict[str, Any]:
+    """Return what the model reads of trees, which stand behind what is in the cache `past`.
+
+    A token sees what its tree lets it see (:attr:`TreeBatch.visible`) and all that is in the cache.
+    Only the attention implementations `sdpa` and `eager` read such a mask, and not every
+    architecture does: whoever calls with it compares first.
+    """
+    positions, visible = trees.positions, trees.visible
+    if past is not None:
+        positions = positions + past.get_seq_length()
+        visible = F.pad(visible, (past.get_seq_length(), 0), value=True)
+    if model.config._attn_implementation == "eager":  # which adds its mask to the products
+        hidden = torch.finfo(torch.float32).min
+        visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, hidden)
+    elif visible.device.type == "cpu":  # whose kernel would make it anew in every layer
+        weights = next(model.parameters()).dtype
+        dtype = torch.bfloat16 if compute.bfloat16 else weights
+        visible = torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, -torch.inf)
+    return {
+        "input_ids": trees.input_ids,
+        "attention_mask": visible,
+        "position_ids": positions,
+        **behind(past),
+    }
