@@ -44,14 +44,14 @@ def answer_logits(
 def _logits(model: LanguageModel, batch: Batch, past: Any | None = None) -> Tensor:
     """Return the logits (N, V) at the answers of a batch, in one call of the model."""
     inputs, positions = reading(model, batch, past)
-    return logits_at(model, {**inputs, **behind(past)}, positions)
+    return at_least_float32(logits_at(model, {**inputs, **behind(past)}, positions))
 
 
 def logits_at(model: LanguageModel, inputs: Mapping[str, Any], positions: Positions) -> Tensor:
-    """Return the logits (N, V) float32 at some positions, in one call of the model."""
+    """Return the logits (N, V) at some positions, in one call of the model and as it gives them."""
     with output_layer_sees_only(model, positions):
-        output = model(**inputs, **plain_output(model))
-    return at_least_float32(output.logits[0])
+        logits: Tensor = model(**inputs, **plain_output(model)).logits[0]
+    return logits
 
 
 def reading(

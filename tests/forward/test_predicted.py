@@ -1,0 +1,141 @@
+"""Logits of a pass without gradient are made part by part: the same values, and never all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from forward.test_chunks import FINISHED
+from support import tiny
+from support.architectures import other_model
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unlearn.compute.device import Compute
+from unlearn.data.tokens import Example
+from unlearn.evaluation.token_scores import Moments
+from unlearn.forward import output_layer, predicted
+from unlearn.forward.packing import compare_rows
+from unlearn.forward.passes import Pass
+from unlearn.forward.predicted import losses_and_choices, mean_losses
+from unlearn.forward.trees import tree_of
+
+ENTRIES = len(tiny.tokenizer())
+TOKENS = 3
+"""Tokens of a part in these tests."""
+PROMPT, ANSWERS = (5, 6, 7), [(8, 9, 10, 11), (8, 9, 12), (13,), (8, 14, 15, 16, 17)]
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make every pass one of too many logits, once it is called with the bytes of one of them."""
+
+    def lower(width: int) -> None:
+        monkeypatch.setattr(predicted, "MULTIPLE", 1)
+        monkeypatch.setattr(predicted, "ELEMENTS", 1)
+        monkeypatch.setattr(predicted, "PART", TOKENS * ENTRIES * width)
+
+    return lower
+
+
+class Widest(TorchDispatchMode):
+    """Keeps how many tokens' logits are the most in one tensor."""
+
+    tokens = 0
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width  # of the model, as the layer's own weight is turned over
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.dim() > 1 and found.shape[-1] == ENTRIES:
+            tokens = found.numel() // ENTRIES
+            self.tokens = max(self.tokens, tokens * (tokens != self.width))
+        return found
+
+
+def seen(model: Any, compute: Compute, trees: bool) -> tuple[list[Tensor], int]:
+    """Losses, choices and moments of all tokens, and how many tokens' logits were there at once."""
+    if trees:
+        examples = [Example(PROMPT, answer) for answer in ANSWERS]
+        part = Pass([*range(4)], [tree_of(PROMPT, ANSWERS)])
+    else:
+        examples, part = [*tiny.examples()], Pass([3, 0, 5, 1], [])
+    with Widest(model.config.hidden_size) as widest:
+        found = part.run(model, examples, compute)
+        tokens = torch.arange(len(found.labels))
+        moments = Moments(found, tokens)
+        values = losses_and_choices(found, moments.look)
+        return [*values, *moments.of(tokens)], widest.tokens
+
+
+@tiny.every_architecture
+@pytest.mark.parametrize("trees", [False, True], ids=["rows", "a tree"])
+def test_parts_have_the_values_of_the_whole(
+    architecture: str, trees: bool, cut: Callable[[int], None]
+) -> None:
+    model = tiny.moved(architecture)
+    compare_rows(model)
+    whole, all_of_them = seen(model, tiny.COMPUTE, trees)
+    cut(8)
+    parts, most = seen(model, tiny.COMPUTE, trees)
+    assert most <= TOKENS < all_of_them
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_losses_are_those_of_a_log_softmax_by_hand(cut: Callable[[int], None]) -> None:
+    model, row = tiny.moved("llama"), 4
+    example = tiny.examples()[row]
+    ids = torch.tensor([[*example.prompt, *example.answer]])
+    answers = len(example.answer)
+    logits = model(input_ids=ids).logits[0, -answers - 1 : -1]
+    expected = -logits.log_softmax(-1)[torch.arange(answers), ids[0, -answers:]]
+    cut(8)
+    found = Pass([row], []).run(model, [*tiny.examples()], tiny.COMPUTE)
+    losses, choices = losses_and_choices(found)
+    torch.testing.assert_close(losses, expected, rtol=1e-11, atol=1e-11)
+    assert torch.equal(choices, logits.argmax(-1))
+    assert mean_losses(found).item() == pytest.approx(expected.mean().item())
+
+
+def test_in_bfloat16_parts_are_cast_as_the_whole_is(cut: Callable[[int], None]) -> None:
+    model = tiny.model()
+    compare_rows(model)
+    whole, _ = seen(model, tiny.BFLOAT16, trees=False)
+    cut(2)
+    parts, most = seen(model, tiny.BFLOAT16, trees=False)
+    assert most <= TOKENS
+    assert all(part.dtype == torch.float32 for part in (parts[0], *parts[2:]))
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("kind", FINISHED)
+def test_what_an_architecture_does_to_its_logits_is_kept(
+    kind: str, cut: Callable[[int], None]
+) -> None:
+    model = other_model(FINISHED[kind](), "eager").double()
+    whole, _ = seen(model, tiny.COMPUTE, trees=False)
+    cut(8)
+    parts, most = seen(model, tiny.COMPUTE, trees=False)
+    assert most <= TOKENS
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_logits_that_only_the_model_can_make_stay_whole(
+    cut: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapted, unknown = tiny.model(seed=3), tiny.model(seed=4)
+    adapted.get_output_embeddings().lora_A = torch.nn.Parameter(torch.zeros(1))
+    cut(4)
+    monkeypatch.setattr(output_layer, "_known_finishes", lambda _config: [lambda raw: raw + 1])
+    for model in (adapted, unknown):
+        found, most = seen(model, tiny.COMPUTE, trees=True)
+        again, _ = seen(model, tiny.COMPUTE, trees=True)
+        assert most > TOKENS
+        assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
