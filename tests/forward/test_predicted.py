@@ -102,12 +102,16 @@ def test_losses_are_those_of_a_log_softmax_by_hand(cut: Callable[[int], None]) -
     assert mean_losses(found).item() == pytest.approx(expected.mean().item())
 
 
-def test_in_bfloat16_parts_are_cast_as_the_whole_is(cut: Callable[[int], None]) -> None:
-    model = tiny.model()
+@tiny.every_architecture
+@pytest.mark.parametrize("trees", [False, True], ids=["rows", "a tree"])
+def test_in_bfloat16_parts_are_cast_as_the_whole_is(
+    architecture: str, trees: bool, cut: Callable[[int], None]
+) -> None:
+    model = tiny.model(architecture)
     compare_rows(model)
-    whole, _ = seen(model, tiny.BFLOAT16, trees=False)
+    whole, _ = seen(model, tiny.BFLOAT16, trees)
     cut(2)
-    parts, most = seen(model, tiny.BFLOAT16, trees=False)
+    parts, most = seen(model, tiny.BFLOAT16, trees)
     assert most <= TOKENS
     assert all(part.dtype == torch.float32 for part in (parts[0], *parts[2:]))
     for one, other in zip(parts, whole, strict=True):
@@ -139,3 +143,19 @@ def test_logits_that_only_the_model_can_make_stay_whole(
         again, _ = seen(model, tiny.COMPUTE, trees=True)
         assert most > TOKENS
         assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+def test_logits_of_a_model_that_asks_its_output_layer_again_stay_whole(
+    cut: Callable[[int], None],
+) -> None:
+    model = tiny.model(seed=5)
+    compare_rows(model)
+    expected, _ = seen(model, tiny.COMPUTE, trees=False)
+    again = torch.zeros(1, 400, model.config.hidden_size)
+    model.register_forward_hook(
+        lambda *_: model.get_output_embeddings()(again).isnan().any() or None
+    )
+    cut(4)
+    found, most = seen(model, tiny.COMPUTE, trees=False)
+    assert most > TOKENS
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

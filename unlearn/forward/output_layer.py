@@ -63,11 +63,11 @@ def before_output_layer(
     finally:
         for handle in handles:
             handle.remove()
-    states, raw = kept
+    states, raw, *more = kept
     if model not in _finishes:
         known = _known_finishes(model.config.get_text_config())
         same = (finish for finish in known if torch.equal(finish(raw).to(logits.dtype), logits))
-        _finishes[model] = next(same, None)
+        _finishes[model] = None if more else next(same, None)  # more: it calls the layer again
     return states
 
 

@@ -90,7 +90,7 @@ class Pass:
         trees, places = collate_trees(self.trees)
         number = int(trees.predicting.sum())
         trees = trees.to(model.device)
-        read = tree_inputs(model, trees, compute, past)
+        read = tree_inputs(model, trees, past)
         logits = logits_of(model, read, trees.predicting, number, compute)
         tokens = (
             [node for nodes in places for node in nodes],

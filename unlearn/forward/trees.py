@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from unlearn.compute.device import Compute
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import PAD
 from unlearn.forward.answers import behind
@@ -122,9 +121,7 @@ def collate_trees(trees: Sequence[Tree], pad: int = PAD) -> tuple[TreeBatch, lis
     return TreeBatch(ids, positions, ends, predicting), places
 
 
-def tree_inputs(
-    model: LanguageModel, trees: TreeBatch, compute: Compute, past: Any | None = None
-) -> dict[str, Any]:
+def tree_inputs(model: LanguageModel, trees: TreeBatch, past: Any | None = None) -> dict[str, Any]:
     """Return what the model reads of trees, which stand behind what is in the cache `past`.
 
     A token sees what its tree lets it see (:attr:`TreeBatch.visible`) and all that is in the cache.
@@ -139,9 +136,8 @@ def tree_inputs(
         hidden = torch.finfo(torch.float32).min
         visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, hidden)
     elif visible.device.type == "cpu":  # whose kernel would make it anew in every layer
-        weights = next(model.parameters()).dtype
-        dtype = torch.bfloat16 if compute.bfloat16 else weights
-        visible = torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, -torch.inf)
+        # A mask in float32 goes with queries of any type, and gives the bits of one in bool.
+        visible = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, -torch.inf)
     return {
         "input_ids": trees.input_ids,
         "attention_mask": visible,
