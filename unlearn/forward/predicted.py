@@ -85,12 +85,10 @@ def logits_of(
     """
     width = 2 if compute.bfloat16 else next(model.parameters()).dtype.itemsize
     tokens = max(MULTIPLE, PART // width // vocabulary_of(model) // MULTIPLE * MULTIPLE)
-    on_cpu, look = (
-        model.device.type == "cpu",
-        partial(before_output_layer, model, inputs, positions),
-    )
+    many = model.device.type == "cpu" and number > tokens
+    look = partial(before_output_layer, model, inputs, positions)
     with compute.autocast:
-        if on_cpu and number > tokens and can_be_asked_alone(model):
+        if many and can_be_asked_alone(model):
             states = look()
             if (finish := finish_of(model, look)) is not None:
                 made = partial(_made, model.get_output_embeddings(), finish, compute)
@@ -111,19 +109,24 @@ def losses_and_choices(predicted: Predicted, look: Look | None = None) -> tuple[
     `look` sees the logits meanwhile.
     """
     place, labels = predicted.place, predicted.labels
-    whole: list[tuple[Tensor, Tensor, Tensor]] = []
-    first = 0
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    first, positions = 0, len(predicted.logits.of)
     for part in predicted.logits.parts():
         end = first + len(part)
-        tokens = ((place >= first) & (place < end)).nonzero()[:, 0]
+        if len(part) == positions:  # nothing to look for, which a GPU would have to wait for
+            tokens = torch.arange(len(place), device=place.device)
+        else:
+            tokens = ((place >= first) & (place < end)).nonzero()[:, 0]
         rows = place[tokens] - first
         top, choice, rest = _reduced(part)
         above = top[rows] - at_least_float32(part[rows, labels[tokens]])
-        whole.append((tokens, above + rest[rows], choice[rows]))
+        found.append((tokens, above + rest[rows], choice[rows]))
         if look is not None:
             look(part, tokens, rows)
         first = end
-    tokens, losses, choices = (torch.cat(parts) for parts in zip(*whole, strict=True))
+    if len(found) == 1:
+        return found[0][1:]
+    tokens, losses, choices = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = tokens.argsort()
     return losses[order], choices[order]
 
