@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-import transformers as hf
 from support import tiny
 from support.architectures import other_model
+from support.output_layers import ENTRIES, FINISHED, Widest
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn.forward import chunks, output_layer
 from unlearn.forward.chunks import answer_losses, is_cut
@@ -26,23 +25,8 @@ from unlearn.objectives.nll import NegativeLogLikelihood
 from unlearn.objectives.undial import UNDIAL
 
 ROWS = range(len(tiny.ROWS))
-ENTRIES = len(tiny.tokenizer())
 CHUNK = 3
 """Tokens of a chunk in these tests."""
-SHAPE: dict[str, Any] = {
-    **tiny.vocabulary(),
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-}
-FINISHED = {
-    "gemma2, soft cap": lambda: hf.Gemma2Config(**SHAPE, head_dim=16, final_logit_softcapping=2.0),
-    "granite, divisor": lambda: hf.GraniteConfig(**SHAPE, logits_scaling=3.0),
-    "cohere, factor": lambda: hf.CohereConfig(**SHAPE, logit_scale=0.3),
-}
-"""Architectures that do something to what their output layer gives."""
 
 
 @pytest.fixture
@@ -115,32 +99,19 @@ def test_what_an_architecture_does_to_its_logits_is_kept(
     assert {name: worst for name, worst in found.items() if worst > 1e-11} == {}
 
 
-class Widest(TorchDispatchMode):
-    """Keeps how many tokens the largest tensor of logits has."""
-
-    tokens = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.dim() > 1 and found.shape[-1] == ENTRIES:
-            tokens = found.numel() // ENTRIES
-            self.tokens = max(self.tokens, tokens * (tokens != 32))  # 32: the layer's own weight
-        return found
-
-
 def test_no_tensor_holds_more_than_a_chunk_forward_and_backward(cut: Callable[[], None]) -> None:
     model, target = tiny.model(), tiny.model(seed=1)
     answers = tiny.batch(ROWS).answer_tokens
     every = objectives(target)
     compare_rows(model)  # is tried once, with the logits of two rows
-    with Widest() as before:
+    with Widest(model.config.hidden_size) as before:
         value_and_gradient(every[0], model)
     assert before.tokens == answers > 10 * CHUNK
     cut()
     assert is_cut(model, tiny.batch(ROWS))
     assert is_cut(target, tiny.batch(ROWS))
     for objective in every:
-        with Widest() as widest:
+        with Widest(model.config.hidden_size) as widest:
             value_and_gradient(objective, model)
         assert 0 < widest.tokens <= CHUNK, type(objective).__name__
 
@@ -152,7 +123,7 @@ def test_a_sum_is_cut_before_what_is_made_twice(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)
     assert is_cut(model, tiny.batch(ROWS), only_sum=True)
     assert not is_cut(model, tiny.batch(ROWS))
-    with Widest() as widest:
+    with Widest(model.config.hidden_size) as widest:
         again, parts = value_and_gradient(nll, model)
     assert widest.tokens <= CHUNK
     assert tiny.relative_error(again[None], value[None]) < 1e-6

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from forward.test_chunks import FINISHED
 from support import tiny
 from support.architectures import other_model
+from support.output_layers import ENTRIES, FINISHED, Widest
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn.compute.device import Compute
 from unlearn.data.tokens import Example
@@ -22,7 +21,6 @@ from unlearn.forward.passes import Pass
 from unlearn.forward.predicted import losses_and_choices, mean_losses
 from unlearn.forward.trees import tree_of
 
-ENTRIES = len(tiny.tokenizer())
 TOKENS = 3
 """Tokens of a part in these tests."""
 PROMPT, ANSWERS = (5, 6, 7), [(8, 9, 10, 11), (8, 9, 12), (13,), (8, 14, 15, 16, 17)]
@@ -40,23 +38,6 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lower
 
 
-class Widest(TorchDispatchMode):
-    """Keeps how many tokens' logits are the most in one tensor."""
-
-    tokens = 0
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width  # of the model, as the layer's own weight is turned over
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.dim() > 1 and found.shape[-1] == ENTRIES:
-            tokens = found.numel() // ENTRIES
-            self.tokens = max(self.tokens, tokens * (tokens != self.width))
-        return found
-
-
 def seen(model: Any, compute: Compute, trees: bool) -> tuple[list[Tensor], int]:
     """Losses, choices and moments of all tokens, and how many tokens' logits were there at once."""
     if trees:
@@ -69,7 +50,7 @@ def seen(model: Any, compute: Compute, trees: bool) -> tuple[list[Tensor], int]:
         tokens = torch.arange(len(found.labels))
         moments = Moments(found, tokens)
         values = losses_and_choices(found, moments.look)
-        return [*values, *moments.of(tokens)], widest.tokens
+        return [*values, *moments.values()], widest.tokens
 
 
 @tiny.every_architecture

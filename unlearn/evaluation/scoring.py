@@ -135,7 +135,7 @@ def score(
             def take(part: Pass) -> None:
                 batch = part.run(model, behind, fixed, start)
                 moments = lists.moments(batch)
-                losses, choices = losses_and_choices(batch, moments.look)
+                losses, choices = losses_and_choices(batch, moments.look if moments else None)
                 hit = choices == batch.labels
                 lists.add(batch, losses, hit, moments)
                 owner = torch.tensor(part.rows)[batch.owner.cpu()]

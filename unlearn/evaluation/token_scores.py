@@ -43,6 +43,7 @@ class Moments:
     """
 
     def __init__(self, batch: Predicted, tokens: Tensor) -> None:
+        self.tokens = tokens
         self._wanted = torch.zeros(len(batch.labels), dtype=torch.bool, device=tokens.device)
         self._wanted[tokens] = True
         self._found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -50,15 +51,13 @@ class Moments:
     def look(self, logits: Tensor, tokens: Tensor, rows: Tensor) -> None:
         """See a part of the logits; :data:`unlearn.forward.predicted.Look`."""
         wanted = self._wanted[tokens]
-        if wanted.any():
-            self._found.append((tokens[wanted], *vocabulary_moments(logits, rows[wanted])))
+        self._found.append((tokens[wanted], *vocabulary_moments(logits, rows[wanted])))
 
-    def of(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return μ and σ² of tokens that were wanted, (n,) each."""
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Return μ and σ² of the tokens, (n,) each, once every part was seen."""
         seen, means, variances = (torch.cat(part) for part in zip(*self._found, strict=True))
-        place = torch.empty(len(self._wanted), dtype=torch.long, device=seen.device)
-        place[seen] = torch.arange(len(seen), device=seen.device)
-        return means[place[tokens]], variances[place[tokens]]
+        order = seen.argsort()
+        return means[order], variances[order]
 
 
 class TokenScores:
@@ -76,19 +75,21 @@ class TokenScores:
         self.lists: dict[str, dict[int, np.ndarray]] = {n: {} for n in (HITS, *LIKELIHOODS)}
         """Column name → example number → one entry a token (float32, hits bool)."""
 
-    def add(self, batch: Predicted, losses: Tensor, hits: Tensor, moments: Moments) -> None:
+    def moments(self, batch: Predicted) -> Moments | None:
+        """Return what is to see the logits of a batch, None where nobody asks for that."""
+        if not any(row in self._likelihoods_of for row in batch.rows):
+            return None
+        return Moments(batch, _tokens_of(batch, self._likelihoods_of))
+
+    def add(self, batch: Predicted, losses: Tensor, hits: Tensor, moments: Moments | None) -> None:
         """Keep what is asked for of one batch; losses (N,) in nats, hits (N,) bool."""
         if kept := [row for row in batch.rows if row in self._hits_of]:
             self._store(HITS, kept, hits[_tokens_of(batch, self._hits_of)])
-        if kept := [row for row in batch.rows if row in self._likelihoods_of]:
-            tokens = _tokens_of(batch, self._likelihoods_of)
-            values = (-losses[tokens], *moments.of(tokens))
+        if moments is not None:
+            kept = [row for row in batch.rows if row in self._likelihoods_of]
+            values = (-losses[moments.tokens], *moments.values())
             for name, value in zip(LIKELIHOODS, values, strict=True):
                 self._store(name, kept, value.float())
-
-    def moments(self, batch: Predicted) -> Moments:
-        """Return what is to see the logits of a batch."""
-        return Moments(batch, _tokens_of(batch, self._likelihoods_of))
 
     def merge(self, others: Iterable[Mapping[str, Mapping[int, np.ndarray]]]) -> None:
         """Take over the lists of other examples."""
@@ -103,6 +104,6 @@ class TokenScores:
 
 
 def _tokens_of(batch: Predicted, wanted: Collection[int]) -> Tensor:
-    """Return the places (n,) of the tokens of the wanted examples."""
+    """Return the places (n,) of the tokens of the wanted examples, in their order."""
     asked = torch.tensor([row in wanted for row in batch.rows], device=batch.owner.device)
     return asked[batch.owner].nonzero()[:, 0]
