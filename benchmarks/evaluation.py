@@ -50,7 +50,7 @@ def padding_share(found: Sequence[Pass], examples: Sequence[Example]) -> float:
     for part in found:
         lengths = list(map(len, part.trees)) or [len(examples[row]) for row in part.rows]
         real += sum(lengths)
-        padded += max(lengths) * len(lengths)
+        padded += part.tokens(examples)
     return 1 - real / padded
 
 

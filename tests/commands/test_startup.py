@@ -140,3 +140,23 @@ with importing():  # of the next job of a sweep, before which lies what is garba
 assert gc.isenabled() and gc.get_freeze_count() == before
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_files_of_the_models_are_read_once() -> None:
+    """And the list of models is the one that transformers makes of them by itself."""
+    code = """
+import transformers
+from transformers.utils import import_utils
+from unlearn.console.libraries import importing
+read = import_utils.create_import_structure_from_path
+once = read.cache_info().misses
+with importing():
+    import transformers.models
+assert read.cache_info().misses == once > 100
+assert import_utils.create_import_structure_from_path is read
+file = transformers.models.__file__
+plain = import_utils._LazyModule("models", file, import_utils.define_import_structure(file))
+assert transformers.models._class_to_module == plain._class_to_module
+assert transformers.models.LlamaConfig is transformers.LlamaConfig
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

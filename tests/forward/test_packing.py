@@ -98,7 +98,7 @@ def test_values_are_those_of_the_batch(name: str, caplog: pytest.LogCaptureFixtu
     expected = model(**inputs_of(batch), **options).logits[before_answer(batch)]
     assert (found - expected).abs().max() <= 1e-6 * expected.abs().max()
     pair = (gradient_of(model, logits.logsumexp(1).sum()) for logits in (found, expected))
-    assert tiny.relative_error(*pair) < 1e-6
+    assert tiny.relative_error(*pair) < 2e-6  # attention in as many lanes adds in another order
 
 
 @tiny.every_architecture
@@ -212,13 +212,15 @@ def test_a_layout_says_rows_and_columns_and_takes_no_memory() -> None:
     batch = tiny.batch(range(len(tiny.ROWS)))
     read = packing.packed(tiny.model(), batch)
     layout = read["attention_mask"]
-    assert layout.shape == (*batch.input_ids.shape, 1, batch.tokens)
+    rows, columns = batch.input_ids.shape
+    wide = -(-columns // packing.LANES) * packing.LANES
+    assert layout.shape == (rows, wide, 1, batch.tokens)
     assert layout.untyped_storage().nbytes() <= 8 * batch.input_ids.numel()
-    ids = torch.full_like(batch.input_ids, -1).flatten()
+    ids = torch.full((rows * wide,), -1)
     ids[layout[0, 0, 0]] = read["input_ids"][0]
     mask = batch.attention_mask.bool()
-    assert torch.equal(ids.view_as(mask)[mask], batch.input_ids[mask])
-    assert (ids.view_as(mask)[~mask] == -1).all()
+    assert torch.equal(ids.view(rows, wide)[:, :columns][mask], batch.input_ids[mask])
+    assert int((ids == -1).sum()) == rows * wide - batch.tokens
 
 
 def test_another_mask_goes_to_the_attention_of_transformers() -> None:

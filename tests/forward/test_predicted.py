@@ -17,9 +17,9 @@ from unlearn.data.tokens import Example
 from unlearn.evaluation.token_scores import Moments
 from unlearn.forward import output_layer, predicted
 from unlearn.forward.packing import compare_rows
-from unlearn.forward.passes import Pass
-from unlearn.forward.predicted import losses_and_choices, mean_losses
-from unlearn.forward.trees import tree_of
+from unlearn.forward.passes import Pass, Read
+from unlearn.forward.predicted import largest, losses_and_choices, mean_losses
+from unlearn.forward.trees import read_as_rows, read_by_mask, tree_of
 
 TOKENS = 3
 """Tokens of a part in these tests."""
@@ -38,11 +38,18 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lower
 
 
-def seen(model: Any, compute: Compute, trees: bool) -> tuple[list[Tensor], int]:
+ways = pytest.mark.parametrize(
+    "trees",
+    [None, read_by_mask, read_as_rows],
+    ids=["rows", "a tree by its mask", "a tree as rows"],
+)
+
+
+def seen(model: Any, compute: Compute, trees: Read | None) -> tuple[list[Tensor], int]:
     """Losses, choices and moments of all tokens, and how many tokens' logits were there at once."""
-    if trees:
+    if trees is not None:
         examples = [Example(PROMPT, answer) for answer in ANSWERS]
-        part = Pass([*range(4)], [tree_of(PROMPT, ANSWERS)])
+        part = Pass([*range(4)], [tree_of(PROMPT, ANSWERS)], trees)
     else:
         examples, part = [*tiny.examples()], Pass([3, 0, 5, 1], [])
     with Widest(model.config.hidden_size) as widest:
@@ -54,10 +61,12 @@ def seen(model: Any, compute: Compute, trees: bool) -> tuple[list[Tensor], int]:
 
 
 @tiny.every_architecture
-@pytest.mark.parametrize("trees", [False, True], ids=["rows", "a tree"])
+@ways
 def test_parts_have_the_values_of_the_whole(
-    architecture: str, trees: bool, cut: Callable[[int], None]
+    architecture: str, trees: Read | None, cut: Callable[[int], None]
 ) -> None:
+    if architecture == "falcon" and trees is read_as_rows:
+        pytest.skip("its attention reads no layout")
     model = tiny.moved(architecture)
     compare_rows(model)
     whole, all_of_them = seen(model, tiny.COMPUTE, trees)
@@ -84,10 +93,12 @@ def test_losses_are_those_of_a_log_softmax_by_hand(cut: Callable[[int], None]) -
 
 
 @tiny.every_architecture
-@pytest.mark.parametrize("trees", [False, True], ids=["rows", "a tree"])
+@ways
 def test_in_bfloat16_parts_are_cast_as_the_whole_is(
-    architecture: str, trees: bool, cut: Callable[[int], None]
+    architecture: str, trees: Read | None, cut: Callable[[int], None]
 ) -> None:
+    if architecture == "falcon" and trees is read_as_rows:
+        pytest.skip("its attention reads no layout")
     model = tiny.model(architecture)
     compare_rows(model)
     whole, _ = seen(model, tiny.BFLOAT16, trees)
@@ -104,9 +115,9 @@ def test_what_an_architecture_does_to_its_logits_is_kept(
     kind: str, cut: Callable[[int], None]
 ) -> None:
     model = other_model(FINISHED[kind](), "eager").double()
-    whole, _ = seen(model, tiny.COMPUTE, trees=False)
+    whole, _ = seen(model, tiny.COMPUTE, trees=None)
     cut(8)
-    parts, most = seen(model, tiny.COMPUTE, trees=False)
+    parts, most = seen(model, tiny.COMPUTE, trees=None)
     assert most <= TOKENS
     for one, other in zip(parts, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
@@ -120,8 +131,8 @@ def test_logits_that_only_the_model_can_make_stay_whole(
     cut(4)
     monkeypatch.setattr(output_layer, "_known_finishes", lambda _config: [lambda raw: raw + 1])
     for model in (adapted, unknown):
-        found, most = seen(model, tiny.COMPUTE, trees=True)
-        again, _ = seen(model, tiny.COMPUTE, trees=True)
+        found, most = seen(model, tiny.COMPUTE, trees=read_by_mask)
+        again, _ = seen(model, tiny.COMPUTE, trees=read_by_mask)
         assert most > TOKENS
         assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
 
@@ -131,12 +142,30 @@ def test_logits_of_a_model_that_asks_its_output_layer_again_stay_whole(
 ) -> None:
     model = tiny.model(seed=5)
     compare_rows(model)
-    expected, _ = seen(model, tiny.COMPUTE, trees=False)
+    expected, _ = seen(model, tiny.COMPUTE, trees=None)
     again = torch.zeros(1, 400, model.config.hidden_size)
     model.register_forward_hook(
         lambda *_: model.get_output_embeddings()(again).isnan().any() or None
     )
     cut(4)
-    found, most = seen(model, tiny.COMPUTE, trees=False)
+    found, most = seen(model, tiny.COMPUTE, trees=None)
     assert most > TOKENS
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("entries", [5, 64, 127, 128, 200, 1000, 1024])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_logit_is_the_first_of_those_that_are_as_large(
+    entries: int, dtype: torch.dtype
+) -> None:
+    """With many that are; with one and none that is finite; as torch's own, also of NaN."""
+    draw = torch.Generator().manual_seed(entries)
+    logits = torch.randint(-9, 3, (300, entries), generator=draw).to(dtype)
+    logits[0], logits[1], logits[2, entries // 2] = -torch.inf, -torch.inf, torch.inf
+    logits[1, -1] = 0.0
+    top, choice = largest(logits)
+    expected = logits.max(-1)
+    assert torch.equal(top, expected.values)
+    assert torch.equal(choice, logits.argmax(-1))
+    logits[:3, -1] = torch.nan
+    assert largest(logits)[0][:3].isnan().all()

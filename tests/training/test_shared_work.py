@@ -27,7 +27,7 @@ from unlearn.forward.generation import generate
 from unlearn.forward.greedy_starts import GreedyStarts
 from unlearn.forward.packing import compare_rows
 from unlearn.forward.passes import TOLERANCE, passes
-from unlearn.forward.trees import collate_trees, tree_of
+from unlearn.forward.trees import Reading, read_as_rows, read_by_mask, tree_of
 from unlearn.metrics.table import HITS, LIKELIHOODS
 from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
@@ -47,24 +47,68 @@ def random_answers(draw: random.Random) -> list[tuple[int, ...]]:
     return [tuple(draw.choices((1, 2), k=draw.randint(1, 6))) for _ in range(draw.randint(1, 7))]
 
 
+def seen_by_mask(read: Reading) -> list[tuple[list[int], list[int]]]:
+    """Return ids and positions of what each node that predicts sees, itself included."""
+    visible, ids = read.inputs["attention_mask"] == 0, read.inputs["input_ids"]
+    assert bool(visible.any(-1).all())  # also in the padding: a softmax over nothing is NaN
+    found = []
+    for row, node in zip(*(tensor.tolist() for tensor in read.positions), strict=True):
+        seen = visible[row, 0, node]
+        found.append((ids[row, seen].tolist(), read.inputs["position_ids"][row, seen].tolist()))
+    return found
+
+
+def seen_in_rows(read: Reading) -> list[tuple[list[int], list[int]]]:
+    """Return ids and positions of what each node that predicts sees, itself included."""
+    layout, (ids,) = read.inputs["attention_mask"], read.inputs["input_ids"]
+    columns, (places, sources) = layout.shape[1], layout[0, 0]
+    found = []
+    for node in read.positions[1].tolist():
+        spot = int(places[node])
+        seen = sources[spot - spot % columns : spot + 1]
+        assert seen[-1] == node
+        found.append((ids[seen].tolist(), read.inputs["position_ids"][0, seen].tolist()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("read_by", "seen_by"), [(read_by_mask, seen_by_mask), (read_as_rows, seen_in_rows)]
+)
 @pytest.mark.parametrize("seed", range(20))
-def test_a_node_sees_its_own_row_and_a_shared_beginning_is_there_once(seed: int) -> None:
+def test_a_node_sees_its_own_row_and_a_shared_beginning_is_there_once(
+    seed: int, read_by: Any, seen_by: Any
+) -> None:
     draw = random.Random(seed)
     prompt = tuple(draw.choices((1, 2), k=draw.randint(1, 4)))
     answers = random_answers(draw)
     tree = tree_of(prompt, answers)
-    batch, places = collate_trees([tree_of((9, 9), [(3,) * 30]), tree], pad=0)
-    nodes = batch.predicting.nonzero().tolist()
-    assert len(places) == 1 + len(answers)
-    for answer, place in zip(answers, places[1:], strict=True):
-        assert len(place) == len(answer)
-        for count, (row, node) in enumerate(nodes[spot] for spot in place):
-            seen = batch.visible[row, 0, node].nonzero()[:, 0]
-            assert tuple(batch.input_ids[row, seen].tolist()) == prompt + answer[:count]
-            assert batch.positions[row, seen].tolist() == list(range(len(prompt) + count))
+    read = read_by(tiny.model(), [tree_of((9, 9), [(3,) * 30]), tree])
+    seen, places = seen_by(read), iter(read.place.tolist())
+    for question, answer in [((9, 9), (3,) * 30), *((prompt, answer) for answer in answers)]:
+        for count in range(len(answer)):
+            ids, positions = seen[next(places)]
+            assert tuple(ids) == question + answer[:count]
+            assert positions == list(range(len(question) + count))
+    assert next(places, None) is None
     beginnings = {prompt + answer[:count] for answer in answers for count in range(len(answer))}
     assert len(tree) == len(prompt) - 1 + len(beginnings)
-    assert bool(batch.visible.any(-1).all())  # also in the padding: a softmax over nothing is NaN
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@every_architecture
+def test_where_attention_takes_less_a_tree_is_read_by_its_mask(
+    architecture: str, attention: str
+) -> None:
+    """Short answers to a long question are; long ones are not."""
+    model = other_model(tiny.model(architecture).config, attention)
+    short = [Example((5,) * 20, (number, 4)) for number in range(6, 10)]
+    long = [Example((5,) * 4, (number,) * 20) for number in range(6, 10)]
+    with torch.no_grad():
+        found = passes(model, short + long, 10**6)
+    takes_layouts = attention == "sdpa" and architecture != "falcon"
+    ways = {row: part.read for part in found for row in part.rows if part.trees}
+    long_ones = dict.fromkeys(range(4, 8), read_as_rows) if takes_layouts else {}
+    assert ways == dict.fromkeys(range(4), read_by_mask) | long_ones
 
 
 # Scores
@@ -81,7 +125,8 @@ def test_answers_share_their_question_without_a_change_of_score(
         found = passes(model, examples(), 10**6)
         calls.clear()  # without those of the comparison
         table = score(model, answers, tiny.COMPUTE)
-    assert sum(len(part.trees) for part in found) == 7  # all but the one row with one answer
+    trees = sum(len(part.trees) for part in found)
+    assert trees == 7 + any(part.read is read_as_rows for part in found)  # as rows one answer goes
     for row, answer in zip(table.to_dict("records"), answers, strict=True):
         nll, hits = score_alone(model, answer)
         assert row["nll_sum"] / row["tokens"] == pytest.approx(nll / row["tokens"], abs=TOLERANCE)

@@ -37,6 +37,8 @@ MULTIPLE = 32
 ELEMENTS, GPU_ELEMENTS = 2**18, 2**24
 """Logits that are reduced at a time. On the CPU a part stays in the cache, which is twice as fast
 as larger ones; on a GPU it is 64 MiB at a time, 130 tokens with a vocabulary of 128k."""
+BLOCK = 64
+"""Entries of which the largest is found first on a CPU."""
 
 Look = Callable[[Tensor, Tensor, Tensor], None]
 """Is given logits (m, V), the numbers of the answer tokens (k,) that they predict, in any
@@ -138,12 +140,31 @@ def _reduced(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     tops, choices, rests = [], [], []
     for part in map(at_least_float32, logits.split(rows_at_a_time(logits))):
-        top, choice = part.max(-1)
+        top, choice = largest(part)
         tops.append(top)
         choices.append(choice)
         # Of the differences, so that a sure token's loss is not the rounding of two large numbers.
         rests.append((part - top[:, None]).exp_().sum(-1).log_())
     return torch.cat(tops), torch.cat(choices), torch.cat(rests)
+
+
+def largest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest of the logits (m, V) and the first place where it is, (m,) each.
+
+    On a CPU that of blocks first: torch finds a value with all lanes of a register, a place one
+    number after the other. 128 rows of 2048 entries took 30 µs so, not 120.
+    """
+    blocks = logits.shape[1] // BLOCK
+    if logits.device.type != "cpu" or blocks < 2:
+        return logits.max(-1)
+    parts = logits[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK))
+    top, block = parts.amax(-1).max(-1)
+    choice = block * BLOCK + parts[torch.arange(len(parts)), block].argmax(-1)
+    if blocks * BLOCK < logits.shape[1]:
+        last, where = logits[:, blocks * BLOCK :].max(-1)
+        choice = torch.where(last > top, where + blocks * BLOCK, choice)
+        top = top.maximum(last)
+    return top, choice
 
 
 def rows_at_a_time(logits: Tensor) -> int:
