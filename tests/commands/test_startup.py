@@ -160,3 +160,21 @@ assert transformers.models._class_to_module == plain._class_to_module
 assert transformers.models.LlamaConfig is transformers.LlamaConfig
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scipy_comes_when_its_function_is_called() -> None:
+    """As it is itself, for whoever trains a detector in our process."""
+    code = """
+import sys
+from unlearn.console.libraries import importing
+with importing():
+    import transformers.modeling_utils
+assert "scipy.optimize" not in sys.modules
+from transformers.loss.loss_for_object_detection import linear_sum_assignment
+rows, columns = linear_sum_assignment([[4, 1, 3], [2, 0, 5], [3, 2, 2]])
+assert columns.tolist() == [1, 0, 2]
+import scipy.optimize
+assert list(scipy.optimize.linear_sum_assignment([[1, 0], [0, 1]])[1]) == [1, 0]
+assert sys.modules["scipy.optimize"].__file__
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

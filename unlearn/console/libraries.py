@@ -7,7 +7,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def importing() -> Iterator[None]:
     gc.disable()
     try:
         _list_models_once()
+        _leave_optimizers_of_scipy()
         yield
     finally:
         gc.freeze()
@@ -52,6 +56,27 @@ def _list_models_once() -> None:
         import transformers.models
     finally:
         import_utils.create_import_structure_from_path = read
+
+
+def _leave_optimizers_of_scipy() -> None:
+    """Import transformers' losses, some of object detection, without `scipy.optimize`, .2 s more.
+
+    All that is asked of it is one function, which here imports it when it is called.
+    """
+    name = "scipy.optimize"
+    if name in sys.modules or "transformers.loss.loss_utils" in sys.modules:
+        return
+
+    def linear_sum_assignment(*given: Any, **named: Any) -> Any:
+        return import_module(name).linear_sum_assignment(*given, **named)
+
+    stand_in: Any = ModuleType(name)
+    stand_in.linear_sum_assignment = linear_sum_assignment
+    sys.modules[name] = stand_in
+    try:
+        import_module("transformers.loss.loss_utils")
+    finally:
+        del sys.modules[name]
 
 
 def silence_libraries() -> None:
