@@ -15,6 +15,7 @@ from torch import Tensor
 from unlearn.forward import chunks, output_layer
 from unlearn.forward.chunks import answer_losses, is_cut
 from unlearn.forward.packing import compare_rows
+from unlearn.forward.sum_in_chunks import OutputLayer, nll_sum_in_chunks
 from unlearn.objectives.base import Objective
 from unlearn.objectives.bounded_ascent import BoundedAscent
 from unlearn.objectives.ce_u import CEU
@@ -128,6 +129,51 @@ def test_a_sum_is_cut_before_what_is_made_twice(monkeypatch: pytest.MonkeyPatch)
     assert widest.tokens <= CHUNK
     assert tiny.relative_error(again[None], value[None]) < 1e-6
     assert tiny.relative_error(tiny.flat(parts), tiny.flat(gradient)) < 1e-5
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("tokens", [1, 4, 11, 100])
+def test_a_sum_in_chunks_has_the_value_and_gradient_of_whole_logits(
+    tokens: int, bias: bool
+) -> None:
+    """In float64, where the two may differ by rounding alone."""
+    draw = torch.Generator().manual_seed(tokens)
+    states, weights, b = (
+        torch.randn(shape, dtype=torch.float64, generator=draw, requires_grad=True)
+        for shape in ((11, 6), (23, 6), (23,))
+    )
+    labels = torch.randint(23, (11,), generator=draw)
+    asked = [states, weights, b] if bias else [states, weights]
+    logits = torch.nn.functional.linear(states, weights, b if bias else None)
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    layer = OutputLayer(weights, b if bias else None, torch.float64, tokens)
+    found = nll_sum_in_chunks(states, layer, labels)
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-14)
+    one, other = (torch.autograd.grad(-0.3 * value, asked) for value in (found, expected))
+    assert tiny.relative_error(tiny.flat(one), tiny.flat(other)) < 1e-14
+    with torch.no_grad():
+        assert torch.equal(nll_sum_in_chunks(states, layer, labels), found)
+    twice = nll_sum_in_chunks(states, layer, labels)
+    torch.autograd.grad(twice, asked, retain_graph=True)
+    with pytest.raises(RuntimeError, match="there once"):
+        torch.autograd.grad(twice, asked)
+
+
+@tiny.every_architecture
+def test_in_an_autocast_a_sum_in_chunks_rounds_as_one_of_whole_logits(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, nll, batch = tiny.model(architecture), NegativeLogLikelihood(), tiny.batch(ROWS)
+    with tiny.BFLOAT16.autocast:
+        value, gradient = value_and_gradient(nll, model)
+        monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
+        monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)
+        assert is_cut(model, batch, only_sum=True)
+        with Widest(model.config.hidden_size) as widest:
+            again, parts = value_and_gradient(nll, model)
+    assert widest.tokens <= CHUNK
+    assert tiny.relative_error(again[None], value[None]) < 1e-6
+    assert tiny.relative_error(tiny.flat(parts), tiny.flat(gradient)) < 5e-3
 
 
 def test_logits_that_are_made_in_an_unknown_way_stay_whole(

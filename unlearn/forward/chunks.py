@@ -29,6 +29,7 @@ from unlearn.forward.output_layer import (
     is_nothing,
 )
 from unlearn.forward.shared_pass import pass_for
+from unlearn.forward.sum_in_chunks import OutputLayer, nll_sum_in_chunks
 
 WHOLE, WHOLE_ON_A_GPU = 1 << 26, 1 << 28
 """Most logits that are made at once, of which a step holds up to three: 256 MiB, or 1 GiB."""
@@ -77,15 +78,14 @@ def answer_losses(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
 def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
     """Return the NLL of all answer tokens together, () float32.
 
-    Too many logits go through torch's own chunked cross-entropy of an output layer, which takes the
-    gradient of a chunk while its logits are there, so that nothing is made twice: the sum must be
-    all that is asked for, the architecture may do nothing to its logits, and no autocast be on.
+    Of too many logits the gradient of a chunk is taken while they are there, so that nothing is
+    made twice: by torch's own chunked cross-entropy of an output layer, or in an autocast by
+    :mod:`unlearn.forward.sum_in_chunks`. The architecture may do nothing to its logits.
     """
     weights = getattr(model.get_output_embeddings(), "weight", None)
     if (
         weights is None
         or not hasattr(F, "linear_cross_entropy")  # torch has it since 2.13
-        or torch.is_autocast_enabled(weights.device.type)
         or not is_cut(model, batch, only_sum=True)
         or not is_nothing(_finish_of(model, batch))
     ):
@@ -94,15 +94,21 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
     states = _states(model, batch) if one is None else one.states(batch, partial(_states, model))
     if states is None:  # the other task has made the logits of both
         return answer_losses(model, batch)[0].sum()
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    labels = batch.input_ids[batch.owner, batch.columns]
+    tokens, device = _tokens_a_chunk(model, batch), weights.device.type
+    if torch.is_autocast_enabled(device):
+        layer = OutputLayer(weights, bias, torch.get_autocast_dtype(device), tokens)
+        return nll_sum_in_chunks(states, layer, labels)
     state = at_least_float32(states)
     return F.linear_cross_entropy(
         state,
         weights.to(state.dtype),
-        batch.input_ids[batch.owner, batch.columns],
-        linear_bias=getattr(model.get_output_embeddings(), "bias", None),
+        labels,
+        linear_bias=bias,
         reduction="sum",
         options=torch.nn.LinearCrossEntropyOptions(
-            batch_chunk_size=_tokens_a_chunk(model, batch),
+            batch_chunk_size=tokens,
             chunking_method=None,
             acc_policy="compact",
         ),
