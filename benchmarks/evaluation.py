@@ -157,13 +157,12 @@ class Bench:
         with counted_tokens(self.model) as counts:
             answer_s, said = self.seconds(lambda: self.answers(starts))
         means = (table["nll_sum"] / table["tokens"]).tolist()
-        config = self.suite.config
         unique = list(dict.fromkeys(self.examples))
         start = prefix_cache(self.model, [example.prompt for example in unique], self.exact)
         if start is not None:
             unique = start.behind(unique)
         with torch.no_grad():
-            found = passes(self.model, unique, config.score_tokens, start)
+            found = passes(self.model, unique, self.exact, start)
         padding = 1 - counts["real"] / max(1, counts["computed"])
         return Measured(score_s, answer_s, means, said, padding_share(found, unique), padding)
 

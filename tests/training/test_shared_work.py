@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,8 @@ from unlearn.models.fine_tune import fine_tune
 from unlearn.options.schema import EvaluationConfig, FineTuningConfig
 
 pytestmark = pytest.mark.trains
+
+MANY = tiny.compute(score_tokens=10**6)
 
 
 def examples() -> list[Example]:
@@ -104,11 +107,16 @@ def test_where_attention_takes_less_a_tree_is_read_by_its_mask(
     short = [Example((5,) * 20, (number, 4)) for number in range(6, 10)]
     long = [Example((5,) * 4, (number,) * 20) for number in range(6, 10)]
     with torch.no_grad():
-        found = passes(model, short + long, 10**6)
+        found = passes(model, short + long, MANY)
     takes_layouts = attention == "sdpa" and architecture != "falcon"
     ways = {row: part.read for part in found for row in part.rows if part.trees}
     long_ones = dict.fromkeys(range(4, 8), read_as_rows) if takes_layouts else {}
     assert ways == dict.fromkeys(range(4), read_by_mask) | long_ones
+
+
+def test_in_16_bits_trees_are_read_by_their_mask() -> None:
+    many = replace(tiny.BFLOAT16, score_tokens=10**6)
+    assert {part.read for part in passes(tiny.model(), examples(), many)} == {read_by_mask}
 
 
 # Scores
@@ -122,7 +130,7 @@ def test_answers_share_their_question_without_a_change_of_score(
     model, answers = other_model(tiny.model(architecture).config, attention), scored_answers()
     model.load_state_dict(half_taught(architecture).state_dict())
     with counted_tokens(model) as calls, torch.no_grad():
-        found = passes(model, examples(), 10**6)
+        found = passes(model, examples(), MANY)
         calls.clear()  # without those of the comparison
         table = score(model, answers, tiny.COMPUTE)
     trees = sum(len(part.trees) for part in found)
@@ -226,13 +234,13 @@ def test_an_attention_without_a_mask_of_its_own_is_left_alone(
     with torch.no_grad():
         once.said.clear()
         with caplog.at_level(logging.INFO, logger="unlearn.forward.passes"):
-            found = passes(model, examples(), 10**6)
+            found = passes(model, examples(), MANY)
     assert not any(part.trees for part in found)
     assert "the attention implementation flash_attention_2" in caplog.text
 
 
 def test_weights_below_float32_are_not_compared() -> None:
-    found = passes(tiny.model(dtype=torch.bfloat16), examples(), 10**6)
+    found = passes(tiny.model(dtype=torch.bfloat16), examples(), MANY)
     assert not any(part.trees for part in found)
 
 
@@ -241,7 +249,7 @@ def test_weights_below_float32_are_not_compared() -> None:
 def test_a_sliding_window_shares_what_lies_within_it(window: int | None, shares: bool) -> None:
     model = with_window(window)
     assert max(map(len, examples())) < 100
-    found = passes(model, examples(), 10**6)
+    found = passes(model, examples(), MANY)
     assert any(part.trees for part in found) is shares
     table = score(model, scored_answers(), tiny.COMPUTE)
     for nll, answer in zip(table["nll_sum"], scored_answers(), strict=True):
@@ -410,6 +418,6 @@ def test_a_tree_that_hardly_branches_does_not_vouch_for_one_that_does(name: str)
         )
     ]
     assert len(tree_of(chain, answers[:2])) == tree_of(chain, answers[:2]).depth
-    assert any(len(part.trees) for part in passes(tiny.model(), [a.example for a in scored], 8192))
+    assert any(len(part.trees) for part in passes(tiny.model(), [a.example for a in scored], MANY))
     for nll, answer in zip(score(model, scored, tiny.COMPUTE)["nll_sum"], scored, strict=True):
         assert nll == pytest.approx(score_alone(model, answer)[0], rel=1e-4)

@@ -129,7 +129,7 @@ def score(
     with in_evaluation_mode(model):
         start = prefix_cache(model, [example.prompt for example in examples], compute)
         behind = examples if start is None else start.behind(examples)
-        found = passes(model, behind, compute.score_tokens, start)
+        found = passes(model, behind, compute, start)
         with progress(title, len(examples)) as bar:
 
             def take(part: Pass) -> None:

@@ -4,7 +4,7 @@ Products, norms and losses see the N real tokens as one row; attention alone, wh
 to token, lays them out as B rows of T columns again. A step on 40 questions of TOFU so computes
 a third less. Only a model that reads such a row as it reads the batch is given one: before the
 first, two rows are read both ways. In a layout for scoring several rows may share tokens
-(:mod:`unlearn.forward.trees`), and P tokens of a start may stand ahead of all.
+(:mod:`unlearn.forward.trees`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def packed(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
     In 16 bits some padding stays, behind all rows.
     """
     rows, columns = batch.input_ids.shape
-    count = min(tokens_of_a_row(model, batch.tokens), rows * columns)
+    step = 1 if _is_fine(model) and not torch.is_autocast_enabled(model.device.type) else MULTIPLE
+    count = min(-(-batch.tokens // step) * step, rows * columns)
     places = batch.attention_mask.flatten().argsort(descending=True, stable=True)[:count]
     row, column = places // columns, places % columns
     wide = columns_of_a_layout(model, columns)
@@ -110,12 +111,6 @@ def layout(rows: int, columns: int, *lists: Tensor) -> Tensor:
     the first list may be longer than N. The shape says B and T without asking the device.
     """
     return torch.stack(lists).expand(rows, columns, -1, -1)
-
-
-def tokens_of_a_row(model: LanguageModel, tokens: int) -> int:
-    """Return how many tokens a row of so many real ones has, in the autocast of the moment."""
-    exact = _is_fine(model) and not torch.is_autocast_enabled(model.device.type)
-    return tokens if exact else -(-tokens // MULTIPLE) * MULTIPLE
 
 
 def columns_of_a_layout(model: LanguageModel, columns: int) -> int:
@@ -151,35 +146,23 @@ def let_attention_read_layouts() -> None:
     ) -> tuple[Tensor, None]:
         if attention_mask is None or attention_mask.dtype != torch.int64:
             return as_it_was(module, query, key, value, attention_mask, *more, **options)
-        count, ahead = query.shape[2], key.shape[2] - query.shape[2]
-        parts = [_laid_out(states, attention_mask, count) for states in (query, key, value)]
-        mask = _causal(attention_mask.shape[1], ahead, query.device) if ahead else None
-        output, _ = as_it_was(module, *parts, mask, *more, **options)  # (B, T, H, D)
-        places = attention_mask[0, 0, 0, :count]
+        parts = [_laid_out(states, attention_mask) for states in (query, key, value)]
+        output, _ = as_it_was(module, *parts, None, *more, **options)  # (B, T, H, D)
+        places = attention_mask[0, 0, 0, : query.shape[2]]
         return output.flatten(0, 1).index_select(0, places)[None], None
 
     ALL_ATTENTION_FUNCTIONS.register("sdpa", attention)
 
 
-def _laid_out(states: Tensor, layout: Tensor, count: int) -> Tensor:
-    """Return the states (1, H, P + N, D) of a row as those of its rows, (B, H, P + T, D)."""
+def _laid_out(states: Tensor, layout: Tensor) -> Tensor:
+    """Return the states (1, H, N, D) of a row as those of its rows, (B, H, T, D)."""
     (rows, columns, lists), tokens = layout.shape[:3], states[0].transpose(0, 1)
-    start, own = tokens[:-count], tokens[-count:]  # (P, H, D), (N, H, D)
     if lists == 1:
-        found = own.new_zeros(rows * columns, *own.shape[1:])
-        found = found.index_copy_(0, layout[0, 0, 0], own)
+        found = tokens.new_zeros(rows * columns, *tokens.shape[1:])
+        found = found.index_copy_(0, layout[0, 0, 0], tokens)
     else:
-        found = own.index_select(0, layout[0, 0, 1])
-    found = found.unflatten(0, (rows, columns))  # (B, T, H, D)
-    if len(start):
-        found = torch.cat([start.expand(rows, -1, -1, -1), found], dim=1)
-    return found.transpose(1, 2)
-
-
-def _causal(columns: int, ahead: int, device: torch.device) -> Tensor:
-    """Return what each column sees behind a start, (1, 1, T, P + T) bool."""
-    seen = torch.ones((columns, ahead + columns), dtype=torch.bool, device=device)
-    return seen.tril_(ahead)[None, None]
+        found = tokens.index_select(0, layout[0, 0, 1])
+    return found.unflatten(0, (rows, columns)).transpose(1, 2)
 
 
 def _reason_for_padding(model: LanguageModel) -> str | None:

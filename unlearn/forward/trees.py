@@ -28,12 +28,7 @@ from torch.nn.utils.rnn import pad_sequence
 from unlearn.compute.model import LanguageModel
 from unlearn.data.batches import PAD
 from unlearn.forward.answers import behind
-from unlearn.forward.packing import (
-    columns_of_a_layout,
-    layout,
-    let_attention_read_layouts,
-    tokens_of_a_row,
-)
+from unlearn.forward.packing import columns_of_a_layout, layout, let_attention_read_layouts
 
 
 @dataclass(frozen=True)
@@ -104,29 +99,29 @@ class Reading(NamedTuple):
     """For every answer token (N,), answer by answer, which of these predicts it."""
 
 
-def read_as_rows(model: LanguageModel, trees: Sequence[Tree], past: Any | None = None) -> Reading:
+def read_as_rows(model: LanguageModel, trees: Sequence[Tree], past: None = None) -> Reading:
     """Return trees one behind the other, with a layout of their branches as rows.
 
-    They stand behind what is in the cache `past`. Only the attention implementation `sdpa` reads
-    a layout, and not in every architecture: whoever calls with it compares first.
+    Nothing may stand ahead of them: every branch would get a copy of it. Only the attention
+    implementation `sdpa` reads a layout, and not in every architecture: whoever calls with it
+    compares first.
     """
     let_attention_read_layouts()
     ids = torch.tensor([token for tree in trees for token in tree.ids])
     positions = torch.tensor([position for tree in trees for position in tree.positions])
-    beyond = tokens_of_a_row(model, len(ids)) - len(ids)
     begins = list(accumulate(map(len, trees), initial=0))
     nodes = _nodes([tree.branches for tree in trees], begins)
     lengths = [len(branch) for tree in trees for branch in tree.branches]
     rows, columns = len(lengths), columns_of_a_layout(model, max(lengths))
     spots = torch.cat([torch.arange(n) + row * columns for row, n in enumerate(lengths)])
-    places, sources = torch.zeros((2, max(len(ids) + beyond, rows * columns)), dtype=torch.long)
+    places, sources = torch.zeros((2, rows * columns), dtype=torch.long)
     places[nodes] = spots  # a shared node is alike in all its rows
     sources[spots] = nodes
     asked, place = _asked_for(trees, begins)
     on = model.device
     inputs = {
-        "input_ids": F.pad(ids, (0, beyond), value=PAD)[None].to(on),
-        "position_ids": (F.pad(positions, (0, beyond)) + _tokens_in(past))[None].to(on),
+        "input_ids": ids[None].to(on),
+        "position_ids": positions[None].to(on),
         "attention_mask": layout(rows, columns, places.to(on), sources.to(on)),
         **behind(past),
     }
@@ -140,7 +135,7 @@ def read_by_mask(model: LanguageModel, trees: Sequence[Tree], past: Any | None =
     `sdpa` and `eager` read such a mask, and not every architecture does: whoever calls with it
     compares first.
     """
-    on, ahead = model.device, _tokens_in(past)
+    on, ahead = model.device, 0 if past is None else int(past.get_seq_length())
     ids = _padded([tree.ids for tree in trees])
     ends = torch.arange(1, ids.shape[1] + 1).repeat(len(trees), 1)
     for row, tree in enumerate(trees):
@@ -196,7 +191,3 @@ def _asked_for(trees: Sequence[Tree], begins: Sequence[int]) -> tuple[Tensor, Te
     asked = torch.zeros(int(nodes.max()) + 1, dtype=torch.bool)
     asked[nodes] = True
     return asked.nonzero()[:, 0], (asked.cumsum(0) - 1)[nodes]
-
-
-def _tokens_in(past: Any | None) -> int:
-    return 0 if past is None else int(past.get_seq_length())
