@@ -150,6 +150,10 @@ def _shared(
     def as_rows(tree: Tree) -> int:
         return attended(map(len, tree.branches))
 
+    def takes_a_tenth_less(tree: Tree) -> bool:
+        """Return whether a mask takes so much less than rows that trying it is worth its time."""
+        return 10 * (as_rows(tree) - by_mask(tree)) > 6 * width * len(tree)
+
     def saves(tree: Tree) -> bool:
         """Return whether a tree read by its mask takes less arithmetic than rows.
 
@@ -165,7 +169,7 @@ def _shared(
     # as rows takes 1.07 of it, and rounds otherwise, by as much as two tokens often lie apart.
     if start is None and not compute.bfloat16:
         ways = [
-            (read_by_mask, lambda tree: by_mask(tree) < as_rows(tree)),
+            (read_by_mask, takes_a_tenth_less),
             (read_as_rows, lambda tree: True),
             *ways,
         ]
