@@ -159,12 +159,16 @@ def test_a_sum_in_chunks_has_the_value_and_gradient_of_whole_logits(
         torch.autograd.grad(twice, asked)
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
 @tiny.every_architecture
-def test_in_an_autocast_a_sum_in_chunks_rounds_as_one_of_whole_logits(
-    architecture: str, monkeypatch: pytest.MonkeyPatch
+def test_in_16_bits_a_sum_in_chunks_rounds_as_one_of_whole_logits(
+    architecture: str, weights: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, nll, batch = tiny.model(architecture), NegativeLogLikelihood(), tiny.batch(ROWS)
-    with tiny.BFLOAT16.autocast:
+    """Of an autocast, or of weights in bfloat16."""
+    model, nll = tiny.model(architecture).to(weights), NegativeLogLikelihood()
+    batch = tiny.batch(ROWS)
+    compute = tiny.BFLOAT16 if weights == torch.float32 else tiny.COMPUTE
+    with compute.autocast:
         value, gradient = value_and_gradient(nll, model)
         monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
         monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)

@@ -62,8 +62,24 @@ def _there(gradient: Gradient) -> Iterator[Tensor]:
 
 def _inner_product(first: Gradient, second: Gradient) -> Tensor:
     """Return first·second of what this process holds of them."""
+    if first is second and (parts := _on_a_gpu(first)):
+        return _squares(parts).sum()
     pairs = zip(first, second, strict=True)
     return _summed([part for a, b in pairs for part in _products(a, b)])
+
+
+def _on_a_gpu(gradient: Gradient) -> list[Tensor]:
+    """Return what this process holds of a gradient, where all of it lies on a GPU; else nothing."""
+    parts = [local(part) for part in _there(gradient)]
+    return parts if all(part.device.type == "cuda" for part in parts) else []
+
+
+def _squares(parts: list[Tensor]) -> Tensor:
+    """Return the sum of the squares of each tensor (n,), float64, in a few kernels for all.
+
+    On a GPU a kernel for each of some hundred tensors takes as long as the pass of a small batch.
+    """
+    return torch.stack(torch._foreach_norm(parts, 2, dtype=torch.float32)).double().square()
 
 
 def _products(first: Tensor | None, second: Tensor | None) -> list[Tensor]:
@@ -79,10 +95,10 @@ def _products(first: Tensor | None, second: Tensor | None) -> list[Tensor]:
     if a.device.type == "cpu":
         pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
         return [_of_chunk(x.float(), y.float()) for x, y in pairs]
+    if first is second:
+        return list(_squares([a]))
     if a.dtype is not torch.bfloat16:  # a GPU's dot is a tree already; kernels a chunk cost more
         return [torch.dot(a, b)]
-    if first is second:
-        return [torch.linalg.vector_norm(a, dtype=torch.float32) ** 2]
     return [(a * b).sum(dtype=torch.float32)]
 
 
@@ -128,16 +144,23 @@ def gramian_and(
     They leave the device together, so that a step waits for it once. One of the gradients may be
     parked: each part of it comes to the other's device once, and goes again.
     """
+    numbers = at_once(*_sums(retain, forget), *scalars)
+    r_r, r_f, f_f = numbers[:3]
+    products = torch.tensor([[r_r, r_f], [r_f, f_f]], dtype=torch.float64)
+    return _of_all_parts(products, [*retain, *forget]), numbers[3:]
+
+
+def _sums(retain: Gradient, forget: Gradient) -> list[Tensor]:
+    """Return retain·retain, retain·forget and forget·forget, float64 scalars."""
+    if (ours := _on_a_gpu(retain)) and (others := _on_a_gpu(forget)):
+        return [_squares(ours).sum(), _inner_product(retain, forget), _squares(others).sum()]
     found: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     for r, f in zip(retain, forget, strict=True):
         if r is not None and f is not None:
             r = r.to(f.device, non_blocking=True)
         for so_far, parts in zip(found, _three_products(r, f), strict=True):
             so_far += parts
-    numbers = at_once(*map(_summed, found), *scalars)
-    r_r, r_f, f_f = numbers[:3]
-    products = torch.tensor([[r_r, r_f], [r_f, f_f]], dtype=torch.float64)
-    return _of_all_parts(products, [*retain, *forget]), numbers[3:]
+    return [_summed(parts) for parts in found]
 
 
 def at_once(*scalars: Tensor) -> list[float]:
@@ -160,6 +183,11 @@ def combine_(
     It lies on `device`, wherever that of the retain task was parked; None: where that lies.
     """
     w_retain, w_forget = weights
+    ours, others = _on_a_gpu(retain), _on_a_gpu(forget)
+    if ours and len(ours) == len(others) == len(forget):  # in a few kernels for all
+        torch._foreach_mul_(others, w_forget)
+        torch._foreach_add_(others, ours, alpha=w_retain)
+        return forget
     combined: Gradient = []
     for r, f in zip(retain, forget, strict=True):
         if f is None:

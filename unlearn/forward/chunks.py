@@ -79,13 +79,11 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
     """Return the NLL of all answer tokens together, () float32.
 
     Of too many logits the gradient of a chunk is taken while they are there, so that nothing is
-    made twice: by torch's own chunked cross-entropy of an output layer, or in an autocast by
-    :mod:`unlearn.forward.sum_in_chunks`. The architecture may do nothing to its logits.
+    made twice (:mod:`unlearn.forward.sum_in_chunks`). The architecture may do nothing to them.
     """
     weights = getattr(model.get_output_embeddings(), "weight", None)
     if (
         weights is None
-        or not hasattr(F, "linear_cross_entropy")  # torch has it since 2.13
         or not is_cut(model, batch, only_sum=True)
         or not is_nothing(_finish_of(model, batch))
     ):
@@ -96,23 +94,10 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
         return answer_losses(model, batch)[0].sum()
     bias = getattr(model.get_output_embeddings(), "bias", None)
     labels = batch.input_ids[batch.owner, batch.columns]
-    tokens, device = _tokens_a_chunk(model, batch), weights.device.type
-    if torch.is_autocast_enabled(device):
-        layer = OutputLayer(weights, bias, torch.get_autocast_dtype(device), tokens)
-        return nll_sum_in_chunks(states, layer, labels)
-    state = at_least_float32(states)
-    return F.linear_cross_entropy(
-        state,
-        weights.to(state.dtype),
-        labels,
-        linear_bias=bias,
-        reduction="sum",
-        options=torch.nn.LinearCrossEntropyOptions(
-            batch_chunk_size=tokens,
-            chunking_method=None,
-            acc_policy="compact",
-        ),
-    )
+    device = weights.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights.dtype
+    layer = OutputLayer(weights, bias, dtype, _tokens_a_chunk(model, batch))
+    return nll_sum_in_chunks(states, layer, labels)
 
 
 def is_cut(model: LanguageModel, batch: Batch, only_sum: bool = False) -> bool:

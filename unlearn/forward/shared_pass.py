@@ -28,8 +28,13 @@ WEIGHTS_A_POSITION = 100_000
 their gradient then takes more than the second task's activations do, of memory as well. A step took
 .95 of two passes with 135 M weights and 900 positions, .98 with 27 M and 1280, too little for twice
 the activations (docs/benchmarks.md)."""
-MOST_LOGITS = 1 << 25
-"""Logits of both, 128 MiB, so that a large vocabulary is not laid out whole."""
+BYTES_A_POSITION_ON_A_GPU = 1_200_000
+"""Bytes of the gradient for each position, from which it pays on a GPU, which has little to do in a
+pass over few rows and waits for its calls: the activations of the second task then take no more
+than its gradient would, which `unlearn --plan` counts. Those of a Llama with 1.2B weights, its
+logits and two bytes a number took 2.5 MB a position."""
+MOST_LOGITS, MOST_LOGITS_ON_A_GPU = 1 << 25, 1 << 28
+"""Logits of both, 128 MiB or 1 GiB, so that a large vocabulary is not laid out whole."""
 MOST_PADDING = 1.15
 """Positions of the joined batch, as many times those of the batches apart, up to which it pays."""
 
@@ -101,12 +106,16 @@ def _worth_joining(model: LanguageModel, batches: Sequence[Batch]) -> Batch | No
     """Return the rows of all batches as one, or None where a pass of each is better."""
     if len(batches) < 2:
         return None
-    if sum(batch.answer_tokens for batch in batches) * vocabulary_of(model) > MOST_LOGITS:
+    on_a_gpu = model.device.type == "cuda"
+    logits = sum(batch.answer_tokens for batch in batches) * vocabulary_of(model)
+    if logits > (MOST_LOGITS_ON_A_GPU if on_a_gpu else MOST_LOGITS):
         return None
-    most: float = MOST_POSITIONS
-    if model.device.type == "cpu":
-        learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        most = max(most, learning / WEIGHTS_A_POSITION)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if on_a_gpu:
+        enough = sum(p.nbytes for p in learning) / BYTES_A_POSITION_ON_A_GPU
+    else:
+        enough = sum(p.numel() for p in learning) / WEIGHTS_A_POSITION
+    most = max(MOST_POSITIONS, enough)
     apart = [_positions(model, batch) for batch in batches]
     if sum(apart) > most:
         return None

@@ -1,10 +1,10 @@
-"""The sum of the losses of all answer tokens in an autocast, each logit made once and forgotten.
+"""The sum of the losses of all answer tokens, each logit made once and forgotten.
 
-torch's own `linear_cross_entropy` takes the gradient of a chunk while its logits are there, but in
-one precision throughout: in bfloat16 its sum is bfloat16, and on a CPU its products are float32.
-Here the output layer computes as an autocast has it, and the loss in float32. What is held of N
-tokens with V logits is one chunk in 16 bits, which becomes its own gradient in place. H is the
-width of what enters the output layer.
+As torch's `linear_cross_entropy` (2.13) does, the gradient of a chunk is taken while its logits are
+there. That one computes in one precision throughout: in bfloat16 its sum is bfloat16, and on a CPU
+its products are float32. Here the output layer computes as the model or an autocast has it, and the
+loss in float32. What is held of N tokens with V logits is one chunk, which becomes its own gradient
+in place. H is the width of what enters the output layer.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _chunk_by_chunk(
             if wanted[0]:
                 by_states.append(logits @ weights)
             if wanted[1]:
-                by_weights = _added(by_weights, logits.T @ part, exact)
+                by_weights = _with_product(by_weights, logits.T, part, exact)
             if wanted[2]:
                 by_bias = _added(by_bias, logits.sum(0, dtype=exact), exact)
     return torch.stack(sums).sum(), (
@@ -98,6 +98,13 @@ def _chunk_by_chunk(
         by_weights,
         by_bias,
     )
+
+
+def _with_product(total: Tensor | None, one: Tensor, two: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return total + one·two in `dtype`; where they are of it, no other tensor of that size."""
+    if total is not None and one.dtype == dtype:
+        return total.addmm_(one, two)
+    return _added(total, one @ two, dtype)
 
 
 def _added(total: Tensor | None, one: Tensor, dtype: torch.dtype) -> Tensor:
