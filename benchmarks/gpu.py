@@ -6,8 +6,9 @@
 For each recipe: seconds a step, the share of the matrix peak measured on this card, the step
 against the bare loop (two forward and two backward passes, one step of the same optimizer), and the
 peak of memory against `unlearn --plan`. A recipe that does not fit the card by that plan is left
-out. At the end `unlearn` itself runs, the embedded default, and TOFU forget01 where
-UNLEARN_TOFU_PATH says where that is. What was found is told at once, too, on standard error.
+out. Then a step on rows of uneven length, on more and on longer ones, and one of fixed weights. At
+the end `unlearn` itself runs, the embedded default, and TOFU forget01 where UNLEARN_TOFU_PATH says
+where that is. What was found is told at once, too, on standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from unlearn.compute.memory import free_memory
 from unlearn.models.four_bits import weights_in
 from unlearn.training.footprint import Rows, footprint
 from unlearn.training.recipes import FLOAT32, RECIPES, SPARE, Recipe, there
+from unlearn.weightings import Linear, NGDiff
 
 SHAPES: dict[str, dict[str, int]] = {
     "1.2B": {
@@ -48,6 +50,9 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 SMALL = {"toy": {"hidden_size": 128, "intermediate_size": 256, "layers": 2}}
 ROWS, SMALL_ROWS = Rows(8, 256, 128), Rows(2, 32, 16)
+LONG = Rows(4, 2048, 128)
+UNEVEN = (0.7, 1.0, 0.4, 0.8, 0.25, 0.9, 0.55, 0.95)
+"""Shares of the columns that rows of uneven length have; seven tenths on average."""
 CHECKPOINTED = ("8B",)
 """Shapes whose activations are computed again."""
 CHOSEN = ("full", "bf16, 8-bit", "bf16, 8-bit, parked", "LoRA", "LoRA, bf16", "QLoRA")
@@ -82,24 +87,65 @@ def matrix_peak(device: torch.device, side: int) -> float:
 
 
 def operations(weights: int, tokens: int, adapter: bool) -> float:
-    """Return those of two tasks: 2 a weight and token forward, 2 for inputs and 2 for weights back.
+    """Return those of all tokens: 2 a weight forward, 2 for inputs and 2 for weights back.
 
     Frozen weights need no gradient of their own. Those of attention, a few per cent, are left out.
     """
-    return 2 * (4 if adapter else 6) * weights * tokens
+    return (4 if adapter else 6) * weights * tokens
 
 
-def measure(
-    shape: dict[str, int], rows: Rows, recipe: Recipe, checkpointed: bool, device: torch.device
-) -> dict[str, Any]:
-    """Return what a step by a recipe takes."""
-    config = config_of(shape, rows.tokens)
+@dataclass(frozen=True)
+class Case:
+    """One step to measure."""
+
+    model: str
+    shape: dict[str, int]
+    recipe: Recipe
+    rows: Rows = ROWS
+    uneven: bool = False
+    linear: bool = False
+    """Whether its weights are fixed (graddiff), not NGDiff's."""
+
+    @property
+    def read(self) -> str:
+        """What its rows are, in words."""
+        return f"{self.rows.rows} × {self.rows.tokens}{' uneven' if self.uneven else ''}"
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return "graddiff" if self.linear else "ngdiff"
+
+
+def cases(small: bool, device: torch.device) -> list[Case]:
+    """Return every recipe on rows of one length, then a few on others."""
+    shapes, rows = (SMALL, SMALL_ROWS) if small else (SHAPES, ROWS)
+    by_name = {recipe.name: recipe for recipe in RECIPES}
+    chosen = [by_name[name] for name in CHOSEN if there(by_name[name], device)]
+    found = [Case(*model, one, rows) for model in shapes.items() for one in chosen]
+    name, shape = next(iter(shapes.items()))
+    full, least = by_name["full"], by_name["bf16, 8-bit"]
+    found += [Case(name, shape, full, rows, uneven=True)]
+    found += [Case(name, shape, full, rows, uneven=it, linear=True) for it in (False, True)]
+    if small:
+        return found
+    more = replace(rows, rows=4 * rows.rows)
+    found += [Case(name, shape, full, more, uneven=True)]
+    found += [Case(name, shape, least, which, uneven=True) for which in (more, LONG)]
+    return [case for case in found if there(case.recipe, device)]
+
+
+def measure(case: Case, device: torch.device) -> dict[str, Any]:
+    """Return what a step takes."""
+    recipe, rows, checkpointed = case.recipe, case.rows, case.model in CHECKPOINTED
+    config = config_of(case.shape, rows.tokens)
     autocast = device.type == "cuda" and recipe.weight == FLOAT32
     planned = footprint(config, recipe, rows, autocast, checkpointed)
     room, _ = memory_there(device)
     if planned.peak > SPARE * room:
         return {"planned": planned.peak, "left out": "does not fit"}
-    trainer = trainer_of(config, recipe, rows, device)
+    weighting, shares = Linear() if case.linear else NGDiff(), UNEVEN if case.uneven else (1.0,)
+    trainer = trainer_of(config, recipe, rows, device, weighting, shares)
     trainer.compute = replace(trainer.compute, bfloat16=autocast)
     if checkpointed:
         recompute_activations(trainer.model)
@@ -126,12 +172,13 @@ def measure(
         trainer.optimizer.zero_grad(set_to_none=True)
 
     plain = median_seconds(bare, device, 5)
-    weights = weights_in(model)
-    every = operations(weights, rows.rows * rows.tokens, recipe.adapter is not None)
+    tokens = sum(batch.tokens for batch in batches)
     return {
         "seconds": ours,
         "bare": plain,
-        "operations a second": every / ours,
+        "tokens": tokens,
+        "operations a second": operations(weights_in(model), tokens, recipe.adapter is not None)
+        / ours,
         "planned": planned.peak,
         "measured": peak,
     }
@@ -146,41 +193,39 @@ def main() -> None:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("no CUDA GPU here; --device cpu --small tries the command")
     device = resolve_device(options.device)[0]
-    rows = SMALL_ROWS if options.small else ROWS
     peak = matrix_peak(device, 256 if options.small else SIDE)
     room, name = memory_there(device)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{name}, {room / 1e9:.1f} GB, torch {torch.__version__}; matrix peak {peak / 1e12:.3g} "
-        f"TFLOP/s in bfloat16; {rows.rows} rows of {rows.tokens} tokens a task and step"
+        "TFLOP/s in bfloat16"
     )
-    table = Table(title="NGDiff, a step")
-    columns = ("model", "recipe", "s", "÷ bare", "of the peak", "GB planned", "GB measured")
-    for column in columns:
+    table = Table(title="A step, of so many rows a task")
+    columns = ("model", "recipe", "rows", "method", "s", "÷ bare", "of the peak")
+    for column in (*columns, "GB planned", "GB measured"):
         table.add_column(column)
     found: dict[str, Any] = {"device": name, "matrix peak": peak, "steps": {}}
-    for shape, numbers in (SMALL if options.small else SHAPES).items():
-        for recipe in (one for one in RECIPES if one.name in CHOSEN and there(one, device)):
-            free_memory()  # of the one before
-            taken = measure(numbers, rows, recipe, shape in CHECKPOINTED, device)
-            found["steps"][f"{shape}, {recipe.name}"] = taken
-            print(f"{shape}, {recipe.name}: {json.dumps(taken)}", file=sys.stderr, flush=True)
-            planned = f"{taken['planned'] / 1e9:.2f}"
-            if "left out" in taken:
-                table.add_row(shape, recipe.name, "does not fit", "", "", planned, "")
-                continue
-            table.add_row(
-                *(shape, recipe.name, f"{taken['seconds']:.3f}"),
-                f"{taken['seconds'] / taken['bare']:.2f}",
-                f"{100 * taken['operations a second'] / peak:.1f} %",
-                planned,
-                "" if taken["measured"] is None else f"{taken['measured'] / 1e9:.2f}",
-            )
+    for case in cases(options.small, device):
+        free_memory()  # of the one before
+        taken = measure(case, device)
+        words = (case.model, case.recipe.name, case.read, case.method)
+        found["steps"][", ".join(words)] = taken
+        print(f"{', '.join(words)}: {json.dumps(taken)}", file=sys.stderr, flush=True)
+        planned = f"{taken['planned'] / 1e9:.2f}"
+        if "left out" in taken:
+            table.add_row(*words, "does not fit", "", "", planned, "")
+            continue
+        table.add_row(
+            *(*words, f"{taken['seconds']:.3f}", f"{taken['seconds'] / taken['bare']:.2f}"),
+            f"{100 * taken['operations a second'] / peak:.1f} %",
+            planned,
+            "" if taken["measured"] is None else f"{taken['measured'] / 1e9:.2f}",
+        )
     console.print(table)
-    words = ["tracker=none", f"model.device={options.device}", *(QUICK if options.small else [])]
+    chosen = ["tracker=none", f"model.device={options.device}", *(QUICK if options.small else [])]
     for data in ("minitofu", *(["tofu_forget01"] if os.environ.get("UNLEARN_TOFU_PATH") else [])):
         started = time.perf_counter()
-        command = [sys.executable, "-m", "unlearn", f"data={data}", *words]
+        command = [sys.executable, "-m", "unlearn", f"data={data}", *chosen]
         status = subprocess.run(command, check=False).returncode
         found[data] = {"status": status, "seconds": time.perf_counter() - started}
     print(json.dumps(found))

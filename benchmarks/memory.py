@@ -11,6 +11,8 @@ import argparse
 import ctypes
 import json
 import re
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +33,7 @@ from unlearn.training.footprint import Rows, footprint
 from unlearn.training.method import Method
 from unlearn.training.recipes import ADAM, FLOAT32, RECIPES, Recipe
 from unlearn.training.trainer import Trainer
-from unlearn.weightings import NGDiff
+from unlearn.weightings import NGDiff, Weighting
 
 SHAPES: dict[str, tuple[dict[str, int], Rows]] = {
     # 30 M weights and hardly an activation: what is held is all that there is.
@@ -63,8 +65,18 @@ def config_of(shape: dict[str, int], tokens: int) -> LlamaConfig:
     )
 
 
-def trainer_of(config: LlamaConfig, recipe: Recipe, rows: Rows, device: torch.device) -> Trainer:
-    """Return a training of a model with random weights by a recipe."""
+def trainer_of(
+    config: LlamaConfig,
+    recipe: Recipe,
+    rows: Rows,
+    device: torch.device,
+    weighting: Weighting | None = None,
+    shares: Sequence[float] = (1.0,),
+) -> Trainer:
+    """Return a training of a model with random weights by a recipe.
+
+    `weighting` None is NGDiff. Rows have these shares of their tokens, in turn.
+    """
     dtype = torch.float32 if recipe.weight == FLOAT32 else torch.bfloat16
     kept = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -75,7 +87,11 @@ def trainer_of(config: LlamaConfig, recipe: Recipe, rows: Rows, device: torch.de
         Adapter(model, recipe.adapter, seed=0)
     ids = torch.randint(2, config.vocab_size, (2 * rows.rows * rows.micro_batches, rows.tokens))
     prompt = rows.tokens - rows.answer
-    examples = [Example(tuple(row[:prompt]), tuple(row[prompt:])) for row in ids.tolist()]
+    parts = [
+        (row[: int(share * prompt)], row[prompt : prompt + int(share * rows.answer)])
+        for row, share in zip(ids.tolist(), cycle(shares), strict=False)
+    ]
+    examples = [Example(tuple(asked), tuple(answer)) for asked, answer in parts]
     half = len(examples) // 2
     batches = PairedBatches(examples[:half], examples[half:], half, rows.rows, seed=0)
 
@@ -85,7 +101,11 @@ def trainer_of(config: LlamaConfig, recipe: Recipe, rows: Rows, device: torch.de
         return adamw_8bit(parameters, lr=1e-5)
 
     plan: Any = SimpleNamespace(
-        method=Method(Ascent(), NegativeLogLikelihood(), NGDiff(), name="ngdiff", interventions={}),
+        method=Method(
+            *(Ascent(), NegativeLogLikelihood(), weighting or NGDiff()),
+            name="ngdiff",
+            interventions={},
+        ),
         scheduler=Constant(),
         optimizer=optimizer,
         training=TrainingConfig(steps=10**6, park_gradient=recipe.parked),

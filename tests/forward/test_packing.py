@@ -144,6 +144,21 @@ def test_rows_of_one_length_stay_a_batch() -> None:
     assert not is_packed(tiny.model(), tiny.batch([0]))
 
 
+def test_a_gpu_reads_padding_where_it_has_little_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of a tensor, tokens of all rows: a model of many weights has enough to do earlier."""
+    model, batch = tiny.model(), tiny.batch(range(len(tiny.ROWS)))
+    packing.compare_rows(model)
+    assert is_packed(model, batch)
+    tiny.says_gpu(model, monkeypatch)
+    assert not is_packed(model, batch)
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    work = batch.tokens * sum(sizes) / len(sizes)
+    monkeypatch.setattr(packing, "LEAST_ON_A_GPU", 1.01 * work)
+    assert not is_packed(model, batch)
+    monkeypatch.setattr(packing, "LEAST_ON_A_GPU", 0.99 * work)
+    assert is_packed(model, batch)
+
+
 def test_rows_beyond_a_window_are_read_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
     model, entries = with_window(16), len(tiny.tokenizer())
     with caplog.at_level(logging.INFO, packing.__name__):

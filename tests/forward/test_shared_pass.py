@@ -13,7 +13,7 @@ from unlearn.compute.device import Compute
 from unlearn.data.batches import Batch, collate
 from unlearn.forward import chunks, shared_pass
 from unlearn.forward.packing import compare_rows
-from unlearn.forward.shared_pass import together
+from unlearn.forward.shared_pass import joined_pass, together
 from unlearn.objectives.ascent import Ascent
 from unlearn.objectives.base import Objective
 from unlearn.objectives.ce_u import CEU
@@ -108,6 +108,28 @@ def test_a_model_of_many_weights_reads_more_rows_at_once(monkeypatch: pytest.Mon
     retain, forget = tiny.batch([0] * 20), tiny.batch([0] * 20)
     monkeypatch.setattr(shared_pass, "WEIGHTS_A_POSITION", 1)
     assert passes(retain, forget) == "FB"
+
+
+def test_on_a_gpu_the_rows_read_at_once_go_by_the_bytes_of_a_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the activations of the second task take, its gradient would have taken."""
+    model, rows = tiny.moved("gpt2"), [tiny.batch([0] * 20), tiny.batch([0] * 20)]
+
+    def joined() -> bool:
+        with joined_pass(model, rows) as found:
+            return found
+
+    tiny.says_gpu(model, monkeypatch)
+    assert not joined()
+    positions = sum(batch.input_ids.numel() for batch in rows)
+    enough = sum(parameter.nbytes for parameter in model.parameters()) / positions
+    monkeypatch.setattr(shared_pass, "BYTES_A_POSITION_ON_A_GPU", 1.01 * enough)
+    assert not joined()
+    monkeypatch.setattr(shared_pass, "BYTES_A_POSITION_ON_A_GPU", 0.99 * enough)
+    assert joined()
+    monkeypatch.setattr(shared_pass, "MOST_LOGITS_ON_A_GPU", 0)
+    assert not joined()
 
 
 def test_many_rows_are_read_apart_and_one_task_is_done_before_the_other_begins() -> None:

@@ -158,3 +158,8 @@ def relative_error(one: Tensor, other: Tensor) -> float:
     """‖one − other‖ / ‖other‖ in float64."""
     one, other = one.double(), other.double()
     return ((one - other).norm() / other.norm()).item()
+
+
+def says_gpu(model: Any, patch: pytest.MonkeyPatch) -> None:
+    """Let a model on the CPU say that it lies on a GPU: what is chosen there is chosen here."""
+    patch.setattr(type(model), "device", property(lambda _: torch.device("cuda")))
