@@ -63,6 +63,7 @@ class Shape:
 SHAPES = {
     "small": Shape(64, 2, 4, 4, 192, 1024, 4, 16, 24),
     "cpu": Shape(256, 10, 4, 4, 768, 8192, 8, 64, 96),
+    "smollm2": Shape(576, 30, 9, 3, 1536, 49152, 4, 96, 128),  # 135 M parameters
     "cuda": Shape(2048, 16, 32, 8, 8192, 128256, 8, 256, 256),  # the shape of Llama-3.2-1B
 }
 
