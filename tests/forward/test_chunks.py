@@ -38,6 +38,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(chunks, "WHOLE", 0)
         monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
         monkeypatch.setattr(chunks, "CHUNK", CHUNK * ENTRIES)
+        monkeypatch.setattr(chunks, "SUM", CHUNK * ENTRIES * 4)
 
     return lower
 
@@ -121,7 +122,7 @@ def test_a_sum_is_cut_before_what_is_made_twice(monkeypatch: pytest.MonkeyPatch)
     model, nll = tiny.model(), NegativeLogLikelihood()
     value, gradient = value_and_gradient(nll, model)
     monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
-    monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)
+    monkeypatch.setattr(chunks, "SUM", CHUNK * ENTRIES * 4)
     assert is_cut(model, tiny.batch(ROWS), only_sum=True)
     assert not is_cut(model, tiny.batch(ROWS))
     with Widest(model.config.hidden_size) as widest:
@@ -171,7 +172,7 @@ def test_in_16_bits_a_sum_in_chunks_rounds_as_one_of_whole_logits(
     with compute.autocast:
         value, gradient = value_and_gradient(nll, model)
         monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
-        monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", CHUNK * ENTRIES)
+        monkeypatch.setattr(chunks, "SUM", CHUNK * ENTRIES * 2)
         assert is_cut(model, batch, only_sum=True)
         with Widest(model.config.hidden_size) as widest:
             again, parts = value_and_gradient(nll, model)

@@ -70,7 +70,7 @@ def test_losses_and_gradient_are_those_of_two_passes(
     objectives = pairs(tiny.model(architecture, dtype=torch.float64))[pair]
     if cut:
         monkeypatch.setattr(chunks, "WHOLE_SUM", 0)
-        monkeypatch.setattr(chunks, "CHUNK_OF_A_SUM", 3 * len(tiny.tokenizer()))
+        monkeypatch.setattr(chunks, "SUM", 3 * len(tiny.tokenizer()) * 8)
     compare_rows(model)  # both are tried once, which is not counted here
     assert chunks.is_cut(model, tiny.batch(FORGET), only_sum=True) is cut
     monkeypatch.setattr(shared_pass, "MOST_POSITIONS", 10**6)  # eight rows are many already

@@ -33,11 +33,15 @@ from unlearn.forward.sum_in_chunks import OutputLayer, nll_sum_in_chunks
 
 WHOLE, WHOLE_ON_A_GPU = 1 << 26, 1 << 28
 """Most logits that are made at once, of which a step holds up to three: 256 MiB, or 1 GiB."""
-WHOLE_SUM, CHUNK_OF_A_SUM = 1 << 23, 1 << 24
+WHOLE_SUM = 1 << 23
 """The same where only the sum of the losses is asked for, on a CPU, since nothing is then made
-twice: from 32 MiB on in chunks of 64 MiB. Both tasks of a step with 135M weights and 330 answers of
-49152 logits took .97 of one with whole logits, since the system hands out fewer pages; with 27M
-weights and 500 answers of 16384 logits it is as long."""
+twice. Both tasks of a step with 135M weights and 330 answers of 49152 logits took .97 of one with
+whole logits, since the system hands out fewer pages; with 27M weights and 500 answers of 16384
+logits it is as long."""
+SUM, SUM_ON_A_GPU = 1 << 26, 1 << 28
+"""Bytes of the logits of such a chunk, 64 or 256 MiB. Every chunk adds to the gradient of the whole
+output layer in float32: of 800 answers with 131072 logits in bfloat16 and a width of 512, chunks of
+64 tokens took 1.7 times whole logits on a CPU."""
 CHUNK, CHUNK_ON_A_GPU = 1 << 23, 1 << 26
 """Logits of a chunk, where there are more: 32 MiB, or 256 MiB. Every chunk adds to the gradient of
 the whole output layer, which takes a GPU as long as hundreds of tokens: on an H100 a step of 1.2B
@@ -96,7 +100,9 @@ def nll_sum(model: LanguageModel, batch: Batch) -> Tensor:
     labels = batch.input_ids[batch.owner, batch.columns]
     device = weights.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights.dtype
-    layer = OutputLayer(weights, bias, dtype, _tokens_a_chunk(model, batch))
+    size = SUM_ON_A_GPU if device == "cuda" else SUM
+    tokens = max(1, size // dtype.itemsize // vocabulary_of(model))
+    layer = OutputLayer(weights, bias, dtype, tokens)
     return nll_sum_in_chunks(states, layer, labels)
 
 
@@ -110,13 +116,6 @@ def is_cut(model: LanguageModel, batch: Batch, only_sum: bool = False) -> bool:
     if batch.answer_tokens * vocabulary_of(model) <= whole:
         return False
     return can_be_asked_alone(model) and _finish_of(model, batch) is not None
-
-
-def _tokens_a_chunk(model: LanguageModel, batch: Batch) -> int:
-    whole = batch.answer_tokens * vocabulary_of(model)
-    on_cpu = CHUNK if whole > WHOLE else CHUNK_OF_A_SUM
-    logits = CHUNK_ON_A_GPU if batch.input_ids.device.type == "cuda" else on_cpu
-    return max(1, logits // vocabulary_of(model))
 
 
 def _in_chunks(
@@ -139,7 +138,8 @@ def _in_chunks(
         labels, *more = parts[len(models) :]
         return loss(logits, labels, *others, *more)
 
-    size = _tokens_a_chunk(models[0], batch)
+    logits = CHUNK_ON_A_GPU if batch.input_ids.device.type == "cuda" else CHUNK
+    size = max(1, logits // vocabulary_of(models[0]))
     parts = zip(*(tensor.split(size) for tensor in (*states, labels, *beside)), strict=True)
     values = [
         checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts

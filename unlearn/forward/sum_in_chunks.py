@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.forward.answers import at_least_float32
@@ -83,10 +82,13 @@ def _chunk_by_chunk(
     by_states: list[Tensor] = []
     by_weights: Tensor | None = None
     by_bias: Tensor | None = None
+    room = states.new_empty(min(layer.tokens, len(states)), len(weights))
     with torch.autocast(states.device.type, enabled=False):
         for part, label in zip(states.split(layer.tokens), labels.split(layer.tokens), strict=True):
-            logits = F.linear(part, weights, bias)
-            sums.append(_becomes_gradient(logits, label))
+            logits = torch.mm(part, weights.T, out=room[: len(part)])
+            if bias is not None:
+                logits += bias
+            sums.append(_loss(logits, label, any(wanted)))
             if wanted[0]:
                 by_states.append(logits @ weights)
             if wanted[1]:
@@ -112,11 +114,20 @@ def _added(total: Tensor | None, one: Tensor, dtype: torch.dtype) -> Tensor:
     return one.to(dtype) if total is None else total.add_(one)
 
 
-def _becomes_gradient(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the summed loss of logits (n, V), which become its gradient by them."""
+def _loss(logits: Tensor, labels: Tensor, becomes_gradient: bool) -> Tensor:
+    """Return the summed loss of logits (n, V), which may become its gradient by them.
+
+    Their exponentials are taken once, where they lie: log Σ_v exp(x_v − max) + max − x[label].
+    """
     losses, size = [], rows_at_a_time(logits)
     for part, label in zip(logits.split(size), labels.split(size), strict=True):
-        log_p, right = at_least_float32(part).log_softmax(-1), label[:, None]
-        losses.append(-log_p.gather(1, right).sum())
-        part.copy_(log_p.exp_().scatter_add_(1, right, log_p.new_full(right.shape, -1)))
+        x, right = at_least_float32(part), label[:, None]
+        chosen, highest = x.gather(1, right), x.amax(1, keepdim=True)
+        p = x.sub_(highest).exp_()
+        total = p.sum(1, keepdim=True)
+        losses.append((total.log() + highest - chosen).sum())
+        if becomes_gradient:
+            p.div_(total).scatter_add_(1, right, p.new_full(right.shape, -1))
+            if p is not part:
+                part.copy_(p)
     return torch.stack(losses).sum()
