@@ -53,7 +53,6 @@ instead of 77 where nearly every step had a number of its own."""
 
 _reads: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 """By the output layer, which a model shares with its view without adapter."""
-_sizes: WeakKeyDictionary[LanguageModel, float] = WeakKeyDictionary()
 _compared: dict[str, str | None] = {}
 """By architecture and configuration: why it is not to be given a packed row, None where it is."""
 
@@ -83,10 +82,8 @@ def is_packed(model: LanguageModel, batch: Batch) -> bool:
 
 def _weights_a_tensor(model: LanguageModel) -> float:
     """Return the mean size of the model's parameters, each of which is a call or two of a pass."""
-    if model not in _sizes:
-        sizes = [parameter.numel() for parameter in model.parameters()]
-        _sizes[model] = sum(sizes) / max(1, len(sizes))
-    return _sizes[model]
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    return sum(sizes) / max(1, len(sizes))
 
 
 def compare_rows(model: LanguageModel) -> None:
@@ -173,9 +170,8 @@ def let_attention_read_layouts() -> None:
 def _laid_out(states: Tensor, layout: Tensor) -> Tensor:
     """Return the states (1, H, N, D) of a row as those of its rows, (B, H, T, D)."""
     rows, columns, lists = layout.shape[:3]
-    tokens = states.squeeze(0).transpose(
-        0, 1
-    )  # `states[0]` fills a tensor with zeros on its way back
+    # Not `states[0]`, whose gradient is copied into a tensor of zeros.
+    tokens = states.squeeze(0).transpose(0, 1)
     if lists == 1:
         found = tokens.new_zeros(rows * columns, *tokens.shape[1:])
         found = found.index_copy_(0, layout[0, 0, 0], tokens)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from unlearn.forward.answers import at_least_float32
 from unlearn.forward.predicted import rows_at_a_time
@@ -64,6 +65,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         found, ctx.found = ctx.found, None
         if found is None:
