@@ -121,17 +121,15 @@ def cases(small: bool, device: torch.device) -> list[Case]:
     """Return every recipe on rows of one length, then a few on others."""
     shapes, rows = (SMALL, SMALL_ROWS) if small else (SHAPES, ROWS)
     by_name = {recipe.name: recipe for recipe in RECIPES}
-    chosen = [by_name[name] for name in CHOSEN if there(by_name[name], device)]
-    found = [Case(*model, one, rows) for model in shapes.items() for one in chosen]
+    found = [Case(*model, by_name[one], rows) for model in shapes.items() for one in CHOSEN]
     name, shape = next(iter(shapes.items()))
     full, least = by_name["full"], by_name["bf16, 8-bit"]
     found += [Case(name, shape, full, rows, uneven=True)]
     found += [Case(name, shape, full, rows, uneven=it, linear=True) for it in (False, True)]
-    if small:
-        return found
-    more = replace(rows, rows=4 * rows.rows)
-    found += [Case(name, shape, full, more, uneven=True)]
-    found += [Case(name, shape, least, which, uneven=True) for which in (more, LONG)]
+    if not small:
+        more = replace(rows, rows=4 * rows.rows)
+        found += [Case(name, shape, full, more, uneven=True)]
+        found += [Case(name, shape, least, which, uneven=True) for which in (more, LONG)]
     return [case for case in found if there(case.recipe, device)]
 
 
@@ -173,12 +171,12 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
 
     plain = median_seconds(bare, device, 5)
     tokens = sum(batch.tokens for batch in batches)
+    done = operations(weights_in(model), tokens, recipe.adapter is not None)
     return {
         "seconds": ours,
         "bare": plain,
         "tokens": tokens,
-        "operations a second": operations(weights_in(model), tokens, recipe.adapter is not None)
-        / ours,
+        "operations a second": done / ours,
         "planned": planned.peak,
         "measured": peak,
     }
